@@ -1,0 +1,2 @@
+//! The commands of this project: cargo xtask check | test | demo | bench | fuzz | lint.
+fn main() {}

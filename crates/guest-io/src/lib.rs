@@ -1,0 +1,1 @@
+//! Vectored, positioned and io_uring I/O between file descriptors and guest memory.

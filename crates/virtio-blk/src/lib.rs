@@ -1,0 +1,2 @@
+//! The virtio block device.
+#![forbid(unsafe_code)]

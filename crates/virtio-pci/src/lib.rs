@@ -1,0 +1,2 @@
+//! The virtio PCI transport: modern, transitional and legacy.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The virtio entropy device.
+#![forbid(unsafe_code)]

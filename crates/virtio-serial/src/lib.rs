@@ -1,0 +1,2 @@
+//! The virtio console and serial-port device.
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! PCI for VMMs: configuration space, BARs, MSI-X, buses, root complex.
+#![forbid(unsafe_code)]
