@@ -1,2 +1,42 @@
-//! The core that all virtio transports share: status machine, queue registers, runners.
+//! What all virtio transports share.
+//!
+//! A transport (PCI, MMIO, channel I/O) decodes its own registers and leaves the rest to
+//! [`Core`]: the device status machine, feature negotiation, the queue registers, reset, queue
+//! reset, pause and saved state. What the core needs of a transport is [`VirtioBus`].
+//!
+//! The core turns a device's workers into [`Job`]s and gives them to the VMM's [`Runner`], which
+//! decides where they run: [`ThreadRunner`] gives each a thread, [`InlineRunner`] runs them by
+//! hand (tests, fuzzing), and with the feature `event-manager` a job is a subscriber of rust-vmm's
+//! event-manager.
+
 #![forbid(unsafe_code)]
+
+mod bus;
+mod core;
+#[cfg(feature = "event-manager")]
+mod event_manager;
+mod host;
+mod inline;
+mod job;
+mod kicks;
+mod queue_regs;
+mod reactor;
+mod runner;
+mod state;
+mod status;
+mod thread;
+
+pub use bus::{VirtioBus, VirtioProps};
+pub use core::{Core, Parts};
+#[cfg(feature = "event-manager")]
+pub use event_manager::JobSubscriber;
+pub use inline::InlineRunner;
+pub use job::{Job, Ready};
+pub use kicks::Kicks;
+pub use queue_regs::{QueueAddress, QueueRegs};
+pub use runner::{Runner, Running};
+pub use state::{CoreState, QueueState};
+pub use status::Status;
+pub use thread::ThreadRunner;
+
+pub use virtio_device;

@@ -1,0 +1,164 @@
+//! A job on an epoll descriptor: what the thread runner and the inline runner share.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+
+use virtio_device::{AddressSpace, Interest, Progress, Reactor, Source};
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+
+use crate::{Job, Ready};
+
+/// A job and the epoll instance that watches its descriptors.
+pub(crate) struct JobLoop<AS: AddressSpace> {
+    pub(crate) job: Job<AS>,
+    reactor: EpollReactor,
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// Nothing was ready.
+    Idle,
+    /// Something was, and the job has been called.
+    Worked,
+    /// The stop descriptor was written.
+    Stop,
+}
+
+impl<AS: AddressSpace> JobLoop<AS> {
+    pub(crate) fn new(job: Job<AS>) -> io::Result<Self> {
+        let mut reactor = EpollReactor {
+            epoll: Epoll::new()?,
+            sources: BTreeMap::new(),
+        };
+        for (queue, fd) in job.kicks() {
+            reactor.add(fd.as_raw_fd(), EventSet::IN, KICK | u64::from(*queue))?;
+        }
+        let mut watched = Ok(());
+        job.sources(&mut |source| {
+            if let Err(error) = reactor.watch(source) {
+                watched = Err(error);
+            }
+        });
+        watched.map(|()| Self { job, reactor })
+    }
+
+    /// Has waits end when `fd` becomes readable.
+    pub(crate) fn stop_on(&mut self, fd: RawFd) -> io::Result<()> {
+        self.reactor.add(fd, EventSet::IN, STOP)
+    }
+
+    /// Waits for events, at most `timeout` milliseconds (-1: for ever), and calls the job for
+    /// each.
+    pub(crate) fn turn(&mut self, timeout: i32) -> Turn {
+        let mut events = [EpollEvent::default(); 16];
+        let ready = match self.reactor.epoll.wait(timeout, &mut events) {
+            Ok(count) => events.iter().take(count),
+            // EINTR; nothing else can happen to a descriptor of our own.
+            Err(_) => return Turn::Idle,
+        };
+        let mut turn = Turn::Idle;
+        for event in ready {
+            if event.data() == STOP {
+                return Turn::Stop;
+            }
+            self.serve(event.data());
+            turn = Turn::Worked;
+        }
+        turn
+    }
+
+    /// Goes on with one thing that was left to do.
+    pub(crate) fn go_on(&mut self) {
+        self.job.dispatch_pending(&mut self.reactor);
+    }
+
+    /// Drains the job, waiting as long as it takes.
+    pub(crate) fn drain(&mut self) {
+        loop {
+            match self.job.quiesce(&mut self.reactor) {
+                Progress::Idle => return,
+                Progress::Again => {}
+                Progress::InFlight => self.serve_sources(),
+            }
+        }
+    }
+
+    fn serve(&mut self, data: u64) {
+        let index = data as u16;
+        if data & KICK == 0 {
+            self.job.dispatch(Ready::Source(index), &mut self.reactor);
+            return;
+        }
+        if let Some((_, fd)) = self.job.kicks().iter().find(|(queue, _)| *queue == index) {
+            let _ = fd.read();
+        }
+        self.job.dispatch(Ready::Kick(index), &mut self.reactor);
+    }
+
+    /// Waits for sources only: a kick starts new work. Bounded, because the source that ends the
+    /// last request may have been served in the same turn as a kick.
+    fn serve_sources(&mut self) {
+        let mut events = [EpollEvent::default(); 16];
+        let count = self
+            .reactor
+            .epoll
+            .wait(DRAIN_WAIT, &mut events)
+            .unwrap_or_default();
+        for event in events.iter().take(count) {
+            if event.data() & (KICK | STOP) == 0 {
+                self.serve(event.data());
+            }
+        }
+    }
+}
+
+/// [`Reactor`] on epoll. Remembers what it watches under which token.
+struct EpollReactor {
+    epoll: Epoll,
+    sources: BTreeMap<u16, RawFd>,
+}
+
+impl EpollReactor {
+    fn add(&self, fd: RawFd, events: EventSet, data: u64) -> io::Result<()> {
+        self.epoll
+            .ctl(ControlOperation::Add, fd, EpollEvent::new(events, data))
+    }
+}
+
+impl Reactor for EpollReactor {
+    fn watch(&mut self, source: Source<'_>) -> io::Result<()> {
+        let fd = source.fd.as_raw_fd();
+        let events = match source.interest {
+            Interest::Read => EventSet::IN,
+            Interest::Write => EventSet::OUT,
+            Interest::ReadWrite => EventSet::IN | EventSet::OUT,
+        };
+        let event = EpollEvent::new(events, source.token.into());
+        if self.sources.get(&source.token) == Some(&fd)
+            && self.epoll.ctl(ControlOperation::Modify, fd, event).is_ok()
+        {
+            return Ok(());
+        }
+        self.unwatch(source.token);
+        self.epoll.ctl(ControlOperation::Add, fd, event)?;
+        self.sources.insert(source.token, fd);
+        Ok(())
+    }
+
+    fn unwatch(&mut self, token: u16) {
+        if let Some(fd) = self.sources.remove(&token) {
+            // A descriptor that has been closed is no longer watched anyway.
+            let _ = self
+                .epoll
+                .ctl(ControlOperation::Delete, fd, EpollEvent::default());
+        }
+    }
+}
+
+/// Marks the number of a queue rather than the token of a source.
+const KICK: u64 = 1 << 16;
+const STOP: u64 = 1 << 17;
+/// Milliseconds.
+const DRAIN_WAIT: i32 = 10;

@@ -1,0 +1,251 @@
+//! A descriptor chain, validated as a whole before a device sees it.
+
+use vm_memory::{GuestMemory, Permissions};
+
+use crate::view::Slice;
+use crate::{GuestView, MemoryError};
+
+/// One buffer of a chain: `len` bytes of guest memory at guest address `address`.
+///
+/// `address + len` does not overflow; whether it is guest memory is checked at each access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Buffer {
+    /// Guest (or I/O virtual) address of the first byte.
+    pub address: u64,
+    /// Length in bytes; may be 0.
+    pub len: u32,
+}
+
+/// A descriptor chain in storage that its owner reuses: popping into it costs no heap.
+///
+/// First come the device-readable bytes, then the device-writable ones (section 2.7.4.2). However
+/// the driver cut them into descriptors, accessors see one run of bytes of each kind, so a device
+/// cannot depend on the framing (section 2.7.4.3).
+///
+/// A chain that was popped is given back by [`Virtqueue::push`](crate::Virtqueue::push), once: a
+/// second push does nothing, and popping into a chain that was never pushed completes the earlier
+/// one with no bytes written. So no head is lost and none is used twice.
+#[derive(Debug, Default)]
+pub struct Chain {
+    buffers: Vec<Buffer>,
+    /// `buffers[..readable]` are device-readable, the rest device-writable.
+    readable: usize,
+    readable_len: u32,
+    writable_len: u32,
+    token: Option<Token>,
+}
+
+/// What the ring needs to take a chain back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Token {
+    /// Which life of which ring popped it: a chain that outlived its ring is not pushed to the next.
+    pub(crate) epoch: u32,
+    /// Position in the order of availability, modulo 2^32.
+    pub(crate) sequence: u32,
+    /// Head index (split) or buffer id (packed).
+    pub(crate) id: u16,
+    /// Descriptors that it occupies in the ring itself.
+    pub(crate) descriptors: u16,
+}
+
+impl Chain {
+    /// An empty chain, to pop into.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The device-readable buffers, in order.
+    pub fn readable(&self) -> &[Buffer] {
+        self.buffers.get(..self.readable).unwrap_or_default()
+    }
+
+    /// The device-writable buffers, in order.
+    pub fn writable(&self) -> &[Buffer] {
+        self.buffers.get(self.readable..).unwrap_or_default()
+    }
+
+    /// Bytes that the device may read.
+    pub fn readable_len(&self) -> u32 {
+        self.readable_len
+    }
+
+    /// Bytes that the device may write.
+    pub fn writable_len(&self) -> u32 {
+        self.writable_len
+    }
+
+    /// Whether it was popped and not yet pushed.
+    pub fn is_live(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// `len` bytes of the readable part from byte `offset` on, as buffers. Clipped to the part.
+    pub fn readable_range(&self, offset: u32, len: u32) -> impl Iterator<Item = Buffer> + Clone {
+        clip(self.readable(), offset, len)
+    }
+
+    /// `len` bytes of the writable part from byte `offset` on, as buffers. Clipped to the part.
+    pub fn writable_range(&self, offset: u32, len: u32) -> impl Iterator<Item = Buffer> + Clone {
+        clip(self.writable(), offset, len)
+    }
+
+    /// Copies `data.len()` bytes out of the readable part, from byte `offset` on.
+    ///
+    /// # Errors
+    /// Where the part is shorter, or any byte of the range is not guest memory; `data` is then
+    /// unchanged.
+    pub fn read_at<M: GuestMemory>(
+        &self,
+        view: &mut GuestView<'_, M>,
+        offset: u32,
+        data: &mut [u8],
+    ) -> Result<(), MemoryError> {
+        let len = fit(offset, data.len(), self.readable_len)?;
+        let mut rest = data;
+        let range = self.readable_range(offset, len);
+        view.for_each_buffer(range, Permissions::Read, |slice| {
+            let (to, tail) = std::mem::take(&mut rest).split_at_mut(slice.len());
+            slice.copy_to(to);
+            rest = tail;
+        })
+    }
+
+    /// The first `N` bytes of the readable part from byte `offset` on: a request header.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at).
+    pub fn read_array<const N: usize, M: GuestMemory>(
+        &self,
+        view: &mut GuestView<'_, M>,
+        offset: u32,
+    ) -> Result<[u8; N], MemoryError> {
+        let mut bytes = [0; N];
+        self.read_at(view, offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Copies `data` into the writable part, from byte `offset` on.
+    ///
+    /// # Errors
+    /// Where the part is shorter, or any byte of the range is not guest memory; nothing was
+    /// written then.
+    pub fn write_at<M: GuestMemory>(
+        &self,
+        view: &mut GuestView<'_, M>,
+        offset: u32,
+        data: &[u8],
+    ) -> Result<(), MemoryError> {
+        let len = fit(offset, data.len(), self.writable_len)?;
+        let mut rest = data;
+        let range = self.writable_range(offset, len);
+        view.for_each_buffer(range, Permissions::Write, |slice| {
+            let (from, tail) = rest.split_at(slice.len());
+            slice.copy_from(from);
+            rest = tail;
+        })
+    }
+
+    /// Calls `f` with the host memory of `len` bytes of the readable part from `offset` on, piece
+    /// by piece, once the whole range is known to be guest memory.
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at); `f` was then not called.
+    pub fn readable_slices<'m, M: GuestMemory>(
+        &self,
+        view: &mut GuestView<'m, M>,
+        offset: u32,
+        len: u32,
+        f: impl FnMut(Slice<'m, M>),
+    ) -> Result<(), MemoryError> {
+        fit(offset, len as usize, self.readable_len)?;
+        view.for_each_buffer(self.readable_range(offset, len), Permissions::Read, f)
+    }
+
+    /// Calls `f` with the host memory of `len` bytes of the writable part from `offset` on, piece
+    /// by piece, once the whole range is known to be guest memory.
+    ///
+    /// # Errors
+    /// As [`write_at`](Self::write_at); `f` was then not called.
+    pub fn writable_slices<'m, M: GuestMemory>(
+        &self,
+        view: &mut GuestView<'m, M>,
+        offset: u32,
+        len: u32,
+        f: impl FnMut(Slice<'m, M>),
+    ) -> Result<(), MemoryError> {
+        fit(offset, len as usize, self.writable_len)?;
+        view.for_each_buffer(self.writable_range(offset, len), Permissions::Write, f)
+    }
+
+    /// Empties it for the next pop, and returns the token of a chain that was never pushed.
+    #[inline]
+    pub(crate) fn clear(&mut self) -> Option<Token> {
+        self.buffers.clear();
+        (self.readable, self.readable_len, self.writable_len) = (0, 0, 0);
+        self.token.take()
+    }
+
+    /// Appends a buffer. `Err` if a readable one follows a writable one.
+    #[inline]
+    pub(crate) fn add(&mut self, buffer: Buffer, writable: bool) -> Result<(), crate::QueueError> {
+        let total = (self.readable_len + self.writable_len).checked_add(buffer.len);
+        total.ok_or(crate::QueueError::TooManyBytes)?;
+        buffer
+            .address
+            .checked_add(buffer.len.into())
+            .ok_or(crate::QueueError::Wrap)?;
+        if writable {
+            self.writable_len += buffer.len;
+        } else if self.readable == self.buffers.len() {
+            self.readable += 1;
+            self.readable_len += buffer.len;
+        } else {
+            return Err(crate::QueueError::Order);
+        }
+        self.buffers.push(buffer);
+        Ok(())
+    }
+
+    #[inline]
+    pub(crate) fn set_token(&mut self, token: Token) {
+        self.token = Some(token);
+    }
+
+    #[inline]
+    pub(crate) fn take_token(&mut self) -> Option<Token> {
+        self.token.take()
+    }
+}
+
+/// The part of `buffers` from byte `offset` on, at most `len` bytes, without empty buffers.
+fn clip(buffers: &[Buffer], offset: u32, len: u32) -> impl Iterator<Item = Buffer> + Clone {
+    buffers
+        .iter()
+        .scan((offset, len), |(skip, left), buffer| {
+            if *left == 0 {
+                return None;
+            }
+            let skipped = buffer.len.min(*skip);
+            *skip -= skipped;
+            let taken = (buffer.len - skipped).min(*left);
+            *left -= taken;
+            Some(Buffer {
+                address: buffer.address + u64::from(skipped),
+                len: taken,
+            })
+        })
+        .filter(|buffer| buffer.len > 0)
+}
+
+/// `len` as a length, if `offset + len` lies within `have` bytes.
+fn fit(offset: u32, len: usize, have: u32) -> Result<u32, MemoryError> {
+    let want = u64::from(offset).saturating_add(len as u64);
+    let short = MemoryError::Short {
+        want,
+        have: have.into(),
+    };
+    if want > u64::from(have) {
+        return Err(short);
+    }
+    u32::try_from(len).map_err(|_| short)
+}

@@ -1,0 +1,86 @@
+//! The device configuration space (section 2.5) as one shared cell.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+
+/// The bytes of a configuration space and their generation.
+///
+/// Device, workers and transport share it: whoever changes bytes does so through
+/// [`update`](Self::update), which raises the generation before any reader can see the new bytes,
+/// so a driver that reads generation, fields, generation (section 2.5.1) never mixes old and new.
+#[derive(Debug, Default)]
+pub struct ConfigCell {
+    bytes: RwLock<Box<[u8]>>,
+    generation: AtomicU32,
+}
+
+impl ConfigCell {
+    /// A configuration space with these bytes, at generation 0.
+    pub fn new(bytes: impl Into<Box<[u8]>>) -> Self {
+        Self {
+            bytes: RwLock::new(bytes.into()),
+            generation: AtomicU32::new(0),
+        }
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.bytes().len()
+    }
+
+    /// Whether the device has no configuration space.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Fills `data` from byte `offset` on; bytes past the end read as 0xff.
+    pub fn read(&self, offset: u64, data: &mut [u8]) {
+        data.fill(0xff);
+        let bytes = self.bytes();
+        let tail = usize::try_from(offset)
+            .ok()
+            .and_then(|offset| bytes.get(offset..));
+        for (to, from) in data.iter_mut().zip(tail.unwrap_or_default()) {
+            *to = *from;
+        }
+    }
+
+    /// Lets `change` edit the bytes; raises the generation if it returns true. Returns what
+    /// `change` returned. Tell the driver by
+    /// [`DeviceHost::config_changed`](crate::DeviceHost::config_changed) afterwards.
+    pub fn update(&self, change: impl FnOnce(&mut [u8]) -> bool) -> bool {
+        let mut bytes = self.bytes.write().unwrap_or_else(PoisonError::into_inner);
+        let changed = change(&mut bytes);
+        if changed {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
+        changed
+    }
+
+    /// Overwrites the bytes from `offset` on, as far as they are inside; raises the generation if
+    /// that changed anything.
+    pub fn write(&self, offset: usize, data: &[u8]) -> bool {
+        self.update(|bytes| {
+            let tail = bytes.get_mut(offset..).unwrap_or_default();
+            let len = tail.len().min(data.len());
+            let (to, from) = (&mut tail[..len], &data[..len]);
+            let changed = to != from;
+            to.copy_from_slice(from);
+            changed
+        })
+    }
+
+    /// The generation, as the transports' `config_generation` registers show it (truncated there).
+    pub fn generation(&self) -> u32 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// A copy of the bytes, for saved state.
+    pub fn snapshot(&self) -> Box<[u8]> {
+        self.bytes().clone()
+    }
+
+    fn bytes(&self) -> RwLockReadGuard<'_, Box<[u8]>> {
+        self.bytes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,248 @@
+//! The packed virtqueue engine (section 2.8).
+
+use std::sync::atomic::{Ordering, fence};
+
+use vm_memory::{Bytes, GuestMemory};
+
+use crate::chain::Token;
+use crate::ring::{Ring, RingConfig, WRAP};
+use crate::split::{DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, WRITE, load, store};
+use crate::view::Slice;
+use crate::{Chain, Features, GuestView, QueueError};
+
+/// The three areas of a packed virtqueue, resolved for one wake-up.
+pub(crate) struct PackedAreas<'a, M: GuestMemory> {
+    ring: Slice<'a, M>,
+    driver_event: Slice<'a, M>,
+    device_event: Slice<'a, M>,
+    size: u32,
+    /// The first used descriptor of the batch, held back: while the driver cannot see it, it does
+    /// not look at those behind it.
+    held: Option<(u32, u64)>,
+}
+
+impl<'a, M: GuestMemory> PackedAreas<'a, M> {
+    pub(crate) fn resolve(
+        config: &RingConfig,
+        view: &mut GuestView<'a, M>,
+    ) -> Result<Self, QueueError> {
+        let size = u32::from(config.size.get());
+        let mut area = |address, len| {
+            view.slice(address, len)
+                .map_err(|_| QueueError::RingMemory { address })
+        };
+        Ok(Self {
+            ring: area(config.descriptor, DESCRIPTOR * size)?,
+            driver_event: area(config.driver, EVENT)?,
+            device_event: area(config.device, EVENT)?,
+            size,
+            held: None,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn pop(
+        &mut self,
+        ring: &mut Ring,
+        view: &mut GuestView<'a, M>,
+        chain: &mut Chain,
+    ) -> Result<Option<Token>, QueueError> {
+        let first = self.descriptor(ring.next_avail, Ordering::Acquire);
+        if !is_available(first.flags, ring.avail_wrap) {
+            return Ok(None);
+        }
+        let (id, descriptors) = self.walk(ring, view, chain, first)?;
+        if ring.descriptors + descriptors > self.size {
+            return Err(QueueError::InFlight { id });
+        }
+        ring.descriptors += descriptors;
+        (ring.next_avail, ring.avail_wrap) =
+            self.advance(ring.next_avail, ring.avail_wrap, descriptors);
+        let descriptors = descriptors as u16;
+        Ok(Some(Token {
+            epoch: ring.epoch,
+            sequence: ring.sequence,
+            id,
+            descriptors,
+        }))
+    }
+
+    /// Follows the chain from `first`; returns its buffer id and its length in the ring. The id is
+    /// that of the last descriptor (section 2.8.6).
+    #[inline]
+    fn walk(
+        &self,
+        ring: &Ring,
+        view: &mut GuestView<'a, M>,
+        chain: &mut Chain,
+        first: Descriptor,
+    ) -> Result<(u16, u32), QueueError> {
+        let (mut descriptor, mut at) = (first, ring.next_avail);
+        for count in 1..=self.size {
+            if descriptor.has(INDIRECT) {
+                self.walk_indirect(ring, view, chain, descriptor)?;
+            } else {
+                chain.add(descriptor.buffer(), descriptor.has(WRITE))?;
+            }
+            if !descriptor.has(NEXT) {
+                return Ok((descriptor.next, count));
+            }
+            at = if at + 1 == self.size { 0 } else { at + 1 };
+            // The driver made the first descriptor available last, so these are all there.
+            descriptor = self.descriptor(at, Ordering::Relaxed);
+        }
+        Err(QueueError::TooLong)
+    }
+
+    /// An indirect table of a packed ring has no NEXT: all its entries are the chain, in order
+    /// (section 2.8.7). It stands alone: INDIRECT goes with NEXT neither here nor before.
+    #[inline]
+    fn walk_indirect(
+        &self,
+        ring: &Ring,
+        view: &mut GuestView<'a, M>,
+        chain: &mut Chain,
+        descriptor: Descriptor,
+    ) -> Result<(), QueueError> {
+        if !chain.readable().is_empty() || !chain.writable().is_empty() {
+            return Err(QueueError::Indirect);
+        }
+        let table = IndirectTable::resolve(ring, view, descriptor)?;
+        if table.len() > self.size {
+            return Err(QueueError::TooLong);
+        }
+        for index in 0..table.len() {
+            let entry = packed_order(table.descriptor(index)?);
+            if entry.has(INDIRECT) {
+                return Err(QueueError::Indirect);
+            }
+            chain.add(entry.buffer(), entry.has(WRITE))?;
+        }
+        Ok(())
+    }
+
+    /// Entry `index` of the ring. Length, id and flags are one load, so that they belong together.
+    #[inline]
+    fn descriptor(&self, index: u32, order: Ordering) -> Descriptor {
+        let at = (DESCRIPTOR * index) as usize;
+        let rest = u64::from_le(self.ring.load(at + 8, order).unwrap_or_default());
+        let address = u64::from_le(load(&self.ring, at as u32));
+        let (len, next, flags) = (rest as u32, (rest >> 32) as u16, (rest >> 48) as u16);
+        Descriptor {
+            address,
+            len,
+            flags,
+            next,
+        }
+    }
+
+    #[inline]
+    fn advance(&self, position: u32, wrap: bool, by: u32) -> (u32, bool) {
+        let next = position + by;
+        if next >= self.size {
+            (next - self.size, !wrap)
+        } else {
+            (next, wrap)
+        }
+    }
+
+    #[inline]
+    pub(crate) fn push(&mut self, ring: &mut Ring, token: Token, written: u32) {
+        let mut flags = if ring.used_wrap { AVAIL | USED } else { 0 };
+        if written > 0 {
+            flags |= WRITE;
+        }
+        let word = u64::from(written) | u64::from(token.id) << 32 | u64::from(flags) << 48;
+        let at = DESCRIPTOR * ring.next_used + 8;
+        match self.held {
+            None => self.held = Some((at, word)),
+            Some(_) => store(&self.ring, at, word.to_le(), Ordering::Release),
+        }
+        let descriptors = u32::from(token.descriptors);
+        ring.descriptors = ring.descriptors.saturating_sub(descriptors);
+        ring.unsignalled += descriptors;
+        (ring.next_used, ring.used_wrap) =
+            self.advance(ring.next_used, ring.used_wrap, descriptors);
+    }
+
+    #[inline]
+    pub(crate) fn expose(&mut self) {
+        if let Some((at, word)) = self.held.take() {
+            store(&self.ring, at, word.to_le(), Ordering::Release);
+        }
+    }
+
+    /// Section 2.8.10: whether the driver wants to hear of the descriptors used since it was last
+    /// considered.
+    pub(crate) fn wants_interrupt(&mut self, ring: &Ring) -> bool {
+        fence(Ordering::SeqCst);
+        let event = u32::from_le(load(&self.driver_event, 0));
+        let (offset, flags) = (event as u16, (event >> 16) as u16 & EVENT_FLAGS);
+        if flags != EVENT_DESC || !ring.config.features.contains(Features::EVENT_IDX) {
+            return flags != EVENT_DISABLE;
+        }
+        let position = u32::from(offset & !WRAP);
+        // How long ago the device used the descriptor that the driver waits for.
+        let same_lap = (offset & WRAP != 0) == ring.used_wrap;
+        let since = match same_lap {
+            true => ring.next_used.checked_sub(position + 1),
+            false => (ring.next_used + self.size).checked_sub(position + 1),
+        };
+        since.is_some_and(|since| since < ring.unsignalled)
+    }
+
+    pub(crate) fn has_available(&self, ring: &Ring) -> bool {
+        let first = self.descriptor(ring.next_avail, Ordering::Acquire);
+        is_available(first.flags, ring.avail_wrap)
+    }
+
+    pub(crate) fn arm(&mut self, ring: &Ring) {
+        if ring.config.features.contains(Features::EVENT_IDX) {
+            let wrap = if ring.avail_wrap { WRAP } else { 0 };
+            let event = ring.next_avail as u16 | wrap;
+            store(&self.device_event, 0, event.to_le(), Ordering::Relaxed);
+            store(&self.device_event, 2, EVENT_DESC.to_le(), Ordering::Release);
+        } else {
+            store(
+                &self.device_event,
+                2,
+                EVENT_ENABLE.to_le(),
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    pub(crate) fn suppress(&mut self) {
+        store(
+            &self.device_event,
+            2,
+            EVENT_DISABLE.to_le(),
+            Ordering::Relaxed,
+        );
+    }
+}
+
+/// Section 2.8.1: available if AVAIL is the driver's wrap counter and USED is not.
+#[inline]
+fn is_available(flags: u16, wrap: bool) -> bool {
+    (flags & AVAIL != 0) == wrap && (flags & USED != 0) != wrap
+}
+
+/// Id and flags lie the other way round than in a split descriptor.
+#[inline]
+fn packed_order(split: Descriptor) -> Descriptor {
+    Descriptor {
+        flags: split.next,
+        next: split.flags,
+        ..split
+    }
+}
+
+const AVAIL: u16 = 1 << 7;
+const USED: u16 = 1 << 15;
+/// Size of an event suppression structure in bytes.
+const EVENT: u32 = 4;
+const EVENT_ENABLE: u16 = 0;
+const EVENT_DISABLE: u16 = 1;
+const EVENT_DESC: u16 = 2;
+const EVENT_FLAGS: u16 = 3;

@@ -1,0 +1,255 @@
+//! A virtqueue at rest: where its areas are, what was negotiated, and how far it has got.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use crate::chain::Token;
+use crate::live::LiveSet;
+use crate::{Features, QueueError};
+
+/// A queue size in descriptors: 1 to 32768 (section 2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct QueueSize(u16);
+
+impl QueueSize {
+    /// The largest: 32768 descriptors.
+    pub const MAX: Self = Self(1 << 15);
+
+    /// `size` descriptors.
+    ///
+    /// # Errors
+    /// Where `size` is 0 or above 32768.
+    pub const fn new(size: u16) -> Result<Self, QueueError> {
+        if size == 0 || size > Self::MAX.0 {
+            Err(QueueError::Size(size))
+        } else {
+            Ok(Self(size))
+        }
+    }
+
+    /// `size` descriptors, which must be a power of two: for tables of constants.
+    ///
+    /// # Panics
+    /// At compile time, if used in a constant with a size that is not 1, 2, 4, ... 32768.
+    pub const fn of(size: u16) -> Self {
+        assert!(size.is_power_of_two(), "a power of two");
+        Self(size)
+    }
+
+    /// Number of descriptors.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+/// The layout of a virtqueue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingFormat {
+    /// Split virtqueue (section 2.7).
+    Split,
+    /// Packed virtqueue (section 2.8).
+    Packed,
+}
+
+/// Where a virtqueue lies and how it is used: what the driver chose before it enabled the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingConfig {
+    /// Number of descriptors. A power of two for a split ring.
+    pub size: QueueSize,
+    /// Guest address of the descriptor area (descriptor table or descriptor ring).
+    pub descriptor: u64,
+    /// Guest address of the driver area (available ring or driver event suppression).
+    pub driver: u64,
+    /// Guest address of the device area (used ring or device event suppression).
+    pub device: u64,
+    /// The negotiated features, of which the ring uses RING_PACKED, INDIRECT_DESC, EVENT_IDX and
+    /// IN_ORDER.
+    pub features: Features,
+}
+
+impl RingConfig {
+    /// Split or packed, as negotiated.
+    pub fn format(&self) -> RingFormat {
+        match self.features.contains(Features::RING_PACKED) {
+            true => RingFormat::Packed,
+            false => RingFormat::Split,
+        }
+    }
+
+    /// Whether size and alignment are those that the specification asks for (sections 2.7 and
+    /// 2.8). Whether the areas are guest memory shows when the ring is used.
+    ///
+    /// # Errors
+    /// [`QueueError::Size`] or [`QueueError::RingMemory`].
+    pub fn check(&self) -> Result<(), QueueError> {
+        let size = self.size.get();
+        let (driver_align, device_align) = match self.format() {
+            RingFormat::Split if !size.is_power_of_two() => return Err(QueueError::Size(size)),
+            RingFormat::Split => (2, 4),
+            RingFormat::Packed => (4, 4),
+        };
+        let areas = [
+            (self.descriptor, 16),
+            (self.driver, driver_align),
+            (self.device, device_align),
+        ];
+        match areas.iter().find(|(address, align)| address % align != 0) {
+            Some(&(address, _)) => Err(QueueError::RingMemory { address }),
+            None => Ok(()),
+        }
+    }
+}
+
+/// How far a ring has got, in the form that saved states and vhost use.
+///
+/// Split: free-running 16-bit indices. Packed: position in bits 0-14, wrap counter in bit 15.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct RingPosition {
+    /// Where the device looks for the next available buffer.
+    pub avail: u16,
+    /// Where the device puts the next used buffer.
+    pub used: u16,
+}
+
+/// A virtqueue between wake-ups: owned by a job while the device runs, by the bus otherwise.
+///
+/// It holds no memory reference. For the length of one wake-up it becomes a
+/// [`Virtqueue`](crate::Virtqueue).
+#[derive(Debug)]
+pub struct Ring {
+    pub(crate) config: RingConfig,
+    pub(crate) epoch: u32,
+    pub(crate) live: LiveSet,
+    // Counters are 32 bits wide although the rings count in 16: a counter that is stored narrow
+    // and loaded together with its neighbour stalls the pipeline.
+    /// Split: free-running index. Packed: position.
+    pub(crate) next_avail: u32,
+    pub(crate) avail_wrap: bool,
+    /// Split: free-running index. Packed: position.
+    pub(crate) next_used: u32,
+    pub(crate) used_wrap: bool,
+    /// Used buffers (split) or descriptors (packed) since the driver was last considered for an
+    /// interrupt.
+    pub(crate) unsignalled: u32,
+    /// Descriptors in flight (packed).
+    pub(crate) descriptors: u32,
+    /// Sequence number of the next chain popped.
+    pub(crate) sequence: u32,
+    pub(crate) order: VecDeque<Ordered>,
+    pub(crate) suppressed: bool,
+    pub(crate) drained: bool,
+    pub(crate) more: bool,
+    pub(crate) broken: Option<QueueError>,
+}
+
+/// A chain that waits for earlier ones to complete (VIRTIO_F_IN_ORDER).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ordered {
+    pub(crate) token: Token,
+    pub(crate) written: Option<u32>,
+}
+
+impl Ring {
+    /// A new ring, at its start.
+    ///
+    /// # Errors
+    /// As [`RingConfig::check`].
+    pub fn new(config: RingConfig) -> Result<Self, QueueError> {
+        config.check()?;
+        let start = match config.format() {
+            RingFormat::Split => 0,
+            RingFormat::Packed => WRAP,
+        };
+        Self::at(
+            config,
+            RingPosition {
+                avail: start,
+                used: start,
+            },
+        )
+    }
+
+    /// A ring that goes on at `position`, with nothing in flight: after a restore, or taken over
+    /// from vhost.
+    ///
+    /// # Errors
+    /// As [`RingConfig::check`]; for a packed ring also where a position is not below the size.
+    pub fn at(config: RingConfig, position: RingPosition) -> Result<Self, QueueError> {
+        config.check()?;
+        let size = config.size.get();
+        let (mask, ids) = match config.format() {
+            RingFormat::Split => (u16::MAX, u32::from(size)),
+            RingFormat::Packed => (!WRAP, 1 << 16),
+        };
+        let (next_avail, next_used) = (position.avail & mask, position.used & mask);
+        if let Some(&index) = [next_avail, next_used]
+            .iter()
+            .find(|&&i| mask != u16::MAX && i >= size)
+        {
+            return Err(QueueError::DescriptorIndex { index, size });
+        }
+        Ok(Self {
+            config,
+            epoch: EPOCH.fetch_add(1, Ordering::Relaxed),
+            live: LiveSet::new(ids),
+            next_avail: next_avail.into(),
+            avail_wrap: position.avail & WRAP != 0,
+            next_used: next_used.into(),
+            used_wrap: position.used & WRAP != 0,
+            unsignalled: 0,
+            descriptors: 0,
+            sequence: 0,
+            order: VecDeque::new(),
+            suppressed: false,
+            drained: false,
+            more: false,
+            broken: None,
+        })
+    }
+
+    /// Where it lies and what was negotiated.
+    pub fn config(&self) -> &RingConfig {
+        &self.config
+    }
+
+    /// How far it has got. Meaningful for a save once nothing is in flight.
+    pub fn position(&self) -> RingPosition {
+        let wrap = |on: bool| match (self.config.format(), on) {
+            (RingFormat::Packed, true) => WRAP,
+            _ => 0,
+        };
+        RingPosition {
+            avail: self.next_avail as u16 | wrap(self.avail_wrap),
+            used: self.next_used as u16 | wrap(self.used_wrap),
+        }
+    }
+
+    /// Chains popped and not yet pushed.
+    pub fn in_flight(&self) -> u32 {
+        self.live.len()
+    }
+
+    /// What the driver did wrong, if that has stopped the ring for good.
+    pub fn broken(&self) -> Option<QueueError> {
+        self.broken
+    }
+
+    /// Whether a worker ran out of budget on it since this was last asked, so that it must be
+    /// called again without waiting for a notification.
+    pub fn take_more(&mut self) -> bool {
+        std::mem::take(&mut self.more)
+    }
+
+    /// Whether a worker has seen it empty since it was last armed, so that it waits for the
+    /// driver's next notification.
+    pub fn is_drained(&self) -> bool {
+        self.drained
+    }
+}
+
+/// The wrap counter's place in a saved position and in event suppression structures.
+pub(crate) const WRAP: u16 = 1 << 15;
+
+/// Tells one ring's chains from another's. 0 is never a ring's.
+static EPOCH: AtomicU32 = AtomicU32::new(1);

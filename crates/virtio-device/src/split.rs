@@ -1,0 +1,362 @@
+//! The split virtqueue engine (section 2.7).
+
+use std::sync::atomic::{Ordering, fence};
+
+use vm_memory::{Bytes, GuestMemory};
+
+use crate::chain::Token;
+use crate::ring::{Ring, RingConfig};
+use crate::view::Slice;
+use crate::{Buffer, Chain, Features, GuestView, QueueError};
+
+/// The three areas of a split virtqueue, resolved for one wake-up.
+pub(crate) struct SplitAreas<'a, M: GuestMemory> {
+    table: Slice<'a, M>,
+    avail: Slice<'a, M>,
+    used: Slice<'a, M>,
+    /// The driver's index when it was last read.
+    avail_idx: u32,
+    size: u32,
+}
+
+impl<'a, M: GuestMemory> SplitAreas<'a, M> {
+    pub(crate) fn resolve(
+        config: &RingConfig,
+        view: &mut GuestView<'a, M>,
+    ) -> Result<Self, QueueError> {
+        let size = u32::from(config.size.get());
+        let mut area = |address, len| {
+            view.slice(address, len)
+                .map_err(|_| QueueError::RingMemory { address })
+        };
+        Ok(Self {
+            table: area(config.descriptor, DESCRIPTOR * size)?,
+            avail: area(config.driver, AVAIL_RING + 2 * size + 2)?,
+            used: area(config.device, USED_RING + 8 * size + 2)?,
+            avail_idx: u32::MAX,
+            size,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn pop(
+        &mut self,
+        ring: &mut Ring,
+        view: &mut GuestView<'a, M>,
+        chain: &mut Chain,
+    ) -> Result<Option<Token>, QueueError> {
+        if !self.refresh(ring)? {
+            return Ok(None);
+        }
+        let slot = ring.next_avail & (self.size - 1);
+        let head = u16::from_le(load(&self.avail, AVAIL_RING + 2 * slot));
+        self.walk(ring, view, chain, head)?;
+        ring.next_avail = (ring.next_avail + 1) & 0xffff;
+        let token = Token {
+            epoch: ring.epoch,
+            sequence: ring.sequence,
+            id: head,
+            descriptors: 1,
+        };
+        Ok(Some(token))
+    }
+
+    /// Whether there is something to pop. Reads the driver's index only once all that it
+    /// announced last time is taken.
+    #[inline]
+    fn refresh(&mut self, ring: &Ring) -> Result<bool, QueueError> {
+        if self.avail_idx == ring.next_avail || self.avail_idx == u32::MAX {
+            self.avail_idx = self.driver_index();
+            let ahead = self.avail_idx.wrapping_sub(ring.next_avail) & 0xffff;
+            if ahead > self.size {
+                return Err(QueueError::AvailableIndex {
+                    ahead: ahead as u16,
+                    size: self.size as u16,
+                });
+            }
+        }
+        Ok(self.avail_idx != ring.next_avail)
+    }
+
+    fn driver_index(&self) -> u32 {
+        u16::from_le(
+            self.avail
+                .load(AVAIL_IDX as usize, Ordering::Acquire)
+                .unwrap_or_default(),
+        )
+        .into()
+    }
+
+    /// Follows the chain from `head`. Each descriptor is read once.
+    #[inline]
+    fn walk(
+        &self,
+        ring: &Ring,
+        view: &mut GuestView<'a, M>,
+        chain: &mut Chain,
+        head: u16,
+    ) -> Result<(), QueueError> {
+        let size = self.size as u16;
+        let mut index = head;
+        for _ in 0..size {
+            if index >= size {
+                return Err(QueueError::DescriptorIndex { index, size });
+            }
+            let descriptor = Descriptor::load(&self.table, u32::from(index));
+            if descriptor.has(INDIRECT) {
+                return self.walk_indirect(ring, view, chain, descriptor);
+            }
+            chain.add(descriptor.buffer(), descriptor.has(WRITE))?;
+            if !descriptor.has(NEXT) {
+                return Ok(());
+            }
+            index = descriptor.next;
+        }
+        Err(QueueError::TooLong)
+    }
+
+    #[inline]
+    fn walk_indirect(
+        &self,
+        ring: &Ring,
+        view: &mut GuestView<'a, M>,
+        chain: &mut Chain,
+        descriptor: Descriptor,
+    ) -> Result<(), QueueError> {
+        let table = IndirectTable::resolve(ring, view, descriptor)?;
+        let mut index = 0;
+        // The chain as a whole may not exceed the queue size, wherever its descriptors lie.
+        for _ in chain.readable().len() + chain.writable().len()..self.size as usize {
+            let descriptor = table.descriptor(index)?;
+            if descriptor.has(INDIRECT) {
+                return Err(QueueError::Indirect);
+            }
+            chain.add(descriptor.buffer(), descriptor.has(WRITE))?;
+            if !descriptor.has(NEXT) {
+                return Ok(());
+            }
+            index = descriptor.next.into();
+        }
+        Err(QueueError::TooLong)
+    }
+
+    /// Writes the used element; the driver does not look at it before [`expose`](Self::expose).
+    #[inline]
+    pub(crate) fn push(&mut self, ring: &mut Ring, token: Token, written: u32) {
+        let slot = ring.next_used & (self.size - 1);
+        let element = u64::from(token.id) | u64::from(written) << 32;
+        // The used ring is only 4-byte aligned, so an element is two stores.
+        let at = USED_RING + 8 * slot;
+        store(&self.used, at, (element as u32).to_le(), Ordering::Relaxed);
+        store(
+            &self.used,
+            at + 4,
+            ((element >> 32) as u32).to_le(),
+            Ordering::Relaxed,
+        );
+        ring.next_used = (ring.next_used + 1) & 0xffff;
+        ring.unsignalled += 1;
+    }
+
+    #[inline]
+    pub(crate) fn expose(&mut self, ring: &Ring) {
+        store(
+            &self.used,
+            USED_IDX,
+            (ring.next_used as u16).to_le(),
+            Ordering::Release,
+        );
+    }
+
+    /// Section 2.7.7: whether the driver wants to hear of the buffers used since it was last
+    /// considered.
+    pub(crate) fn wants_interrupt(&mut self, ring: &Ring) -> bool {
+        fence(Ordering::SeqCst);
+        if !ring.config.features.contains(Features::EVENT_IDX) {
+            return u16::from_le(load(&self.avail, AVAIL_FLAGS)) & NO_INTERRUPT == 0;
+        }
+        let event = u16::from_le(load(&self.avail, AVAIL_RING + 2 * self.size));
+        let since_event = (ring.next_used as u16).wrapping_sub(event).wrapping_sub(1);
+        u32::from(since_event) < ring.unsignalled
+    }
+
+    pub(crate) fn has_available(&self, ring: &Ring) -> bool {
+        self.driver_index() != ring.next_avail
+    }
+
+    pub(crate) fn arm(&mut self, ring: &Ring) {
+        if ring.config.features.contains(Features::EVENT_IDX) {
+            let event = (ring.next_avail as u16).to_le();
+            store(
+                &self.used,
+                USED_RING + 8 * self.size,
+                event,
+                Ordering::Relaxed,
+            );
+        } else {
+            store(&self.used, USED_FLAGS, 0u16, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn suppress(&mut self) {
+        store(&self.used, USED_FLAGS, NO_NOTIFY.to_le(), Ordering::Relaxed);
+    }
+}
+
+/// A descriptor of either format, copied out of guest memory. In a packed ring `next` is the
+/// buffer id.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Descriptor {
+    pub(crate) address: u64,
+    pub(crate) len: u32,
+    pub(crate) flags: u16,
+    pub(crate) next: u16,
+}
+
+impl Descriptor {
+    /// Entry `index` of a split table (section 2.7.5).
+    #[inline]
+    pub(crate) fn load<B: vm_memory::bitmap::BitmapSlice>(
+        table: &vm_memory::VolatileSlice<'_, B>,
+        index: u32,
+    ) -> Self {
+        let at = DESCRIPTOR * index;
+        let (address, rest): (u64, u64) = (load(table, at), load(table, at + 8));
+        Self::from_words(u64::from_le(address), u64::from_le(rest))
+    }
+
+    #[inline]
+    fn from_words(address: u64, rest: u64) -> Self {
+        let (len, flags, next) = (rest as u32, (rest >> 32) as u16, (rest >> 48) as u16);
+        Self {
+            address,
+            len,
+            flags,
+            next,
+        }
+    }
+
+    #[inline]
+    pub(crate) fn has(self, flag: u16) -> bool {
+        self.flags & flag != 0
+    }
+
+    #[inline]
+    pub(crate) fn buffer(self) -> Buffer {
+        Buffer {
+            address: self.address,
+            len: self.len,
+        }
+    }
+}
+
+/// An indirect descriptor table (sections 2.7.5.3 and 2.8.7).
+pub(crate) struct IndirectTable<'a, M: GuestMemory> {
+    slice: Option<Slice<'a, M>>,
+    memory: &'a M,
+    address: u64,
+    len: u32,
+}
+
+impl<'a, M: GuestMemory> IndirectTable<'a, M> {
+    /// The table that `descriptor` names, with what makes it malformed refused.
+    #[inline]
+    pub(crate) fn resolve(
+        ring: &Ring,
+        view: &mut GuestView<'a, M>,
+        descriptor: Descriptor,
+    ) -> Result<Self, QueueError> {
+        let Descriptor { address, len, .. } = descriptor;
+        let negotiated = ring.config.features.contains(Features::INDIRECT_DESC);
+        if !negotiated || descriptor.has(NEXT) || len == 0 || len % DESCRIPTOR != 0 {
+            return Err(QueueError::Indirect);
+        }
+        address.checked_add(len.into()).ok_or(QueueError::Wrap)?;
+        let slice = view.slice(address, len).ok().filter(|_| address % 8 == 0);
+        Ok(Self {
+            slice,
+            memory: view.memory(),
+            address,
+            len: len / DESCRIPTOR,
+        })
+    }
+
+    /// Number of descriptors in the table.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    #[inline]
+    pub(crate) fn descriptor(&self, index: u32) -> Result<Descriptor, QueueError> {
+        if index >= self.len {
+            let size = self.len.try_into().unwrap_or(u16::MAX);
+            return Err(QueueError::DescriptorIndex {
+                index: index as u16,
+                size,
+            });
+        }
+        match &self.slice {
+            Some(slice) => Ok(Descriptor::load(slice, index)),
+            None => self.descriptor_in_pieces(index),
+        }
+    }
+
+    /// A table that is misaligned or not in one piece of host memory.
+    #[cold]
+    fn descriptor_in_pieces(&self, index: u32) -> Result<Descriptor, QueueError> {
+        let mut bytes = [0; DESCRIPTOR as usize];
+        let at = vm_memory::GuestAddress(self.address + u64::from(DESCRIPTOR * index));
+        self.memory
+            .read_slice(&mut bytes, at)
+            .map_err(|_| QueueError::IndirectMemory)?;
+        let word = |at: usize| {
+            bytes[at..at + 8]
+                .iter()
+                .rev()
+                .fold(0, |word, &byte| word << 8 | u64::from(byte))
+        };
+        Ok(Descriptor::from_words(word(0), word(8)))
+    }
+}
+
+/// A load from a resolved area. Area and alignment were checked when it was resolved, so the
+/// default is never seen.
+#[inline]
+pub(crate) fn load<T, B>(area: &vm_memory::VolatileSlice<'_, B>, at: u32) -> T
+where
+    T: vm_memory::AtomicAccess + Default,
+    B: vm_memory::bitmap::BitmapSlice,
+{
+    area.load(at as usize, Ordering::Relaxed)
+        .unwrap_or_default()
+}
+
+/// A store to a resolved area, which cannot fail for the same reason. Marks the page dirty.
+#[inline]
+pub(crate) fn store<T, B>(
+    area: &vm_memory::VolatileSlice<'_, B>,
+    at: u32,
+    value: T,
+    order: Ordering,
+) where
+    T: vm_memory::AtomicAccess,
+    B: vm_memory::bitmap::BitmapSlice,
+{
+    let stored = area.store(value, at as usize, order);
+    debug_assert!(stored.is_ok(), "resolved areas are aligned and long enough");
+}
+
+pub(crate) const NEXT: u16 = 1;
+pub(crate) const WRITE: u16 = 2;
+pub(crate) const INDIRECT: u16 = 4;
+/// Size of a descriptor in bytes, in either format.
+pub(crate) const DESCRIPTOR: u32 = 16;
+
+const NO_INTERRUPT: u16 = 1;
+const NO_NOTIFY: u16 = 1;
+const AVAIL_FLAGS: u32 = 0;
+const AVAIL_IDX: u32 = 2;
+const AVAIL_RING: u32 = 4;
+const USED_FLAGS: u32 = 0;
+const USED_IDX: u32 = 2;
+const USED_RING: u32 = 4;
