@@ -1,2 +1,7 @@
-//! The commands of this project: cargo xtask check | test | demo | bench | fuzz | lint.
-fn main() {}
+//! The program behind `cargo xtask`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    xtask::cli::run()
+}

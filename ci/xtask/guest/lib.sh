@@ -1,0 +1,39 @@
+# What the scenarios share. Reports go to the early console, so they work before any virtio does.
+
+pass() { check=$1; shift; echo "@@ pass $check $*"; }
+fail() { check=$1; shift; echo "@@ fail $check $*"; }
+fact() { name=$1; shift; echo "@@ fact $name $*"; }
+
+# The value of a word NAME=VALUE on the kernel's command line.
+parameter() { tr ' ' '\n' < /proc/cmdline | sed -n "s/^$1=//p"; }
+
+# The name (vda) of the disk with a serial number.
+disk() {
+    for entry in /sys/block/vd*; do
+        [ "$(cat "$entry/serial")" = "$1" ] && echo "${entry##*/}" && return 0
+    done
+    return 1
+}
+
+# The device node of the virtio-serial port with a name.
+port() {
+    for entry in /sys/class/virtio-ports/*; do
+        [ "$(cat "$entry/name" 2>/dev/null)" = "$1" ] && echo "/dev/${entry##*/}" && return 0
+    done
+    return 1
+}
+
+# The virtio device (virtio3) behind a disk.
+virtio_of() { basename "$(readlink -f "/sys/block/$1/device")"; }
+
+# Whether feature bit $2 was negotiated with virtio device $1: prints 0 or 1.
+feature() { cut -c "$(($2 + 1))" "/sys/bus/virtio/devices/$1/features"; }
+
+# Waits up to ten seconds for a command to succeed.
+await() {
+    for _ in $(seq 100); do
+        "$@" > /dev/null 2>&1 && return 0
+        usleep 100000
+    done
+    return 1
+}

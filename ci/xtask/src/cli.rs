@@ -1,0 +1,143 @@
+//! The command line.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::console::{Paint, line};
+use crate::guest::run::{Choice, Guests};
+use crate::guest::within::Within;
+use crate::report::{Count, Report};
+use crate::{fuzz, release, unit};
+
+/// The commands of this project
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Does everything compile?
+    Check,
+    /// Runs everything: lint, unit tests, documentation, and tests in real guests
+    Test {
+        /// Run one part only
+        #[arg(long)]
+        only: Option<Part>,
+        /// Run only the tests (scenarios of the guest part) whose name contains this
+        #[arg(long, default_value = "", value_name = "TEXT")]
+        filter: String,
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Boots a stock Debian guest under mini-vmm and shows what it finds
+    Demo {
+        #[command(flatten)]
+        choice: Choice,
+    },
+    /// Measures
+    Bench {
+        #[command(subcommand)]
+        what: Bench,
+    },
+    /// Runs fuzz targets, each for a while; without a name, all of them
+    Fuzz {
+        /// The target's name
+        target: Option<String>,
+        /// For how long
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
+    /// Format, clippy, feature sets, and the rules of this project
+    Lint,
+    /// Can every crate be published?
+    ReleaseCheck,
+    #[command(hide = true)]
+    Within(Within),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    Lint,
+    Unit,
+    Guest,
+}
+
+#[derive(Debug, Subcommand)]
+enum Bench {
+    /// mini-vmm beside QEMU, in the same place, interleaved
+    Guest {
+        /// How often each of them is measured
+        #[arg(long, default_value_t = 3)]
+        rounds: u32,
+        #[command(flatten)]
+        choice: Choice,
+    },
+}
+
+/// Does what the command line says; 0 if all went well, 1 if not, 2 if it makes no sense.
+pub fn run() -> ExitCode {
+    match dispatch(Cli::parse().command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            line(format_args!("{} {error:#}", Paint::Bad.on("error:")));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<bool> {
+    match command {
+        Command::Check => Ok(report(unit::check)),
+        Command::Test {
+            only,
+            filter,
+            choice,
+        } => Ok(report(|report| test(report, only, &filter, &choice))),
+        Command::Demo { choice } => Guests::prepare(&choice)?.demo().map(|()| true),
+        Command::Bench {
+            what: Bench::Guest { rounds, choice },
+        } => Guests::prepare(&choice)?.bench(rounds).map(|()| true),
+        Command::Fuzz { target, seconds } => Ok(report(|report| {
+            fuzz::run(report, target.as_deref(), seconds)
+        })),
+        Command::Lint => Ok(report(unit::lint)),
+        Command::ReleaseCheck => Ok(report(release::check)),
+        Command::Within(within) => within.run(),
+    }
+}
+
+fn test(report: &mut Report, only: Option<Part>, filter: &str, choice: &Choice) {
+    let wanted = |part| only.is_none_or(|only| only == part);
+    if wanted(Part::Lint) && filter.is_empty() {
+        unit::lint(report);
+    }
+    if wanted(Part::Unit) {
+        unit::test(report, filter);
+    }
+    if wanted(Part::Guest) {
+        test_guests(report, filter, choice);
+    }
+}
+
+fn test_guests(report: &mut Report, filter: &str, choice: &Choice) {
+    let mut guests = None;
+    report.step("what guests need", || {
+        guests = Some(Guests::prepare(choice)?);
+        Ok(Count::default())
+    });
+    if let Some(guests) = guests {
+        report.step("tests in guests", || guests.test(filter));
+    }
+}
+
+fn report(work: impl FnOnce(&mut Report)) -> bool {
+    let mut report = Report::start();
+    work(&mut report);
+    report.finish()
+}

@@ -1,0 +1,85 @@
+//! `cargo xtask demo`: one boot of a stock guest, and what it found.
+
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::console::{Paint, Progress, line, seconds};
+use crate::guest::image::Image;
+use crate::guest::machine::{Machine, Vmm};
+use crate::guest::scenario::{BOOT, SILENCE};
+use crate::guest::session::{Guest, Report};
+use crate::guest::verdict::Verdict;
+
+/// Boots the guest and prints its findings. Returns whether all of them are good.
+pub fn run(vmm: &Vmm, image: &Image, work: &Path) -> Result<bool> {
+    let machine = describe(vmm, image, work)?;
+    line(format_args!(
+        "{}\n  {:?}",
+        Paint::Title.on("starting"),
+        machine.command()
+    ));
+    let start = Instant::now();
+    let mut guest = Guest::start(&machine)?;
+    let progress = Progress::start("the guest boots");
+    let own = guest.ready(BOOT)?;
+    drop(progress);
+    let time = seconds(start.elapsed());
+    line(format_args!(
+        "{} after {time} ({own:.1} s by the guest's clock)",
+        Paint::Title.on("user space")
+    ));
+    let good = show(&mut guest)?;
+    guest.end()?;
+    line(format_args!(
+        "{} after {}",
+        Paint::Title.on("power-off"),
+        seconds(start.elapsed())
+    ));
+    Ok(good)
+}
+
+fn describe(vmm: &Vmm, image: &Image, work: &Path) -> Result<Machine> {
+    let mut machine = Machine::new(vmm, image, work, "virtio-blk-pci")?;
+    machine.disk("virtio-blk-pci,packed=on", "data", 16 << 20)?;
+    machine.device("virtio-rng-pci");
+    machine.socket("console");
+    machine.device("virtio-serial-pci");
+    machine.device("virtconsole,chardev=console");
+    machine.parameter("run=demo");
+    Ok(machine)
+}
+
+fn show(guest: &mut Guest) -> Result<bool> {
+    let mut good = true;
+    loop {
+        match guest.report(SILENCE)? {
+            Report::Fact { name, value } => line(format_args!(
+                "  {} {value}",
+                Paint::Faint.on(format!("{name:<12}"))
+            )),
+            Report::Verdict(Verdict {
+                check,
+                result: Ok(detail),
+            }) => {
+                line(format_args!(
+                    "  {} {detail}",
+                    Paint::Good.on(format!("{check:<12}"))
+                ));
+            }
+            Report::Verdict(Verdict {
+                check,
+                result: Err(detail),
+            }) => {
+                good = false;
+                line(format_args!(
+                    "  {} {detail}",
+                    Paint::Bad.on(format!("{check:<12}"))
+                ));
+            }
+            Report::Ended => return Ok(good),
+            Report::Ready(_) | Report::Acknowledged(_) => (),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! What a guest boots: Debian's kernel as it is, an initramfs that finds the root file system, and
+//! that file system, ext4, composed of busybox, a few tools with their libraries, and our scripts.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fs;
+use std::hash::{Hash, Hasher};
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::console::{Progress, line};
+use crate::cpio::Archive;
+use crate::debian::{Debian, Program};
+use crate::kernel::{Kernel, Module};
+use crate::process::output;
+
+/// The three files a guest is started from, in one directory.
+#[derive(Clone, Debug)]
+pub struct Image {
+    directory: PathBuf,
+}
+
+impl Image {
+    /// Builds the files in a directory below `guests`, or takes those of an earlier run with the
+    /// same contents.
+    pub fn build(debian: &Debian, guests: &Path) -> Result<Self> {
+        let parts = Parts::collect(debian)?;
+        let directory = guests.join(format!("image-{:016x}", parts.key()));
+        if !directory.is_dir() {
+            let _progress = Progress::start("making the guest's root file system");
+            remove_others(guests)?;
+            let unfinished = directory.with_extension("unfinished");
+            parts.write(debian, &unfinished)?;
+            fs::rename(&unfinished, &directory)?;
+        }
+        line(format_args!(
+            "the guest is Debian's kernel {}",
+            parts.kernel.release
+        ));
+        Ok(Self { directory })
+    }
+
+    /// An image that an earlier [`Image::build`] made.
+    pub fn open(directory: &Path) -> Self {
+        Self {
+            directory: directory.to_owned(),
+        }
+    }
+
+    /// Where the files are.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// The bzImage.
+    pub fn kernel(&self) -> PathBuf {
+        self.directory.join("vmlinuz")
+    }
+
+    /// The initramfs.
+    pub fn initramfs(&self) -> PathBuf {
+        self.directory.join("initramfs.cpio")
+    }
+
+    /// The root file system; to be copied, never to be used itself.
+    pub fn root(&self) -> PathBuf {
+        self.directory.join("root.ext4")
+    }
+}
+
+/// Everything that goes in.
+struct Parts {
+    kernel: Kernel,
+    busybox: Program,
+    tools: Vec<Program>,
+    early: Vec<Module>,
+    late: Vec<Module>,
+}
+
+impl Parts {
+    fn collect(debian: &Debian) -> Result<Self> {
+        let kernel = debian.kernel()?;
+        let (early, all) = (
+            kernel.load_order(&EARLY)?,
+            kernel.load_order(&[&EARLY[..], &LATE].concat())?,
+        );
+        let late = all.into_iter().skip(early.len()).collect();
+        let tools = TOOLS
+            .iter()
+            .map(|name| debian.program(name))
+            .collect::<Result<_>>()?;
+        Ok(Self {
+            busybox: debian.program("busybox")?,
+            kernel,
+            tools,
+            early,
+            late,
+        })
+    }
+
+    /// A number that changes with any content.
+    fn key(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        (&self.kernel.release, SCRIPTS, INITRAMFS_INIT, LAYOUT).hash(&mut hasher);
+        for program in self.tools.iter().chain([&self.busybox]) {
+            let metadata = fs::metadata(&program.path);
+            (
+                &program.path,
+                metadata.and_then(|data| data.modified()).ok(),
+            )
+                .hash(&mut hasher);
+        }
+        hasher.finish()
+    }
+
+    fn write(&self, debian: &Debian, directory: &Path) -> Result<()> {
+        let tree = directory.join("tree");
+        fs::create_dir_all(&tree)?;
+        fs::copy(&self.kernel.image, directory.join("vmlinuz"))?;
+        fs::write(directory.join("initramfs.cpio"), self.initramfs()?)?;
+        self.populate(&tree)?;
+        let image = directory.join("root.ext4");
+        let mut mke2fs = debian.program("mke2fs")?.command();
+        mke2fs.args([
+            "-q",
+            "-t",
+            "ext4",
+            "-L",
+            "root",
+            "-E",
+            "root_owner=0:0",
+            "-d",
+        ]);
+        output(mke2fs.arg(&tree).arg(&image).arg(ROOT_SIZE))?;
+        Ok(fs::remove_dir_all(&tree)?)
+    }
+
+    fn initramfs(&self) -> Result<Vec<u8>> {
+        let mut archive = Archive::new();
+        archive
+            .directory("bin")
+            .directory("modules")
+            .link("bin/sh", "busybox");
+        archive
+            .file("bin/busybox", &fs::read(&self.busybox.path)?)
+            .file("init", INITRAMFS_INIT.as_bytes());
+        for module in &self.early {
+            archive.file(&format!("modules/{}.ko", module.name), &module.object);
+        }
+        archive.file("modules/order", names(&self.early).as_bytes());
+        Ok(archive.finish())
+    }
+
+    fn populate(&self, tree: &Path) -> Result<()> {
+        for directory in DIRECTORIES {
+            fs::create_dir_all(tree.join(directory))?;
+        }
+        self.populate_busybox(&tree.join("bin"))?;
+        for tool in &self.tools {
+            copy_program(tool, tree)?;
+        }
+        for (path, text) in SCRIPTS {
+            write_executable(&tree.join(path), text.as_bytes())?;
+        }
+        for module in &self.late {
+            fs::write(
+                tree.join("modules").join(format!("{}.ko", module.name)),
+                &module.object,
+            )?;
+        }
+        Ok(fs::write(tree.join("modules/order"), names(&self.late))?)
+    }
+
+    fn populate_busybox(&self, bin: &Path) -> Result<()> {
+        write_executable(&bin.join("busybox"), &fs::read(&self.busybox.path)?)?;
+        let applets = output(Command::new(&self.busybox.path).arg("--list"))?;
+        for applet in applets.lines().filter(|applet| *applet != "busybox") {
+            symlink("busybox", bin.join(applet))?;
+        }
+        Ok(())
+    }
+}
+
+/// Images of earlier versions, finished or not.
+fn remove_others(guests: &Path) -> Result<()> {
+    fs::create_dir_all(guests)?;
+    for entry in fs::read_dir(guests)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with("image-") {
+            fs::remove_dir_all(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// The program to `/bin`, its libraries to the loader's default directory.
+fn copy_program(program: &Program, tree: &Path) -> Result<()> {
+    let name = |path: &Path| {
+        path.file_name()
+            .map(PathBuf::from)
+            .context("a file without a name")
+    };
+    let destination = tree.join("bin").join(name(&program.path)?);
+    let _ = fs::remove_file(&destination);
+    fs::copy(&program.path, destination)?;
+    for library in program.shared_libraries()? {
+        let file = name(&library)?;
+        let loader = file.to_string_lossy().starts_with("ld-linux");
+        fs::copy(
+            &library,
+            tree.join(if loader { "lib64" } else { LIBRARIES })
+                .join(file),
+        )?;
+    }
+    Ok(())
+}
+
+fn write_executable(path: &Path, contents: &[u8]) -> Result<()> {
+    fs::write(path, contents)?;
+    Ok(fs::set_permissions(
+        path,
+        fs::Permissions::from_mode(0o755),
+    )?)
+}
+
+fn names(modules: &[Module]) -> String {
+    modules
+        .iter()
+        .map(|module| format!("{}\n", module.name))
+        .collect()
+}
+
+/// To be raised when this file changes what it makes from equal parts.
+const LAYOUT: u32 = 1;
+/// Enough for the tests; sparse, so it costs nothing.
+const ROOT_SIZE: &str = "384M";
+const TOOLS: [&str; 2] = ["fio", "rngtest"];
+/// Loaded before the root file system is there, in this order.
+const EARLY: [&str; 5] = [
+    "virtio_pci",
+    "virtio_mmio",
+    "virtio_blk",
+    "crc32c_generic",
+    "ext4",
+];
+/// Loaded after it.
+const LATE: [&str; 2] = ["virtio_console", "virtio_rng"];
+const LIBRARIES: &str = "lib/x86_64-linux-gnu";
+const DIRECTORIES: [&str; 13] = [
+    "bin",
+    "dev",
+    LIBRARIES,
+    "lib64",
+    "mnt",
+    "modules",
+    "proc",
+    "run",
+    "sbin",
+    "scenarios",
+    "sys",
+    "tmp",
+    "root",
+];
+const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
+const SCRIPTS: [(&str, &str); 12] = [
+    ("sbin/init", include_str!("../../guest/init.sh")),
+    ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
+    ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),
+    ("scenarios/bench.sh", include_str!("../../guest/bench.sh")),
+    ("scenarios/root.sh", include_str!("../../guest/root.sh")),
+    ("scenarios/fio.sh", include_str!("../../guest/fio.sh")),
+    ("scenarios/rng.sh", include_str!("../../guest/rng.sh")),
+    (
+        "scenarios/console.sh",
+        include_str!("../../guest/console.sh"),
+    ),
+    ("scenarios/port.sh", include_str!("../../guest/port.sh")),
+    ("scenarios/rebind.sh", include_str!("../../guest/rebind.sh")),
+    ("scenarios/reboot.sh", include_str!("../../guest/reboot.sh")),
+    ("scenarios/kill.sh", include_str!("../../guest/kill.sh")),
+];

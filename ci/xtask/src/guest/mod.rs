@@ -1,0 +1,19 @@
+//! Guests: stock Debian kernels that run under a VMM and report what they see.
+//!
+//! The layers, bottom up: [`image`] makes kernel, initramfs and root file system; [`machine`]
+//! describes one virtual machine and how each VMM is told about it; [`session`] is a guest that
+//! runs; [`scenario`] is a test in data; [`suite`] runs scenarios, as many as possible in one boot.
+//!
+//! [`run`] is the half of it all on the machine of the user, [`within`] the half where KVM works
+//! (see [`crate::ground`]); both are this program.
+
+pub mod demo;
+pub mod image;
+pub mod machine;
+pub mod run;
+pub mod scenario;
+pub mod scenarios;
+pub mod session;
+pub mod suite;
+pub mod verdict;
+pub mod within;

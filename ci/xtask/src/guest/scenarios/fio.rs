@@ -1,0 +1,49 @@
+//! `fio --verify=crc32c` with random reads and writes over four queues, on one disk per ring
+//! layout and transport. The guest also looks at the negotiated features, so that a disk which
+//! silently fell back to another layout fails.
+
+use anyhow::Result;
+
+use crate::guest::machine::Machine;
+use crate::guest::scenario::{Play, Scenario, Shared, nothing};
+
+/// See the module.
+pub const SCENARIO: Scenario = Scenario {
+    name: "fio",
+    equip,
+    play: Play::Shared(Shared {
+        checks: |machine| disks(machine).map(|(name, _)| name.to_owned()).collect(),
+        beside: nothing,
+        after: nothing,
+    }),
+};
+
+fn equip(machine: &mut Machine) -> Result<()> {
+    // A driver takes at most one queue per processor.
+    machine.processors = 4;
+    let disks: Vec<_> = disks(machine).collect();
+    disks
+        .into_iter()
+        .try_for_each(|(name, device)| machine.disk(&format!("{device},num-queues=4"), name, SIZE))
+}
+
+fn disks(machine: &Machine) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let mmio = machine.vmm.has_mmio();
+    DISKS
+        .into_iter()
+        .filter(move |(name, _)| mmio || *name != "fio-mmio")
+}
+
+/// Serial number, device. `guest/fio.sh` knows what each must look like from inside.
+const DISKS: [(&str, &str); 6] = [
+    ("fio-split", "virtio-blk-pci,packed=off"),
+    ("fio-packed", "virtio-blk-pci,packed=on"),
+    ("fio-direct", "virtio-blk-pci,indirect_desc=off"),
+    ("fio-noevent", "virtio-blk-pci,event_idx=off"),
+    (
+        "fio-legacy",
+        "virtio-blk-pci,disable-legacy=off,disable-modern=on",
+    ),
+    ("fio-mmio", "virtio-blk-device"),
+];
+const SIZE: u64 = 64 << 20;

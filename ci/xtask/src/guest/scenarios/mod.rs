@@ -1,0 +1,24 @@
+//! The scenarios, one to a file.
+
+pub mod console;
+pub mod fio;
+pub mod kill;
+pub mod port;
+pub mod rebind;
+pub mod reboot;
+pub mod rng;
+pub mod root;
+
+use crate::guest::scenario::Scenario;
+
+/// Every scenario, in the order in which those that share a boot are run.
+pub const ALL: [Scenario; 8] = [
+    root::SCENARIO,
+    console::SCENARIO,
+    rng::SCENARIO,
+    port::SCENARIO,
+    rebind::SCENARIO,
+    fio::SCENARIO,
+    reboot::SCENARIO,
+    kill::SCENARIO,
+];

@@ -1,0 +1,33 @@
+//! `reboot` in the guest: the same VMM process boots the guest a second time, and a file written
+//! before is there.
+
+use anyhow::{Result, bail};
+
+use crate::guest::machine::Machine;
+use crate::guest::scenario::{BOOT, Play, SILENCE, Scenario};
+use crate::guest::session::{Guest, Report};
+use crate::guest::verdict::Verdict;
+
+/// See the module.
+pub const SCENARIO: Scenario = Scenario {
+    name: "reboot",
+    equip,
+    play: Play::Alone(play),
+};
+
+fn equip(machine: &mut Machine) -> Result<()> {
+    machine.reboots = true;
+    Ok(())
+}
+
+fn play(guest: &mut Guest, _: &Machine) -> Result<Vec<Verdict>> {
+    guest.ready(BOOT)?;
+    guest.ready(BOOT)?;
+    match guest.report(SILENCE)? {
+        Report::Verdict(verdict) => Ok(vec![verdict]),
+        other => bail!(
+            "expected the guest's verdict after its reboot, got {other:?}; {}",
+            guest.last_words()
+        ),
+    }
+}

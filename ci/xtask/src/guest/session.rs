@@ -1,0 +1,170 @@
+//! A guest that runs: what it reports on its early console, and its end.
+//!
+//! A report is a console line that contains `@@ ` and then a word and its arguments; see
+//! `guest/lib.sh` for the guest's side. Every line goes to a log file, too.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::guest::machine::Machine;
+use crate::guest::verdict::Verdict;
+use crate::process::{Process, Silence};
+
+/// A guest under a VMM. Dropping it kills the VMM.
+#[derive(Debug)]
+pub struct Guest {
+    process: Process,
+    log: File,
+    recent: VecDeque<String>,
+}
+
+/// What a guest says.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Report {
+    /// User space runs, this many seconds after the kernel's start.
+    Ready(f64),
+    /// A check passed or failed.
+    Verdict(Verdict),
+    /// Record number so-and-so is on stable storage.
+    Acknowledged(u64),
+    /// A fact, for the demo and the benchmarks.
+    Fact {
+        /// What it is about.
+        name: String,
+        /// The fact itself.
+        value: String,
+    },
+    /// The VMM ended, because the guest turned itself off or otherwise.
+    Ended,
+}
+
+impl Guest {
+    /// Starts `machine`.
+    pub fn start(machine: &Machine) -> Result<Self> {
+        let process = Process::spawn(&machine.command())?;
+        let log = File::create(machine.file("console.log"))?;
+        Ok(Self {
+            process,
+            log,
+            recent: VecDeque::new(),
+        })
+    }
+
+    /// The next report; an error if none comes within `limit`.
+    pub fn report(&mut self, limit: Duration) -> Result<Report> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.process.line(deadline) {
+                Ok(line) => {
+                    self.keep(&line)?;
+                    if let Some(report) = parse(&line) {
+                        return Ok(report);
+                    }
+                }
+                Err(Silence::Ended) => return Ok(Report::Ended),
+                Err(Silence::TimedOut) => {
+                    bail!("silent for {} s; {}", limit.as_secs(), self.last_words())
+                }
+            }
+        }
+    }
+
+    /// Waits for user space and returns the guest's own time, in seconds.
+    pub fn ready(&mut self, limit: Duration) -> Result<f64> {
+        match self.report(limit)? {
+            Report::Ready(time) => Ok(time),
+            other => bail!("expected user space, got {other:?}; {}", self.last_words()),
+        }
+    }
+
+    /// Waits for the VMM, which said [`Report::Ended`], and insists on success.
+    pub fn end(mut self) -> Result<()> {
+        let status = self.process.wait(Instant::now() + GRACE)?;
+        if !status.success() {
+            bail!("the VMM ended with {status}; {}", self.last_words());
+        }
+        Ok(())
+    }
+
+    /// SIGKILL, as hard as it gets.
+    pub fn kill(&mut self) -> Result<ExitStatus> {
+        self.process.kill()
+    }
+
+    /// The VMM's process id.
+    pub fn process(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The last lines of the console, for an error message.
+    pub fn last_words(&self) -> String {
+        let lines: Vec<_> = self
+            .recent
+            .iter()
+            .map(|line| format!("\n      {line}"))
+            .collect();
+        format!("the console's last lines:{}", lines.concat())
+    }
+
+    fn keep(&mut self, line: &str) -> Result<()> {
+        writeln!(self.log, "{line}").context("the console's log")?;
+        if self.recent.len() == RECENT {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(line.to_owned());
+        Ok(())
+    }
+}
+
+/// A kernel message may stand before the mark on the same line.
+fn parse(line: &str) -> Option<Report> {
+    let (_, report) = line.split_once("@@ ")?;
+    let (word, rest) = report.split_once(' ').unwrap_or((report, ""));
+    let (name, value) = rest.split_once(' ').unwrap_or((rest, ""));
+    let (name, value) = (name.to_owned(), value.trim().to_owned());
+    match word {
+        "ready" => name.parse().ok().map(Report::Ready),
+        "pass" => Some(Report::Verdict(Verdict {
+            check: name,
+            result: Ok(value),
+        })),
+        "fail" => Some(Report::Verdict(Verdict {
+            check: name,
+            result: Err(value),
+        })),
+        "ack" => name.parse().ok().map(Report::Acknowledged),
+        "fact" => Some(Report::Fact { name, value }),
+        _ => None,
+    }
+}
+
+const RECENT: usize = 25;
+const GRACE: Duration = Duration::from_secs(20);
+
+#[cfg(test)]
+mod tests {
+    use super::{Report, parse};
+    use crate::guest::verdict::Verdict;
+
+    #[test]
+    fn session_parses_reports_and_nothing_else() {
+        assert_eq!(
+            parse("[    1.0] noise @@ ready 3.25"),
+            Some(Report::Ready(3.25))
+        );
+        assert_eq!(parse("@@ ack 17"), Some(Report::Acknowledged(17)));
+        let fail = Verdict {
+            check: "rng".into(),
+            result: Err("too slow".into()),
+        };
+        assert_eq!(parse("@@ fail rng too slow"), Some(Report::Verdict(fail)));
+        assert_eq!(parse("@@ ack many"), None);
+        assert_eq!(parse("@@ dance"), None);
+        assert_eq!(parse("login:"), None);
+    }
+}

@@ -1,0 +1,176 @@
+//! Runs scenarios: those that may share a boot in one, the others each in their own.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::thread::spawn;
+use std::time::Instant;
+
+use anyhow::Result;
+
+use crate::console::{Paint, line, seconds};
+use crate::guest::image::Image;
+use crate::guest::machine::{Machine, Vmm};
+use crate::guest::scenario::{BOOT, Equip, Play, SILENCE, Shared, Solo};
+use crate::guest::scenarios::ALL;
+use crate::guest::session::{Guest, Report};
+use crate::guest::verdict::Verdict;
+
+/// A run of scenarios with one VMM. Verdicts are printed and kept in the results file as they come.
+#[derive(Debug)]
+pub struct Suite {
+    vmm: Vmm,
+    image: Image,
+    share: PathBuf,
+    work: PathBuf,
+    results: File,
+    failed: usize,
+}
+
+impl Suite {
+    /// Prepares a run: results and logs go to `share`, disks to `work`.
+    pub fn new(vmm: Vmm, image: Image, share: &Path, work: &Path) -> Result<Self> {
+        let results = File::create(share.join(RESULTS))?;
+        Ok(Self {
+            vmm,
+            image,
+            share: share.to_owned(),
+            work: work.to_owned(),
+            results,
+            failed: 0,
+        })
+    }
+
+    /// Runs every scenario whose name contains `filter`. Returns the number of failed checks.
+    pub fn run(mut self, filter: &str) -> Result<usize> {
+        let chosen = ALL.iter().filter(|scenario| scenario.name.contains(filter));
+        let (mut shared, mut alone, mut equip) = (Vec::new(), Vec::new(), Vec::new());
+        for scenario in chosen {
+            match scenario.play {
+                Play::Shared(parts) => {
+                    shared.push((scenario.name, parts));
+                    equip.push(scenario.equip);
+                }
+                Play::Alone(play) => alone.push((scenario, play)),
+            }
+        }
+        if !shared.is_empty() {
+            self.boot("shared", &equip, |suite, machine| {
+                suite.run_shared(machine, &shared)
+            })?;
+        }
+        for (scenario, play) in alone {
+            self.boot(scenario.name, &[scenario.equip], |suite, machine| {
+                suite.run_alone(machine, scenario.name, play)
+            })?;
+        }
+        Ok(self.failed)
+    }
+
+    /// One machine, one boot; what goes wrong with it as a whole is a failed check of its own.
+    fn boot(
+        &mut self,
+        name: &str,
+        equip: &[Equip],
+        play: impl FnOnce(&mut Self, &mut Machine) -> Result<()>,
+    ) -> Result<()> {
+        let (start, directory) = (Instant::now(), self.work.join(name));
+        let root = if name == "shared" {
+            "virtio-blk-pci"
+        } else {
+            "virtio-blk-pci,packed=on"
+        };
+        let mut machine = Machine::new(&self.vmm, &self.image, &directory, root)?;
+        let equipped = equip.iter().try_for_each(|equip| equip(&mut machine));
+        let played = equipped.and_then(|()| play(self, &mut machine));
+        let detail = played.map(|()| seconds(start.elapsed()));
+        self.record(Verdict::of(&format!("{name}-boot"), detail))?;
+        let _ = std::fs::copy(
+            machine.file("console.log"),
+            self.share.join(format!("{name}.console.log")),
+        );
+        Ok(std::fs::remove_dir_all(&directory)?)
+    }
+
+    fn run_shared(&mut self, machine: &mut Machine, scenarios: &[(&str, Shared)]) -> Result<()> {
+        let names: Vec<_> = scenarios.iter().map(|(name, _)| *name).collect();
+        machine.parameter(&format!("run={}", names.join(",")));
+        let mut missing = scenarios
+            .iter()
+            .flat_map(|(_, shared)| (shared.checks)(machine))
+            .collect();
+        let mut guest = Guest::start(machine)?;
+        let beside: Vec<_> = scenarios
+            .iter()
+            .map(|(name, shared)| {
+                let (work, machine) = (shared.beside, machine.clone());
+                (*name, spawn(move || work(&machine)))
+            })
+            .collect();
+        let ended = self
+            .listen(&mut guest, &mut missing)
+            .and_then(|()| guest.end());
+        for check in missing {
+            self.record(Verdict {
+                check,
+                result: Err("the guest never reported it".to_owned()),
+            })?;
+        }
+        for (name, work) in beside {
+            self.record_all(work.join().unwrap_or_else(|_| vec![crashed(name)]))?;
+        }
+        ended?;
+        scenarios
+            .iter()
+            .try_for_each(|(_, shared)| self.record_all((shared.after)(machine)))
+    }
+
+    /// Records the guest's reports until the VMM ends.
+    fn listen(&mut self, guest: &mut Guest, missing: &mut BTreeSet<String>) -> Result<()> {
+        let ready = guest.ready(BOOT)?;
+        line(Paint::Faint.on(format!("  user space after {ready:.1} s")));
+        loop {
+            let verdict = match guest.report(SILENCE)? {
+                Report::Verdict(verdict) => verdict,
+                Report::Ended => return Ok(()),
+                _ => continue,
+            };
+            missing.remove(&verdict.check);
+            self.record(verdict)?;
+        }
+    }
+
+    fn run_alone(&mut self, machine: &mut Machine, name: &str, play: Solo) -> Result<()> {
+        machine.parameter(&format!("run={name}"));
+        let mut guest = Guest::start(machine)?;
+        let verdicts = play(&mut guest, machine)?;
+        self.record_all(verdicts)
+    }
+
+    fn record_all(&mut self, verdicts: Vec<Verdict>) -> Result<()> {
+        verdicts
+            .into_iter()
+            .try_for_each(|verdict| self.record(verdict))
+    }
+
+    fn record(&mut self, verdict: Verdict) -> Result<()> {
+        let (word, detail) = match &verdict.result {
+            Ok(detail) => (Paint::Good.on("pass"), detail),
+            Err(detail) => (Paint::Bad.on("FAIL"), detail),
+        };
+        line(format_args!("  {word} {:<16} {detail}", verdict.check));
+        self.failed += usize::from(verdict.result.is_err());
+        Ok(self.results.write_all(verdict.to_line().as_bytes())?)
+    }
+}
+
+fn crashed(name: &str) -> Verdict {
+    Verdict {
+        check: format!("{name}-beside"),
+        result: Err("the host's part of the test crashed".to_owned()),
+    }
+}
+
+/// The name of the results file in the share: one [`Verdict`] per line.
+pub const RESULTS: &str = "results.tsv";

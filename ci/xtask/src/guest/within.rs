@@ -1,0 +1,65 @@
+//! `xtask within`: the half of the guest commands that runs where KVM does.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use clap::{Args, ValueEnum};
+
+use crate::bench;
+use crate::guest::demo;
+use crate::guest::image::Image;
+use crate::guest::machine::Vmm;
+use crate::guest::suite::Suite;
+
+/// What the outer half passes on.
+#[derive(Args, Clone, Debug)]
+pub struct Within {
+    what: What,
+    /// Where results go
+    #[arg(long)]
+    share: PathBuf,
+    /// The guest's image
+    #[arg(long)]
+    image: PathBuf,
+    /// The VMM
+    #[arg(long)]
+    vmm: PathBuf,
+    /// The VMM to compare with
+    #[arg(long)]
+    beside: Option<PathBuf>,
+    /// Which scenarios
+    #[arg(long, default_value = "")]
+    filter: String,
+    /// How often to measure
+    #[arg(long, default_value_t = 1)]
+    rounds: u32,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum What {
+    Suite,
+    Demo,
+    Bench,
+}
+
+impl Within {
+    /// Does it, and returns whether all went well. Disks live in the temporary directory.
+    pub fn run(&self) -> Result<bool> {
+        let work = std::env::temp_dir().join(format!("xtask-{}", std::process::id()));
+        let done = self.run_in(&work);
+        let _ = std::fs::remove_dir_all(&work);
+        done
+    }
+
+    fn run_in(&self, work: &Path) -> Result<bool> {
+        let (vmm, image) = (Vmm::new(&self.vmm), Image::open(&self.image));
+        match self.what {
+            What::Suite => Ok(Suite::new(vmm, image, &self.share, work)?.run(&self.filter)? == 0),
+            What::Demo => demo::run(&vmm, &image, work),
+            What::Bench => {
+                let beside = self.beside.as_ref().context("--beside is missing")?;
+                bench::run(&[vmm, Vmm::new(beside)], &image, work, self.rounds).map(|()| true)
+            }
+        }
+    }
+}

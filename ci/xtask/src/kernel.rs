@@ -1,0 +1,176 @@
+//! A stock kernel image and its modules, in the order in which they must be loaded.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+/// A kernel below some root directory.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// The bzImage.
+    pub image: PathBuf,
+    /// What `uname -r` says.
+    pub release: String,
+    modules: HashMap<String, PathBuf>,
+    builtin: HashSet<String>,
+}
+
+/// A module, ready for `insmod`.
+#[derive(Clone, Debug)]
+pub struct Module {
+    /// Its name, with underscores.
+    pub name: String,
+    /// The uncompressed ELF object.
+    pub object: Vec<u8>,
+}
+
+impl Kernel {
+    /// The newest kernel in `root/boot`, if there is one.
+    pub fn find(root: &Path) -> Result<Option<Self>> {
+        let Ok(boot) = fs::read_dir(root.join("boot")) else {
+            return Ok(None);
+        };
+        let images = boot.filter_map(|entry| entry.ok().map(|entry| entry.path()));
+        let release_of = |path: &PathBuf| {
+            path.file_name()?
+                .to_str()?
+                .strip_prefix("vmlinuz-")
+                .map(str::to_owned)
+        };
+        let newest = images
+            .filter_map(|path| Some((release_of(&path)?, path)))
+            .max();
+        newest
+            .map(|(release, image)| Self::open(root, release, image))
+            .transpose()
+    }
+
+    /// `names` and everything they depend on, dependencies first. Built-in ones are left out.
+    pub fn load_order(&self, names: &[&str]) -> Result<Vec<Module>> {
+        let (mut order, mut seen) = (Vec::new(), HashSet::new());
+        for name in names {
+            self.visit(&name.replace('-', "_"), &mut seen, &mut order)?;
+        }
+        Ok(order)
+    }
+
+    fn open(root: &Path, release: String, image: PathBuf) -> Result<Self> {
+        let tree = ["usr/lib/modules", "lib/modules"]
+            .iter()
+            .map(|directory| root.join(directory).join(&release))
+            .find(|path| path.is_dir())
+            .with_context(|| format!("kernel {release} has no modules below {}", root.display()))?;
+        let mut modules = HashMap::new();
+        index(&tree.join("kernel"), &mut modules)?;
+        let builtin = fs::read_to_string(tree.join("modules.builtin")).unwrap_or_default();
+        let builtin = builtin
+            .lines()
+            .filter_map(|line| module_name(Path::new(line)))
+            .collect();
+        Ok(Self {
+            image,
+            release,
+            modules,
+            builtin,
+        })
+    }
+
+    fn visit(&self, name: &str, seen: &mut HashSet<String>, order: &mut Vec<Module>) -> Result<()> {
+        if self.builtin.contains(name) || !seen.insert(name.to_owned()) {
+            return Ok(());
+        }
+        let path = self
+            .modules
+            .get(name)
+            .with_context(|| format!("kernel {} has no module {name}", self.release))?;
+        let object = read_object(path)?;
+        for dependency in dependencies(&object) {
+            self.visit(&dependency, seen, order)?;
+        }
+        order.push(Module {
+            name: name.to_owned(),
+            object,
+        });
+        Ok(())
+    }
+}
+
+fn index(directory: &Path, modules: &mut HashMap<String, PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(directory)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            index(&path, modules)?;
+        } else if let Some(name) = module_name(&path) {
+            modules.insert(name, path);
+        }
+    }
+    Ok(())
+}
+
+/// `kernel/drivers/char/virtio-rng.ko.xz` is `virtio_rng`.
+fn module_name(path: &Path) -> Option<String> {
+    let (name, _) = path.file_name()?.to_str()?.split_once(".ko")?;
+    Some(name.replace('-', "_"))
+}
+
+fn read_object(path: &Path) -> Result<Vec<u8>> {
+    let unpacker = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("ko") => return Ok(fs::read(path)?),
+        Some("xz") => "xz",
+        Some("zst") => "zstd",
+        _ => bail!("{}: unknown compression", path.display()),
+    };
+    let result = Command::new(unpacker)
+        .arg("-dc")
+        .arg(path)
+        .output()
+        .with_context(|| format!("cannot start {unpacker}"))?;
+    if !result.status.success() {
+        bail!("{unpacker} cannot unpack {}", path.display());
+    }
+    Ok(result.stdout)
+}
+
+/// The `depends=` entry of the object's `.modinfo` section.
+fn dependencies(object: &[u8]) -> Vec<String> {
+    let key = b"\0depends=";
+    let Some(start) = object.windows(key.len()).position(|window| window == key) else {
+        return Vec::new();
+    };
+    let value = object[start + key.len()..]
+        .split(|byte| *byte == 0)
+        .next()
+        .unwrap_or_default();
+    let names = String::from_utf8_lossy(value);
+    names
+        .split(',')
+        .filter(|name| !name.is_empty())
+        .map(|name| name.replace('-', "_"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{dependencies, module_name};
+    use std::path::Path;
+
+    #[test]
+    fn kernel_modules_name_their_dependencies() {
+        let object = b"\x7fELF..\0license=GPL\0depends=virtio,virtio_pci-lib\0retpoline=Y\0";
+        assert_eq!(dependencies(object), ["virtio", "virtio_pci_lib"]);
+        assert!(dependencies(b"\0depends=\0").is_empty());
+        assert!(dependencies(b"no section at all").is_empty());
+    }
+
+    #[test]
+    fn kernel_module_names_use_underscores() {
+        assert_eq!(
+            module_name(Path::new("a/virtio-rng.ko.xz")).as_deref(),
+            Some("virtio_rng")
+        );
+        assert_eq!(module_name(Path::new("modules.dep")), None);
+    }
+}

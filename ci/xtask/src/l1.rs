@@ -1,0 +1,158 @@
+//! L1: a whole emulated machine in which KVM works, for hosts whose own KVM cannot run stock
+//! guests or is absent.
+//!
+//! QEMU's TCG emulates AMD's SVM, so a Debian kernel in it has a full `/dev/kvm`. L1 needs no disk:
+//! its root is the host's file system over 9p, read-only, under a tmpfs that takes the writes.
+//! So every program of the host, and what was just built, runs in L1 under its usual path.
+//! One directory of the host is shared writable; results go there.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use crate::cpio::Archive;
+use crate::debian::{Debian, Program};
+use crate::kernel::Kernel;
+use crate::process::Process;
+
+/// A description of L1, ready to be booted any number of times.
+#[derive(Debug)]
+pub struct L1 {
+    qemu: Program,
+    kernel: PathBuf,
+    initramfs: PathBuf,
+    share: PathBuf,
+}
+
+impl L1 {
+    /// Prepares L1 with `share` as its writable directory.
+    pub fn new(debian: &Debian, share: &Path) -> Result<Self> {
+        let (kernel, qemu) = (debian.kernel()?, debian.program("qemu-system-x86_64")?);
+        fs::create_dir_all(share)?;
+        let initramfs = share.join("l1-initramfs.cpio");
+        fs::write(
+            &initramfs,
+            build_initramfs(&kernel, &debian.program("busybox")?)?,
+        )?;
+        Ok(Self {
+            qemu,
+            kernel: kernel.image,
+            initramfs,
+            share: share.to_owned(),
+        })
+    }
+
+    /// Boots L1, runs `command` in it, feeds each line that it prints to `each`, and powers off.
+    /// Returns the command's exit status.
+    pub fn run(
+        &self,
+        command: &[OsString],
+        limit: Duration,
+        each: impl FnMut(&str),
+    ) -> Result<i32> {
+        let status = self.share.join("status");
+        let _ = fs::remove_file(&status);
+        fs::write(self.share.join("command"), script(command)?)?;
+        let ended = Process::spawn(&self.qemu_command())?.drain(Instant::now() + limit, each)?;
+        match fs::read_to_string(&status) {
+            Ok(text) => text.trim().parse().context("L1 left no exit status"),
+            Err(_) => bail!("L1 ended before its command did ({ended}); see the lines above"),
+        }
+    }
+
+    fn qemu_command(&self) -> Command {
+        let mut qemu = self.qemu.command();
+        qemu.args(MACHINE).arg("-append").arg(COMMAND_LINE);
+        qemu.arg("-kernel")
+            .arg(&self.kernel)
+            .arg("-initrd")
+            .arg(&self.initramfs);
+        qemu.args([
+            "-virtfs",
+            "local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap",
+        ]);
+        let share = self.share.display().to_string().replace(',', ",,");
+        qemu.arg("-virtfs").arg(format!(
+            "local,path={share},mount_tag=share,security_model=none"
+        ));
+        qemu
+    }
+}
+
+fn build_initramfs(kernel: &Kernel, busybox: &Program) -> Result<Vec<u8>> {
+    let mut archive = Archive::new();
+    archive
+        .directory("bin")
+        .directory("modules")
+        .file("bin/busybox", &fs::read(&busybox.path)?);
+    archive
+        .link("bin/sh", "busybox")
+        .file("init", INIT.as_bytes());
+    let mut order = String::new();
+    for module in kernel.load_order(&MODULES)? {
+        order.push_str(&format!("{}\n", module.name));
+        archive.file(&format!("modules/{}.ko", module.name), &module.object);
+    }
+    archive.file("modules/order", order.as_bytes());
+    Ok(archive.finish())
+}
+
+/// The command as a shell line, with the variables of our own environment that matter to it.
+fn script(command: &[OsString]) -> Result<String> {
+    let words = command
+        .iter()
+        .map(|word| word.to_str().map(quoted).context("a path is not UTF-8"));
+    Ok(format!(
+        "{}\n",
+        words.collect::<Result<Vec<_>>>()?.join(" ")
+    ))
+}
+
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+const INIT: &str = include_str!("../guest/l1-init.sh");
+const MACHINE: [&str; 16] = [
+    "-accel",
+    "tcg,thread=multi",
+    "-cpu",
+    "max",
+    "-smp",
+    "2",
+    "-M",
+    "q35",
+    "-m",
+    "3072",
+    "-nodefaults",
+    "-no-reboot",
+    "-display",
+    "none",
+    "-serial",
+    "stdio",
+];
+/// Only the job may print; a panic ends the machine. Mitigations cost much under TCG.
+const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off no5lvl";
+const MODULES: [&str; 6] = [
+    "virtio_pci",
+    "9pnet_virtio",
+    "9p",
+    "overlay",
+    "kvm_amd",
+    "tun",
+];
+
+#[cfg(test)]
+mod tests {
+    use super::script;
+
+    #[test]
+    fn l1_command_survives_the_shell() {
+        let line = script(&["echo".into(), "it's $HOME".into()]).unwrap();
+        assert_eq!(line, "'echo' 'it'\\''s $HOME'\n");
+    }
+}

@@ -1,0 +1,71 @@
+//! The steps that need no guest: format, clippy, feature sets, unit and doc tests, rustdoc.
+
+use anyhow::Result;
+
+use crate::cargo;
+use crate::lint;
+use crate::report::{Count, Report};
+
+/// Whether everything compiles: the quickest answer.
+pub fn check(report: &mut Report) {
+    report.step("cargo check", || {
+        cargo::check(&["check", "--workspace", "--all-targets", "--all-features"])
+    });
+}
+
+/// Format, clippy and this project's own rules.
+pub fn lint(report: &mut Report) {
+    report.step("format", || cargo::check(&["fmt", "--all", "--check"]));
+    report.step("rules of the project", || lint::run(&cargo::workspace()));
+    report.step("clippy", || cargo::check(&CLIPPY));
+    report.step("no default features", || {
+        cargo::check(&["check", "--workspace", "--no-default-features"])
+    });
+}
+
+/// Unit, integration and doc tests whose name contains `filter`, and the documentation.
+pub fn test(report: &mut Report, filter: &str) {
+    report.step("tests", || run_tests(filter));
+    if filter.is_empty() {
+        report.step("doc tests", || {
+            cargo::tests(&["test", "--doc", "--workspace", "--all-features"])
+        });
+        report.step("documentation", || {
+            cargo::check_with(&DOCUMENTATION, &[("RUSTDOCFLAGS", "-D warnings")])
+        });
+    }
+}
+
+/// With nextest if it is there, which is faster; else with cargo's own runner.
+fn run_tests(filter: &str) -> Result<Count> {
+    let runner: &[&str] = match cargo::has("nextest") {
+        true => &["nextest", "run", "--no-fail-fast", "--no-tests=pass"],
+        false => &[
+            "test",
+            "--no-fail-fast",
+            "--lib",
+            "--bins",
+            "--tests",
+            "--examples",
+        ],
+    };
+    let filter = (!filter.is_empty()).then_some(filter);
+    let arguments: Vec<_> = runner
+        .iter()
+        .copied()
+        .chain(["--workspace", "--all-features"])
+        .chain(filter)
+        .collect();
+    cargo::tests(&arguments)
+}
+
+const CLIPPY: [&str; 7] = [
+    "clippy",
+    "--workspace",
+    "--all-targets",
+    "--all-features",
+    "--",
+    "-D",
+    "warnings",
+];
+const DOCUMENTATION: [&str; 4] = ["doc", "--workspace", "--no-deps", "--all-features"];
