@@ -1,2 +1,55 @@
-//! A small reference VMM for x86-64 and KVM that wires the virtio crates together.
-fn main() {}
+//! `mini-vmm`: boots a Linux kernel on KVM, with virtio devices. See `mini-vmm --help`.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use mini_vmm::exit::Wish;
+use mini_vmm::options::{self, BadOption, Command, Config};
+use mini_vmm::{Error, devices, exit, logger, terminal, vm};
+
+fn main() -> ExitCode {
+    logger::install();
+    let args = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy().into_owned());
+    match options::parse(args) {
+        Ok(Command::Run(config)) => run(&config),
+        Ok(Command::Print(text)) => print(&text),
+        Ok(Command::DeviceHelp(driver)) => match devices::help(&driver) {
+            Ok(text) => print(&text),
+            Err(bad) => refuse(&bad),
+        },
+        Err(bad) => refuse(&bad),
+    }
+}
+
+fn run(config: &Config) -> ExitCode {
+    if let Err(error) = terminal::restore_on_crash() {
+        return fail(&Error::Host("cannot take signals", error));
+    }
+    match vm::run(config) {
+        Ok(wish) => {
+            if let Wish::Failure(why) = &wish {
+                eprintln!("mini-vmm: {why}");
+            }
+            ExitCode::from(wish.status())
+        }
+        Err(error) => fail(&error),
+    }
+}
+
+fn fail(error: &Error) -> ExitCode {
+    eprintln!("mini-vmm: {error}");
+    ExitCode::from(error.status())
+}
+
+fn refuse(bad: &BadOption) -> ExitCode {
+    eprintln!("mini-vmm: {bad}");
+    ExitCode::from(exit::BAD_OPTION)
+}
+
+/// A reader that has seen enough is no failure.
+fn print(text: &str) -> ExitCode {
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,186 @@
+//! UNIX stream sockets, one client at a time.
+//!
+//! The descriptors to wait for stay the same while clients come and go: each is an epoll
+//! instance, which holds the listener or the stream.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
+
+use super::would_block;
+
+#[derive(Debug)]
+pub(super) struct Socket {
+    server: Option<Server>,
+    stream: Mutex<Option<UnixStream>>,
+    input: Watch,
+    output: Watch,
+}
+
+#[derive(Debug)]
+struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+    wait: bool,
+}
+
+impl Socket {
+    pub(super) fn open(path: &Path, server: bool, wait: bool) -> io::Result<Self> {
+        let input = Watch::new(EventSet::IN | EventSet::READ_HANG_UP)?;
+        let output = Watch::new(EventSet::OUT)?;
+        let mut socket = Self {
+            server: None,
+            stream: Mutex::new(None),
+            input,
+            output,
+        };
+        if server {
+            let listener = UnixListener::bind(path)?;
+            let server = socket.server.insert(Server {
+                listener,
+                path: path.to_owned(),
+                wait,
+            });
+            server.listener.set_nonblocking(true)?;
+            socket.input.add(server.listener.as_raw_fd())?;
+        } else {
+            let stream = socket.accepted(UnixStream::connect(path)?)?;
+            socket.stream = Mutex::new(Some(stream));
+        }
+        Ok(socket)
+    }
+
+    pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut stream = self.stream();
+        if stream.is_none() {
+            *stream = self.accept()?;
+        }
+        let Some(connected) = stream.as_mut() else {
+            return would_block();
+        };
+        match connected.read(buffer) {
+            Err(error) if is_transient(&error) => would_block(),
+            Ok(read) if read > 0 => Ok(read),
+            _ => self.disconnect(&mut stream),
+        }
+    }
+
+    pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self.stream().as_mut().map(|stream| stream.write(bytes)) {
+            Some(Err(error)) if is_transient(&error) => would_block(),
+            Some(Ok(written)) => Ok(written),
+            // The reader notices the end, and takes the next client.
+            Some(Err(_)) | None => Ok(bytes.len()),
+        }
+    }
+
+    pub(super) fn let_in(&self) {
+        let mut stream = self.stream();
+        if stream.is_none() {
+            *stream = self.accept().unwrap_or_default();
+        }
+    }
+
+    pub(super) fn input(&self) -> BorrowedFd<'_> {
+        self.input.fd()
+    }
+
+    pub(super) fn output(&self) -> BorrowedFd<'_> {
+        self.output.fd()
+    }
+
+    pub(super) fn is_connected(&self) -> bool {
+        self.stream().is_some()
+    }
+
+    pub(super) fn awaits_client(&self) -> bool {
+        self.server.as_ref().is_some_and(|server| server.wait) && !self.is_connected()
+    }
+
+    pub(super) fn listens_in(&self) -> Option<&Path> {
+        let path = &self.server.as_ref()?.path;
+        Some(
+            path.parent()
+                .filter(|parent| !parent.as_os_str().is_empty())
+                .unwrap_or(Path::new(".")),
+        )
+    }
+
+    fn stream(&self) -> MutexGuard<'_, Option<UnixStream>> {
+        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn accept(&self) -> io::Result<Option<UnixStream>> {
+        let Some(server) = &self.server else {
+            return Ok(None);
+        };
+        let (stream, _) = server.listener.accept()?;
+        self.input.remove(server.listener.as_raw_fd())?;
+        self.accepted(stream).map(Some)
+    }
+
+    fn accepted(&self, stream: UnixStream) -> io::Result<UnixStream> {
+        stream.set_nonblocking(true)?;
+        self.input.add(stream.as_raw_fd())?;
+        self.output.add(stream.as_raw_fd())?;
+        Ok(stream)
+    }
+
+    /// Closing the stream takes it out of both epoll instances. A client's side ends for good,
+    /// a server's waits for the next client.
+    fn disconnect(&self, stream: &mut Option<UnixStream>) -> io::Result<usize> {
+        *stream = None;
+        let Some(server) = &self.server else {
+            return Ok(0);
+        };
+        self.input.add(server.listener.as_raw_fd())?;
+        would_block()
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            let _ = std::fs::remove_file(&server.path);
+        }
+    }
+}
+
+fn is_transient(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
+}
+
+/// A set of descriptors waited for as one.
+#[derive(Debug)]
+struct Watch {
+    epoll: Epoll,
+    events: EventSet,
+}
+
+impl Watch {
+    fn new(events: EventSet) -> io::Result<Self> {
+        Ok(Self {
+            epoll: Epoll::new()?,
+            events,
+        })
+    }
+
+    fn add(&self, fd: RawFd) -> io::Result<()> {
+        self.epoll
+            .ctl(ControlOperation::Add, fd, EpollEvent::new(self.events, 0))
+    }
+
+    fn remove(&self, fd: RawFd) -> io::Result<()> {
+        self.epoll
+            .ctl(ControlOperation::Delete, fd, EpollEvent::default())
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor belongs to `self.epoll`, which lives as long as the borrow.
+        unsafe { BorrowedFd::borrow_raw(self.epoll.as_raw_fd()) }
+    }
+}

@@ -1,0 +1,11 @@
+//! vCPU state: CPUID, the 64-bit entry, and what a reset puts back.
+
+mod cpuid;
+mod entry;
+mod features;
+mod state;
+
+pub use cpuid::Model;
+pub use entry::{enter, write_tables};
+pub use features::names as feature_names;
+pub use state::ResetState;

@@ -1,0 +1,41 @@
+//! A small VMM for x86-64 and KVM: boots a Linux kernel on the virtio devices of this workspace.
+//!
+//! The binary `mini-vmm` takes QEMU's options. This library is its inside, for tests and for those
+//! who want to see how the crates fit together; it is not a stable interface.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`options`] | the command line, parsed without touching the host |
+//! | [`layout`] | where everything is in the guest's address spaces |
+//! | [`memory`], [`boot`], [`acpi`], [`cpu`] | what the guest finds when it starts |
+//! | [`devices`] | the table of device types |
+//! | [`vm`], [`vcpu`], [`gate`], [`irq`] | the running machine |
+//! | [`chardev`], [`serial`], [`ports`] | host ends and small devices |
+//! | [`sandbox`], [`terminal`], [`signals`], [`exit`] | the process around it |
+
+#![deny(unsafe_op_in_unsafe_fn)]
+
+pub mod acpi;
+pub mod backends;
+pub mod boot;
+pub mod chardev;
+pub mod cpu;
+pub mod devices;
+pub mod error;
+pub mod exit;
+pub mod gate;
+pub mod irq;
+pub mod layout;
+pub mod logger;
+pub mod memory;
+pub mod options;
+pub mod pidfile;
+pub mod ports;
+pub mod sandbox;
+pub mod serial;
+pub mod signals;
+pub mod terminal;
+pub mod vcpu;
+pub mod vm;
+
+pub use error::Error;

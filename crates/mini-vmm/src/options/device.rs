@@ -1,0 +1,65 @@
+//! `-device` and `-object`: a type, an identifier and properties.
+
+use super::{BadOption, KeyVals, values};
+
+/// One `-device`; its type and properties are checked by the table of devices.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceOptions {
+    /// Name of the type, such as `pvpanic`.
+    pub driver: String,
+    /// Its identifier, where it has one.
+    pub id: Option<String>,
+    /// Its properties in the order given; the last one of a name wins.
+    pub properties: Vec<(String, String)>,
+}
+
+impl DeviceOptions {
+    /// Parses the value of `-device`.
+    pub fn parse(text: &str) -> Result<Self, BadOption> {
+        let mut kv = KeyVals::parse("-device", text, Some("driver"));
+        let driver = kv.require("driver", "a type; -device help lists them")?;
+        let id = kv
+            .take("id")
+            .map(|id| values::identifier("-device", &id))
+            .transpose()?;
+        Ok(Self {
+            driver,
+            id,
+            properties: kv.into_pairs(),
+        })
+    }
+}
+
+/// One `-object`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectOptions {
+    /// Its identifier.
+    pub id: String,
+    /// A source of entropy: the file it is read from (`rng-random`).
+    pub filename: std::path::PathBuf,
+}
+
+impl ObjectOptions {
+    /// Parses the value of `-object`.
+    pub fn parse(text: &str) -> Result<Self, BadOption> {
+        let mut kv = KeyVals::parse("-object", text, Some("qom-type"));
+        let kind = kv.require("qom-type", "rng-random")?;
+        if kind != "rng-random" {
+            return Err(BadOption::value(
+                "-object",
+                &kind,
+                "unknown type",
+                "rng-random",
+            ));
+        }
+        kv.check(&[("id", ""), ("filename", "")])?;
+        let id = kv.require("id", "an identifier")?;
+        Ok(Self {
+            id: values::identifier("-object", &id)?,
+            filename: kv
+                .take("filename")
+                .unwrap_or_else(|| "/dev/urandom".into())
+                .into(),
+        })
+    }
+}

@@ -1,0 +1,59 @@
+//! `--help` and its kin.
+
+use super::table::OPTIONS;
+
+/// What `--help` prints.
+pub(super) fn usage() -> String {
+    let mut text = String::from(HEAD);
+    for spec in OPTIONS.iter().filter(|spec| !spec.help.is_empty()) {
+        text.push_str(&format!(
+            "  -{} {}\n        {}\n",
+            spec.name, spec.value, spec.help
+        ));
+    }
+    text.push_str(EXAMPLES);
+    text.push_str(STATUS);
+    text
+}
+
+/// What `-version` prints.
+pub(super) fn version() -> String {
+    format!("mini-vmm {}\n", env!("CARGO_PKG_VERSION"))
+}
+
+/// What `-cpu help` prints.
+pub(super) fn cpu() -> String {
+    let names = crate::cpu::feature_names().collect::<Vec<_>>().join(" ");
+    format!("CPU models: host, max (the same)\nFeatures to take away or ask for:\n  {names}\n")
+}
+
+const HEAD: &str = "mini-vmm: boots a Linux kernel on KVM, with virtio devices
+
+Usage: mini-vmm -kernel FILE [OPTION...]
+
+Options are QEMU's; one dash or two. In a value, two commas stand for one.
+
+";
+
+const EXAMPLES: &str = "
+Examples:
+  A kernel with an initial file system, its console on this terminal (Ctrl-A x ends it):
+    mini-vmm -m 512 -smp 2 -kernel vmlinuz -initrd initrd.img -append console=ttyS0
+
+  Its output in a file, and end when the guest reboots:
+    mini-vmm -m 1G -kernel vmlinuz -append 'console=ttyS0 panic=-1' -serial file:boot.log -no-reboot
+
+  What a device can do:
+    mini-vmm -device help
+    mini-vmm -device isa-debug-exit,help
+";
+
+const STATUS: &str = "
+Exit status:
+  0  the guest powered off, or the VMM was told to end (SIGTERM, SIGINT, Ctrl-A x)
+  1  the VMM failed
+  2  an option is wrong
+  3  the guest reset itself (with -no-reboot)
+  4  the guest reported a panic (device pvpanic)
+  n  odd: a value written to isa-debug-exit, times two, plus one
+";

@@ -1,0 +1,199 @@
+//! The command line, written as QEMU's users write it.
+//!
+//! [`parse`] turns arguments into a [`Config`] or into text to print, without touching the host:
+//! files are opened later, and their errors name the option in the same way ([`BadOption`]).
+
+mod chardev;
+mod cpu;
+mod device;
+mod drive;
+mod error;
+mod help;
+mod keyval;
+mod near;
+mod table;
+mod values;
+
+use std::path::PathBuf;
+
+pub use chardev::{ChardevKind, ChardevOptions};
+pub use cpu::CpuOptions;
+pub use device::{DeviceOptions, ObjectOptions};
+pub use drive::{Cache, DriveOptions};
+pub use error::BadOption;
+pub use keyval::{Key, KeyVals};
+pub use near::accepted as near_matches;
+pub use values::{number, switch};
+
+/// What the command line asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Command {
+    /// Run a machine.
+    Run(Box<Config>),
+    /// Print this and end with status 0.
+    Print(String),
+    /// Print help on device types; the text is the type, or empty for the list.
+    DeviceHelp(String),
+}
+
+/// A machine, as the command line describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `-kernel`: a bzImage or an ELF image.
+    pub kernel: PathBuf,
+    /// `-initrd`.
+    pub initrd: Option<PathBuf>,
+    /// `-append`: the kernel's command line.
+    pub append: String,
+    /// `-m`: guest memory in bytes.
+    pub memory: u64,
+    /// `-smp`: number of vCPUs.
+    pub cpus: u8,
+    /// `-cpu`.
+    pub cpu: CpuOptions,
+    /// `-serial`, one for each 16550; `None` leaves that port out.
+    pub serials: Vec<Option<SerialTarget>>,
+    /// `-chardev`.
+    pub chardevs: Vec<ChardevOptions>,
+    /// `-drive`.
+    pub drives: Vec<DriveOptions>,
+    /// `-object`.
+    pub objects: Vec<ObjectOptions>,
+    /// `-device`.
+    pub devices: Vec<DeviceOptions>,
+    /// `-no-reboot`: a guest's reset ends the VMM.
+    pub no_reboot: bool,
+    /// `-nodefaults`: no serial port unless asked for.
+    pub no_defaults: bool,
+    /// `-sandbox`: system calls and files restricted while the guest runs.
+    pub sandbox: bool,
+    /// `-pidfile`.
+    pub pidfile: Option<PathBuf>,
+    /// `-name`: shown in the process list.
+    pub name: Option<String>,
+}
+
+/// The other end of a serial port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SerialTarget {
+    /// A character device of its own.
+    Own(ChardevKind),
+    /// `chardev:ID`.
+    Shared(String),
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            kernel: PathBuf::new(),
+            initrd: None,
+            append: String::new(),
+            memory: DEFAULT_MEMORY,
+            cpus: 1,
+            cpu: CpuOptions::default(),
+            serials: Vec::new(),
+            chardevs: Vec::new(),
+            drives: Vec::new(),
+            objects: Vec::new(),
+            devices: Vec::new(),
+            no_reboot: false,
+            no_defaults: false,
+            sandbox: true,
+            pidfile: None,
+            name: None,
+        }
+    }
+}
+
+/// Parses the arguments that follow the program's name.
+pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, BadOption> {
+    let mut config = Config::default();
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let spec = table::find(&arg)?;
+        let value = match spec.value {
+            "" => String::new(),
+            wanted => args
+                .next()
+                .ok_or_else(|| BadOption::new(&arg, "no value given", wanted))?,
+        };
+        match (spec.apply)(&mut config, &value)? {
+            Some(command) => return Ok(command),
+            None => continue,
+        }
+    }
+    finish(config)
+}
+
+/// Checks that need the whole command line, and the defaults that depend on it.
+fn finish(mut config: Config) -> Result<Command, BadOption> {
+    if config.kernel.as_os_str().is_empty() {
+        return Err(BadOption::new(
+            "-kernel",
+            "missing",
+            "a bzImage or an x86-64 ELF kernel; see --help",
+        ));
+    }
+    unique(
+        "-chardev",
+        config.chardevs.iter().map(|chardev| chardev.id.as_str()),
+    )?;
+    unique(
+        "-drive",
+        config.drives.iter().map(|drive| drive.id.as_str()),
+    )?;
+    unique(
+        "-object",
+        config.objects.iter().map(|object| object.id.as_str()),
+    )?;
+    unique(
+        "-device",
+        config
+            .devices
+            .iter()
+            .filter_map(|device| device.id.as_deref()),
+    )?;
+    let stdio = |kind: &ChardevKind| matches!(kind, ChardevKind::Stdio { .. });
+    let taken = config.chardevs.iter().any(|chardev| stdio(&chardev.kind));
+    if config.serials.is_empty() && !config.no_defaults && !taken {
+        config
+            .serials
+            .push(Some(SerialTarget::Own(ChardevKind::Stdio {
+                signal: false,
+            })));
+    }
+    let own = |serial: &&Option<SerialTarget>| matches!(serial, Some(SerialTarget::Own(kind)) if stdio(kind));
+    let uses = config
+        .chardevs
+        .iter()
+        .filter(|chardev| stdio(&chardev.kind))
+        .count()
+        + config.serials.iter().filter(own).count();
+    if uses > 1 {
+        return Err(BadOption::value(
+            "-serial",
+            "stdio",
+            "standard input is taken",
+            "stdio once",
+        ));
+    }
+    Ok(Command::Run(Box::new(config)))
+}
+
+fn unique<'a>(option: &str, ids: impl Iterator<Item = &'a str>) -> Result<(), BadOption> {
+    let mut seen = std::collections::BTreeSet::new();
+    for id in ids {
+        if !seen.insert(id) {
+            return Err(BadOption::property(
+                option,
+                "id",
+                id,
+                "given twice",
+                "another identifier",
+            ));
+        }
+    }
+    Ok(())
+}
+
+const DEFAULT_MEMORY: u64 = 128 << 20;

@@ -1,0 +1,320 @@
+//! The options, one row each: name, value, help text and effect.
+
+use super::{
+    BadOption, ChardevKind, ChardevOptions, Command, Config, CpuOptions, DeviceOptions,
+    DriveOptions, KeyVals, ObjectOptions, SerialTarget, cpu, help, near, values,
+};
+
+/// One option.
+pub(super) struct Spec {
+    /// Its name, without dashes.
+    pub(super) name: &'static str,
+    /// What its value is; empty where it has none.
+    pub(super) value: &'static str,
+    /// What it does; empty for what is accepted for QEMU's sake and needs no teaching.
+    pub(super) help: &'static str,
+    pub(super) apply: Apply,
+}
+
+/// Applies a value; a command returned ends the parsing.
+type Apply = fn(&mut Config, &str) -> Result<Option<Command>, BadOption>;
+
+/// Finds the row of `arg`, which has one dash or two.
+pub(super) fn find(arg: &str) -> Result<&'static Spec, BadOption> {
+    let name = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-'));
+    let Some(name) = name else {
+        return Err(BadOption::new(
+            arg,
+            "not an option",
+            "options, each starting with '-'; see --help",
+        ));
+    };
+    OPTIONS
+        .iter()
+        .find(|spec| spec.name == name)
+        .ok_or_else(|| {
+            let names = near::accepted(name, OPTIONS.iter().map(|spec| spec.name));
+            BadOption::new(arg, "unknown option", names)
+        })
+}
+
+pub(super) const OPTIONS: &[Spec] = &[
+    Spec {
+        name: "kernel",
+        value: "FILE",
+        help: "boot this bzImage or x86-64 ELF kernel",
+        apply: |config, value| set(&mut config.kernel, value.into()),
+    },
+    Spec {
+        name: "initrd",
+        value: "FILE",
+        help: "initial file system of the guest",
+        apply: |config, value| set(&mut config.initrd, Some(value.into())),
+    },
+    Spec {
+        name: "append",
+        value: "TEXT",
+        help: "command line of the kernel",
+        apply: |config, value| set(&mut config.append, value.to_owned()),
+    },
+    Spec {
+        name: "m",
+        value: "SIZE",
+        help: "guest memory; a plain number counts MiB (default 128)",
+        apply: |config, value| set(&mut config.memory, memory(value)?),
+    },
+    Spec {
+        name: "smp",
+        value: "N",
+        help: "number of vCPUs (default 1)",
+        apply: |config, value| set(&mut config.cpus, cpu::smp(value)?),
+    },
+    Spec {
+        name: "cpu",
+        value: "host[,-FEATURE|,+FEATURE]",
+        help: "CPU model; -cpu help lists the features known by name",
+        apply: |config, value| match value {
+            "help" | "?" => print(help::cpu()),
+            _ => set(&mut config.cpu, CpuOptions::parse(value)?),
+        },
+    },
+    Spec {
+        name: "machine",
+        value: "q35[,accel=kvm]",
+        help: "machine type, one: a PCIe machine without legacy devices",
+        apply: machine,
+    },
+    Spec {
+        name: "M",
+        value: "q35[,accel=kvm]",
+        help: "",
+        apply: machine,
+    },
+    Spec {
+        name: "accel",
+        value: "kvm",
+        help: "",
+        apply: |_, value| match value {
+            "help" | "?" => print("Accelerators: kvm\n".to_owned()),
+            _ => only("-accel", value, &["kvm"]),
+        },
+    },
+    Spec {
+        name: "enable-kvm",
+        value: "",
+        help: "",
+        apply: |_, _| Ok(None),
+    },
+    Spec {
+        name: "serial",
+        value: "stdio|file:PATH|pty|unix:PATH|null|none|chardev:ID",
+        help: "other end of the 16550 (default stdio)",
+        apply: |config, value| {
+            config.serials.push(serial(value)?);
+            Ok(None)
+        },
+    },
+    Spec {
+        name: "chardev",
+        value: "BACKEND,id=ID[,...]",
+        help: "character device on the host; -chardev help lists the back-ends",
+        apply: |config, value| match value {
+            "help" | "?" => print(ChardevOptions::help()),
+            _ => push(&mut config.chardevs, ChardevOptions::parse(value)?),
+        },
+    },
+    Spec {
+        name: "drive",
+        value: "id=ID,file=PATH[,...]",
+        help: "disk image; -drive help lists the properties",
+        apply: |config, value| match value {
+            "help" | "?" => print(DriveOptions::help()),
+            _ => push(&mut config.drives, DriveOptions::parse(value)?),
+        },
+    },
+    Spec {
+        name: "object",
+        value: "rng-random,id=ID[,filename=PATH]",
+        help: "source of entropy",
+        apply: |config, value| match value {
+            "help" | "?" => print("Objects: rng-random (id, filename)\n".to_owned()),
+            _ => push(&mut config.objects, ObjectOptions::parse(value)?),
+        },
+    },
+    Spec {
+        name: "device",
+        value: "TYPE[,PROPERTY=VALUE...]",
+        help: "add a device; -device help lists types, -device TYPE,help its properties",
+        apply: device,
+    },
+    Spec {
+        name: "no-reboot",
+        value: "",
+        help: "end, with status 3, when the guest reboots",
+        apply: |config, _| set(&mut config.no_reboot, true),
+    },
+    Spec {
+        name: "nodefaults",
+        value: "",
+        help: "no serial port unless asked for",
+        apply: |config, _| set(&mut config.no_defaults, true),
+    },
+    Spec {
+        name: "sandbox",
+        value: "on|off",
+        help: "seccomp and landlock around the running machine (default on)",
+        apply: |config, value| {
+            let value = value.split_once(',').map_or(value, |(value, _)| value);
+            set(&mut config.sandbox, on_off("-sandbox", value)?)
+        },
+    },
+    Spec {
+        name: "name",
+        value: "NAME",
+        help: "name in the process list",
+        apply: |config, value| {
+            let name = KeyVals::parse("-name", value, Some("guest")).take("guest");
+            set(&mut config.name, name)
+        },
+    },
+    Spec {
+        name: "pidfile",
+        value: "FILE",
+        help: "write the process id here; removed at the end",
+        apply: |config, value| set(&mut config.pidfile, Some(value.into())),
+    },
+    Spec {
+        name: "nographic",
+        value: "",
+        help: "",
+        apply: |_, _| Ok(None),
+    },
+    Spec {
+        name: "no-user-config",
+        value: "",
+        help: "",
+        apply: |_, _| Ok(None),
+    },
+    Spec {
+        name: "display",
+        value: "none",
+        help: "",
+        apply: |_, value| only("-display", value, &["none"]),
+    },
+    Spec {
+        name: "vga",
+        value: "none",
+        help: "",
+        apply: |_, value| only("-vga", value, &["none"]),
+    },
+    Spec {
+        name: "monitor",
+        value: "none",
+        help: "",
+        apply: |_, value| only("-monitor", value, &["none"]),
+    },
+    Spec {
+        name: "nic",
+        value: "none",
+        help: "",
+        apply: |_, value| only("-nic", value, &["none"]),
+    },
+    Spec {
+        name: "version",
+        value: "",
+        help: "print the version",
+        apply: |_, _| print(help::version()),
+    },
+    Spec {
+        name: "help",
+        value: "",
+        help: "print this help",
+        apply: |_, _| print(help::usage()),
+    },
+    Spec {
+        name: "h",
+        value: "",
+        help: "",
+        apply: |_, _| print(help::usage()),
+    },
+];
+
+fn set<T>(slot: &mut T, value: T) -> Result<Option<Command>, BadOption> {
+    *slot = value;
+    Ok(None)
+}
+
+fn push<T>(list: &mut Vec<T>, value: T) -> Result<Option<Command>, BadOption> {
+    list.push(value);
+    Ok(None)
+}
+
+fn print(text: String) -> Result<Option<Command>, BadOption> {
+    Ok(Some(Command::Print(text)))
+}
+
+fn only(option: &str, value: &str, words: &[&str]) -> Result<Option<Command>, BadOption> {
+    if words.contains(&value) {
+        return Ok(None);
+    }
+    Err(BadOption::value(
+        option,
+        value,
+        "not accepted",
+        words.join(", "),
+    ))
+}
+
+fn on_off(option: &str, value: &str) -> Result<bool, BadOption> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(BadOption::value(option, value, "not a switch", "on, off")),
+    }
+}
+
+fn memory(value: &str) -> Result<u64, BadOption> {
+    let mut kv = KeyVals::parse("-m", value, Some("size"));
+    kv.check(&[("size", "")])?;
+    let bytes = values::size("-m", &kv.require("size", "a size such as 512M")?, MIB)?;
+    if !(LEAST_MEMORY..=MOST_MEMORY).contains(&bytes) {
+        return Err(BadOption::value("-m", value, "out of range", "16M to 1T"));
+    }
+    Ok(bytes.next_multiple_of(MIB))
+}
+
+fn machine(_: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
+    let mut kv = KeyVals::parse("-machine", value, Some("type"));
+    if kv.asks_help() {
+        return print("Machines: q35 (PCIe, ACPI, no legacy devices)\n".to_owned());
+    }
+    kv.check(&[("type", ""), ("accel", "")])?;
+    kv.take_word("type", &["q35"])?;
+    kv.take_word("accel", &["kvm"])?;
+    Ok(None)
+}
+
+fn serial(value: &str) -> Result<Option<SerialTarget>, BadOption> {
+    match value.split_once(':') {
+        None if value == "none" => Ok(None),
+        Some(("chardev", id)) => Ok(Some(SerialTarget::Shared(id.to_owned()))),
+        _ => ChardevKind::parse_short("-serial", value)
+            .map(SerialTarget::Own)
+            .map(Some),
+    }
+}
+
+fn device(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
+    let mut kv = KeyVals::parse("-device", value, Some("driver"));
+    if kv.asks_help() {
+        let driver = kv
+            .take("driver")
+            .filter(|driver| driver != "help" && driver != "?");
+        return Ok(Some(Command::DeviceHelp(driver.unwrap_or_default())));
+    }
+    push(&mut config.devices, DeviceOptions::parse(value)?)
+}
+
+const MIB: u64 = 1 << 20;
+const LEAST_MEMORY: u64 = 16 * MIB;
+const MOST_MEMORY: u64 = 1 << 40;
