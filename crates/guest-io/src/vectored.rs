@@ -1,0 +1,250 @@
+//! Reads and writes that are done when the call returns: `preadv2(2)` and `pwritev2(2)`.
+//!
+//! A signal never shows: `EINTR` is retried. Writing to a pipe or socket that nobody reads raises
+//! `SIGPIPE` where the process has not set it to be ignored, as Rust programs do by default.
+
+use std::io::{self, ErrorKind};
+use std::ops::BitOr;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use libc::{c_int, iovec, off_t};
+use vm_memory::bitmap::BitmapSlice;
+
+use crate::Iovecs;
+
+/// How a transfer is done: the `RWF_` flags of `preadv2(2)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(c_int);
+
+impl Flags {
+    /// Nothing special.
+    pub const NONE: Self = Self(0);
+    /// Fails with [`ErrorKind::WouldBlock`] (or transfers less) instead of waiting for a device.
+    /// Not every file system can; the others answer `EOPNOTSUPP`.
+    pub const NOWAIT: Self = Self(libc::RWF_NOWAIT);
+    /// A write is on stable storage when it is done.
+    pub const DSYNC: Self = Self(libc::RWF_DSYNC);
+
+    /// Whether all flags of `other` are set.
+    pub fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    /// The `RWF_` bits.
+    pub(crate) fn bits(self) -> c_int {
+        self.0
+    }
+}
+
+impl BitOr for Flags {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
+
+/// Reads from byte `offset` of a file into guest memory: one system call, maybe less than asked
+/// for. Returns the number of bytes read, which are marked dirty and gone from `iovecs`; 0 at the
+/// end of the file.
+///
+/// # Errors
+///
+/// Those of `preadv2(2)`. An offset over `i64::MAX` is [`ErrorKind::InvalidInput`].
+pub fn read_at<B: BitmapSlice>(
+    fd: impl AsFd,
+    iovecs: &mut Iovecs<'_, B>,
+    offset: u64,
+    flags: Flags,
+) -> io::Result<usize> {
+    let count = preadv2(fd.as_fd(), iovecs.next(), file_offset(offset)?, flags)?;
+    iovecs.filled(count);
+    Ok(count)
+}
+
+/// Writes guest memory to a file, from its byte `offset` on: one system call, maybe less than
+/// asked for. Returns the number of bytes written, which are gone from `iovecs`.
+///
+/// # Errors
+///
+/// Those of `pwritev2(2)`. An offset over `i64::MAX` is [`ErrorKind::InvalidInput`].
+pub fn write_at<B: BitmapSlice>(
+    fd: impl AsFd,
+    iovecs: &mut Iovecs<'_, B>,
+    offset: u64,
+    flags: Flags,
+) -> io::Result<usize> {
+    let count = pwritev2(fd.as_fd(), iovecs.next(), file_offset(offset)?, flags)?;
+    iovecs.written(count);
+    Ok(count)
+}
+
+/// Reads what a stream (pipe, socket, terminal) has to offer, or a file from its own position on.
+/// Otherwise as [`read_at`].
+///
+/// # Errors
+///
+/// Those of `preadv2(2)`.
+pub fn readv<B: BitmapSlice>(
+    fd: impl AsFd,
+    iovecs: &mut Iovecs<'_, B>,
+    flags: Flags,
+) -> io::Result<usize> {
+    let count = preadv2(fd.as_fd(), iovecs.next(), FILE_POSITION, flags)?;
+    iovecs.filled(count);
+    Ok(count)
+}
+
+/// Writes as much as a stream takes, or to a file from its own position on. Otherwise as
+/// [`write_at`].
+///
+/// # Errors
+///
+/// Those of `pwritev2(2)`.
+pub fn writev<B: BitmapSlice>(
+    fd: impl AsFd,
+    iovecs: &mut Iovecs<'_, B>,
+    flags: Flags,
+) -> io::Result<usize> {
+    let count = pwritev2(fd.as_fd(), iovecs.next(), FILE_POSITION, flags)?;
+    iovecs.written(count);
+    Ok(count)
+}
+
+/// Fills all of `iovecs` from byte `offset` of a file on.
+///
+/// # Errors
+///
+/// [`ErrorKind::UnexpectedEof`] if the file ends before, else as [`read_at`]. What was read until
+/// then stays, marked dirty.
+pub fn read_exact_at<B: BitmapSlice>(
+    fd: impl AsFd,
+    iovecs: &mut Iovecs<'_, B>,
+    offset: u64,
+    flags: Flags,
+) -> io::Result<()> {
+    let fd = fd.as_fd();
+    repeat(iovecs, offset, ErrorKind::UnexpectedEof, |iovecs, at| {
+        read_at(fd, iovecs, at, flags)
+    })
+}
+
+/// Writes all of `iovecs` to a file, from its byte `offset` on.
+///
+/// # Errors
+///
+/// [`ErrorKind::WriteZero`] if the file takes no more, else as [`write_at`].
+pub fn write_all_at<B: BitmapSlice>(
+    fd: impl AsFd,
+    iovecs: &mut Iovecs<'_, B>,
+    offset: u64,
+    flags: Flags,
+) -> io::Result<()> {
+    let fd = fd.as_fd();
+    repeat(iovecs, offset, ErrorKind::WriteZero, |iovecs, at| {
+        write_at(fd, iovecs, at, flags)
+    })
+}
+
+/// Fills all of `iovecs` from a stream.
+///
+/// # Errors
+///
+/// [`ErrorKind::UnexpectedEof`] if the stream ends before, else as [`readv`].
+pub fn readv_exact<B: BitmapSlice>(
+    fd: impl AsFd,
+    iovecs: &mut Iovecs<'_, B>,
+    flags: Flags,
+) -> io::Result<()> {
+    let fd = fd.as_fd();
+    repeat(iovecs, 0, ErrorKind::UnexpectedEof, |iovecs, _| {
+        readv(fd, iovecs, flags)
+    })
+}
+
+/// Writes all of `iovecs` to a stream.
+///
+/// # Errors
+///
+/// [`ErrorKind::WriteZero`] if the stream takes no more, else as [`writev`].
+pub fn writev_all<B: BitmapSlice>(
+    fd: impl AsFd,
+    iovecs: &mut Iovecs<'_, B>,
+    flags: Flags,
+) -> io::Result<()> {
+    let fd = fd.as_fd();
+    repeat(iovecs, 0, ErrorKind::WriteZero, |iovecs, _| {
+        writev(fd, iovecs, flags)
+    })
+}
+
+/// Calls `transfer` with the offset it has got to, until nothing remains. Every round moves a
+/// byte or ends the loop.
+fn repeat<'m, B: BitmapSlice>(
+    iovecs: &mut Iovecs<'m, B>,
+    mut offset: u64,
+    end: ErrorKind,
+    transfer: impl Fn(&mut Iovecs<'m, B>, u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    while !iovecs.is_empty() {
+        let count = transfer(iovecs, offset)?;
+        if count == 0 {
+            return Err(end.into());
+        }
+        offset = offset.saturating_add(count as u64);
+    }
+    Ok(())
+}
+
+/// `offset` as the kernel takes it. Were it to wrap to -1, the file's own position would be used.
+pub(crate) fn file_offset(offset: u64) -> io::Result<off_t> {
+    off_t::try_from(offset).map_err(|_| ErrorKind::InvalidInput.into())
+}
+
+fn preadv2(fd: BorrowedFd<'_>, to: &[iovec], offset: off_t, flags: Flags) -> io::Result<usize> {
+    retry(|| {
+        // SAFETY: `to` is an array of as many iovecs as we say. They come from `Iovecs::next`:
+        // each is (a part of) volatile slices that live as long as the `Iovecs` borrowed by our
+        // caller, so the kernel may write there until the call returns, and it writes nowhere
+        // else. No Rust reference to guest memory exists that this could violate.
+        unsafe {
+            libc::preadv2(
+                fd.as_raw_fd(),
+                to.as_ptr(),
+                to.len() as c_int,
+                offset,
+                flags.bits(),
+            )
+        }
+    })
+}
+
+fn pwritev2(fd: BorrowedFd<'_>, from: &[iovec], offset: off_t, flags: Flags) -> io::Result<usize> {
+    retry(|| {
+        // SAFETY: As in `preadv2`; the kernel only reads from the memory.
+        unsafe {
+            libc::pwritev2(
+                fd.as_raw_fd(),
+                from.as_ptr(),
+                from.len() as c_int,
+                offset,
+                flags.bits(),
+            )
+        }
+    })
+}
+
+fn retry(call: impl Fn() -> isize) -> io::Result<usize> {
+    loop {
+        if let Ok(count) = usize::try_from(call()) {
+            return Ok(count);
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// The offset that stands for the file's own position.
+const FILE_POSITION: off_t = -1;
