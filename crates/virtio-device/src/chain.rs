@@ -3,12 +3,12 @@
 use vm_memory::{GuestMemory, Permissions};
 
 use crate::view::Slice;
-use crate::{GuestView, MemoryError};
+use crate::{GuestView, MemoryError, QueueError};
 
 /// One buffer of a chain: `len` bytes of guest memory at guest address `address`.
 ///
 /// `address + len` does not overflow; whether it is guest memory is checked at each access.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Buffer {
     /// Guest (or I/O virtual) address of the first byte.
     pub address: u64,
@@ -27,12 +27,26 @@ pub struct Buffer {
 /// one with no bytes written. So no head is lost and none is used twice.
 #[derive(Debug, Default)]
 pub struct Chain {
-    buffers: Vec<Buffer>,
-    /// `buffers[..readable]` are device-readable, the rest device-writable.
-    readable: usize,
-    readable_len: u32,
-    writable_len: u32,
+    /// As long as the largest queue it was popped from; the chain is the first `extent.buffers`.
+    storage: Vec<Buffer>,
+    extent: Extent,
     token: Option<Token>,
+}
+
+/// How much of a chain's storage is in use, and for what.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extent {
+    buffers: usize,
+    /// How many of them are device-readable; they come first.
+    readable: usize,
+    readable_len: u64,
+    writable_len: u64,
+}
+
+/// Validates the buffers of a chain on their way into its storage.
+pub(crate) struct Walk<'c> {
+    pub(crate) extent: Extent,
+    slots: std::slice::IterMut<'c, Buffer>,
 }
 
 /// What the ring needs to take a chain back.
@@ -54,24 +68,34 @@ impl Chain {
         Self::default()
     }
 
+    /// All buffers: first the device-readable ones, then the device-writable ones.
+    #[inline]
+    pub fn buffers(&self) -> &[Buffer] {
+        self.storage.get(..self.extent.buffers).unwrap_or_default()
+    }
+
     /// The device-readable buffers, in order.
     pub fn readable(&self) -> &[Buffer] {
-        self.buffers.get(..self.readable).unwrap_or_default()
+        self.buffers()
+            .get(..self.extent.readable)
+            .unwrap_or_default()
     }
 
     /// The device-writable buffers, in order.
     pub fn writable(&self) -> &[Buffer] {
-        self.buffers.get(self.readable..).unwrap_or_default()
+        self.buffers()
+            .get(self.extent.readable..)
+            .unwrap_or_default()
     }
 
     /// Bytes that the device may read.
     pub fn readable_len(&self) -> u32 {
-        self.readable_len
+        self.extent.readable_len as u32
     }
 
     /// Bytes that the device may write.
     pub fn writable_len(&self) -> u32 {
-        self.writable_len
+        self.extent.writable_len as u32
     }
 
     /// Whether it was popped and not yet pushed.
@@ -100,7 +124,7 @@ impl Chain {
         offset: u32,
         data: &mut [u8],
     ) -> Result<(), MemoryError> {
-        let len = fit(offset, data.len(), self.readable_len)?;
+        let len = fit(offset, data.len(), self.readable_len())?;
         let mut rest = data;
         let range = self.readable_range(offset, len);
         view.for_each_buffer(range, Permissions::Read, |slice| {
@@ -135,7 +159,7 @@ impl Chain {
         offset: u32,
         data: &[u8],
     ) -> Result<(), MemoryError> {
-        let len = fit(offset, data.len(), self.writable_len)?;
+        let len = fit(offset, data.len(), self.writable_len())?;
         let mut rest = data;
         let range = self.writable_range(offset, len);
         view.for_each_buffer(range, Permissions::Write, |slice| {
@@ -157,7 +181,7 @@ impl Chain {
         len: u32,
         f: impl FnMut(Slice<'m, M>),
     ) -> Result<(), MemoryError> {
-        fit(offset, len as usize, self.readable_len)?;
+        fit(offset, len as usize, self.readable_len())?;
         view.for_each_buffer(self.readable_range(offset, len), Permissions::Read, f)
     }
 
@@ -173,47 +197,93 @@ impl Chain {
         len: u32,
         f: impl FnMut(Slice<'m, M>),
     ) -> Result<(), MemoryError> {
-        fit(offset, len as usize, self.writable_len)?;
+        fit(offset, len as usize, self.writable_len())?;
         view.for_each_buffer(self.writable_range(offset, len), Permissions::Write, f)
     }
 
-    /// Empties it for the next pop, and returns the token of a chain that was never pushed.
+    /// Starts a walk that fails when it finds more than `size` buffers.
+    #[inline(always)]
+    pub(crate) fn walk(&mut self, size: u32) -> Walk<'_> {
+        if self.storage.len() < size as usize {
+            self.grow(size);
+        }
+        let slots = self.storage.get_mut(..size as usize).unwrap_or_default();
+        Walk {
+            extent: Extent::default(),
+            slots: slots.iter_mut(),
+        }
+    }
+
+    #[cold]
+    fn grow(&mut self, size: u32) {
+        self.storage.resize(size as usize, Buffer::default());
+    }
+
+    /// The chain is what was walked.
+    #[inline(always)]
+    pub(crate) fn set(&mut self, extent: Extent, token: Token) {
+        (self.extent, self.token) = (extent, Some(token));
+    }
+
+    pub(crate) fn token(&self) -> Option<Token> {
+        self.token
+    }
+
+    /// Empties it, and returns the token of a chain that was never pushed.
     #[inline]
     pub(crate) fn clear(&mut self) -> Option<Token> {
-        self.buffers.clear();
-        (self.readable, self.readable_len, self.writable_len) = (0, 0, 0);
+        self.extent = Extent::default();
         self.token.take()
-    }
-
-    /// Appends a buffer. `Err` if a readable one follows a writable one.
-    #[inline]
-    pub(crate) fn add(&mut self, buffer: Buffer, writable: bool) -> Result<(), crate::QueueError> {
-        let total = (self.readable_len + self.writable_len).checked_add(buffer.len);
-        total.ok_or(crate::QueueError::TooManyBytes)?;
-        buffer
-            .address
-            .checked_add(buffer.len.into())
-            .ok_or(crate::QueueError::Wrap)?;
-        if writable {
-            self.writable_len += buffer.len;
-        } else if self.readable == self.buffers.len() {
-            self.readable += 1;
-            self.readable_len += buffer.len;
-        } else {
-            return Err(crate::QueueError::Order);
-        }
-        self.buffers.push(buffer);
-        Ok(())
-    }
-
-    #[inline]
-    pub(crate) fn set_token(&mut self, token: Token) {
-        self.token = Some(token);
     }
 
     #[inline]
     pub(crate) fn take_token(&mut self) -> Option<Token> {
         self.token.take()
+    }
+}
+
+impl Walk<'_> {
+    /// The next buffer.
+    #[inline(always)]
+    pub(crate) fn add(&mut self, buffer: Buffer, writable: bool) -> Result<(), QueueError> {
+        if buffer.address.checked_add(buffer.len.into()).is_none() {
+            return Err(QueueError::Wrap);
+        }
+        let Some(slot) = self.slots.next() else {
+            return Err(QueueError::TooLong);
+        };
+        *slot = buffer;
+        let extent = &mut self.extent;
+        if writable {
+            extent.writable_len += u64::from(buffer.len);
+        } else if extent.readable == extent.buffers {
+            extent.readable += 1;
+            extent.readable_len += u64::from(buffer.len);
+        } else {
+            return Err(QueueError::Order);
+        }
+        extent.buffers += 1;
+        Ok(())
+    }
+
+    /// The end of the chain, whose length must fit 32 bits. 32768 buffers do not overflow the
+    /// 64-bit sums.
+    #[inline(always)]
+    pub(crate) fn finish(&self) -> Result<(), QueueError> {
+        match self.extent.readable_len + self.extent.writable_len {
+            0..=0xffff_ffff => Ok(()),
+            _ => Err(QueueError::TooManyBytes),
+        }
+    }
+
+    /// Buffers that may still be added.
+    pub(crate) fn room(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether nothing has been added.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.extent.buffers == 0
     }
 }
 

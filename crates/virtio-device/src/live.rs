@@ -7,7 +7,6 @@
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LiveSet {
     words: Box<[u64]>,
-    len: u32,
 }
 
 impl LiveSet {
@@ -15,7 +14,6 @@ impl LiveSet {
     pub(crate) fn new(ids: u32) -> Self {
         Self {
             words: vec![0; (ids as usize).div_ceil(64)].into(),
-            len: 0,
         }
     }
 
@@ -28,7 +26,6 @@ impl LiveSet {
         let bit = 1 << (id % 64);
         let new = *word & bit == 0;
         *word |= bit;
-        self.len += u32::from(new);
         new
     }
 
@@ -41,12 +38,11 @@ impl LiveSet {
         let bit = 1 << (id % 64);
         let there = *word & bit != 0;
         *word &= !bit;
-        self.len -= u32::from(there);
         there
     }
 
     /// Number of ids in the set.
     pub(crate) fn len(&self) -> u32 {
-        self.len
+        self.words.iter().map(|word| word.count_ones()).sum()
     }
 }

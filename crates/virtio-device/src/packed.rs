@@ -2,13 +2,16 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use vm_memory::{Bytes, GuestMemory};
+use vm_memory::GuestMemory;
 
-use crate::chain::Token;
+use crate::chain::{Token, Walk};
 use crate::ring::{Ring, RingConfig, WRAP};
-use crate::split::{DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, WRITE, load, store};
+use crate::split::{
+    DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, WRITE, load, load_atomic, store,
+    store_atomic,
+};
 use crate::view::Slice;
-use crate::{Chain, Features, GuestView, QueueError};
+use crate::{Chain, GuestView, QueueError};
 
 /// The three areas of a packed virtqueue, resolved for one wake-up.
 pub(crate) struct PackedAreas<'a, M: GuestMemory> {
@@ -40,93 +43,90 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         })
     }
 
-    #[inline]
+    // Not inlined, here and in `walk_indirect`: alone, each keeps what it works on in registers.
+    #[inline(never)]
     pub(crate) fn pop(
         &mut self,
         ring: &mut Ring,
         view: &mut GuestView<'a, M>,
         chain: &mut Chain,
-    ) -> Result<Option<Token>, QueueError> {
-        let first = self.descriptor(ring.next_avail, Ordering::Acquire);
-        if !is_available(first.flags, ring.avail_wrap) {
-            return Ok(None);
+    ) -> Result<bool, QueueError> {
+        if !self.is_available(ring) {
+            return Ok(false);
         }
-        let (id, descriptors) = self.walk(ring, view, chain, first)?;
-        if ring.descriptors + descriptors > self.size {
+        let mut walk = chain.walk(self.size);
+        let (id, descriptors) = self.walk(ring, view, &mut walk)?;
+        let extent = walk.extent;
+        if ring.descriptors + descriptors > self.size || !ring.live.insert(id) {
             return Err(QueueError::InFlight { id });
         }
         ring.descriptors += descriptors;
         (ring.next_avail, ring.avail_wrap) =
             self.advance(ring.next_avail, ring.avail_wrap, descriptors);
         let descriptors = descriptors as u16;
-        Ok(Some(Token {
+        let token = Token {
             epoch: ring.epoch,
             sequence: ring.sequence,
             id,
             descriptors,
-        }))
+        };
+        chain.set(extent, token);
+        Ok(true)
     }
 
-    /// Follows the chain from `first`; returns its buffer id and its length in the ring. The id is
-    /// that of the last descriptor (section 2.8.6).
-    #[inline]
+    /// Follows the next chain; returns its buffer id, which is that of the last descriptor (section
+    /// 2.8.6), and how many descriptors it takes in the ring.
+    #[inline(always)]
     fn walk(
         &self,
         ring: &Ring,
         view: &mut GuestView<'a, M>,
-        chain: &mut Chain,
-        first: Descriptor,
+        walk: &mut Walk<'_>,
     ) -> Result<(u16, u32), QueueError> {
-        let (mut descriptor, mut at) = (first, ring.next_avail);
-        for count in 1..=self.size {
+        let (mut at, mut descriptors) = (ring.next_avail, 1);
+        loop {
+            // The driver made the first descriptor available last, so all of them are there.
+            let descriptor = self.descriptor(at);
             if descriptor.has(INDIRECT) {
-                self.walk_indirect(ring, view, chain, descriptor)?;
-            } else {
-                chain.add(descriptor.buffer(), descriptor.has(WRITE))?;
+                let table = IndirectTable::resolve(ring.indirect, view, descriptor)?;
+                Self::walk_indirect(&table, walk)?;
+                return Ok((descriptor.next, descriptors));
             }
+            walk.add(descriptor.buffer(), descriptor.has(WRITE))?;
             if !descriptor.has(NEXT) {
-                return Ok((descriptor.next, count));
+                return walk.finish().map(|()| (descriptor.next, descriptors));
             }
             at = if at + 1 == self.size { 0 } else { at + 1 };
-            // The driver made the first descriptor available last, so these are all there.
-            descriptor = self.descriptor(at, Ordering::Relaxed);
+            descriptors += 1;
         }
-        Err(QueueError::TooLong)
     }
 
-    /// An indirect table of a packed ring has no NEXT: all its entries are the chain, in order
-    /// (section 2.8.7). It stands alone: INDIRECT goes with NEXT neither here nor before.
-    #[inline]
-    fn walk_indirect(
-        &self,
-        ring: &Ring,
-        view: &mut GuestView<'a, M>,
-        chain: &mut Chain,
-        descriptor: Descriptor,
-    ) -> Result<(), QueueError> {
-        if !chain.readable().is_empty() || !chain.writable().is_empty() {
+    /// An indirect table of a packed ring has no NEXT: all its entries are the chain, in order. It
+    /// stands alone: INDIRECT goes with NEXT neither here nor in descriptors before it (section
+    /// 2.8.7).
+    #[inline(never)]
+    fn walk_indirect(table: &IndirectTable<'a, M>, walk: &mut Walk<'_>) -> Result<(), QueueError> {
+        if !walk.is_empty() {
             return Err(QueueError::Indirect);
         }
-        let table = IndirectTable::resolve(ring, view, descriptor)?;
-        if table.len() > self.size {
+        if table.len() as usize > walk.room() {
             return Err(QueueError::TooLong);
         }
-        for index in 0..table.len() {
+        for index in 0..table.len() as u16 {
             let entry = packed_order(table.descriptor(index)?);
             if entry.has(INDIRECT) {
                 return Err(QueueError::Indirect);
             }
-            chain.add(entry.buffer(), entry.has(WRITE))?;
+            walk.add(entry.buffer(), entry.has(WRITE))?;
         }
-        Ok(())
+        walk.finish()
     }
 
     /// Entry `index` of the ring. Length, id and flags are one load, so that they belong together.
     #[inline]
-    fn descriptor(&self, index: u32, order: Ordering) -> Descriptor {
-        let at = (DESCRIPTOR * index) as usize;
-        let rest = u64::from_le(self.ring.load(at + 8, order).unwrap_or_default());
-        let address = u64::from_le(load(&self.ring, at as u32));
+    fn descriptor(&self, index: u32) -> Descriptor {
+        let words = u128::from_le(load(&self.ring, DESCRIPTOR * index));
+        let (address, rest) = (words as u64, (words >> 64) as u64);
         let (len, next, flags) = (rest as u32, (rest >> 32) as u16, (rest >> 48) as u16);
         Descriptor {
             address,
@@ -134,6 +134,15 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
             flags,
             next,
         }
+    }
+
+    /// Flags of the next entry to look at. What they make available may be read after this.
+    #[inline]
+    fn is_available(&self, ring: &Ring) -> bool {
+        let at = DESCRIPTOR * ring.next_avail + 14;
+        let flags = u16::from_le(load_atomic(&self.ring, at, Ordering::Acquire));
+        // Section 2.8.1: AVAIL is the driver's wrap counter and USED is not.
+        (flags & AVAIL != 0) == ring.avail_wrap && (flags & USED != 0) != ring.avail_wrap
     }
 
     #[inline]
@@ -156,7 +165,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         let at = DESCRIPTOR * ring.next_used + 8;
         match self.held {
             None => self.held = Some((at, word)),
-            Some(_) => store(&self.ring, at, word.to_le(), Ordering::Release),
+            Some(_) => store(&self.ring, at, word.to_le()),
         }
         let descriptors = u32::from(token.descriptors);
         ring.descriptors = ring.descriptors.saturating_sub(descriptors);
@@ -168,7 +177,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     #[inline]
     pub(crate) fn expose(&mut self) {
         if let Some((at, word)) = self.held.take() {
-            store(&self.ring, at, word.to_le(), Ordering::Release);
+            store_atomic(&self.ring, at, word.to_le(), Ordering::Release);
         }
     }
 
@@ -176,9 +185,9 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     /// considered.
     pub(crate) fn wants_interrupt(&mut self, ring: &Ring) -> bool {
         fence(Ordering::SeqCst);
-        let event = u32::from_le(load(&self.driver_event, 0));
+        let event = u32::from_le(load_atomic(&self.driver_event, 0, Ordering::Relaxed));
         let (offset, flags) = (event as u16, (event >> 16) as u16 & EVENT_FLAGS);
-        if flags != EVENT_DESC || !ring.config.features.contains(Features::EVENT_IDX) {
+        if flags != EVENT_DESC || !ring.event_idx {
             return flags != EVENT_DISABLE;
         }
         let position = u32::from(offset & !WRAP);
@@ -192,18 +201,17 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     }
 
     pub(crate) fn has_available(&self, ring: &Ring) -> bool {
-        let first = self.descriptor(ring.next_avail, Ordering::Acquire);
-        is_available(first.flags, ring.avail_wrap)
+        self.is_available(ring)
     }
 
     pub(crate) fn arm(&mut self, ring: &Ring) {
-        if ring.config.features.contains(Features::EVENT_IDX) {
+        if ring.event_idx {
             let wrap = if ring.avail_wrap { WRAP } else { 0 };
             let event = ring.next_avail as u16 | wrap;
-            store(&self.device_event, 0, event.to_le(), Ordering::Relaxed);
-            store(&self.device_event, 2, EVENT_DESC.to_le(), Ordering::Release);
+            store_atomic(&self.device_event, 0, event.to_le(), Ordering::Relaxed);
+            store_atomic(&self.device_event, 2, EVENT_DESC.to_le(), Ordering::Release);
         } else {
-            store(
+            store_atomic(
                 &self.device_event,
                 2,
                 EVENT_ENABLE.to_le(),
@@ -213,19 +221,13 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     }
 
     pub(crate) fn suppress(&mut self) {
-        store(
+        store_atomic(
             &self.device_event,
             2,
             EVENT_DISABLE.to_le(),
             Ordering::Relaxed,
         );
     }
-}
-
-/// Section 2.8.1: available if AVAIL is the driver's wrap counter and USED is not.
-#[inline]
-fn is_available(flags: u16, wrap: bool) -> bool {
-    (flags & AVAIL != 0) == wrap && (flags & USED != 0) != wrap
 }
 
 /// Id and flags lie the other way round than in a split descriptor.

@@ -6,7 +6,7 @@ use crate::chain::Token;
 use crate::packed::PackedAreas;
 use crate::ring::{Ordered, Ring, RingFormat};
 use crate::split::SplitAreas;
-use crate::{Chain, Features, GuestView, Interrupt, IrqSource, QueueError};
+use crate::{Chain, GuestView, Interrupt, IrqSource, QueueError};
 
 /// A [`Ring`] whose areas are resolved and bounds-checked: what a worker pops from and pushes to.
 ///
@@ -18,6 +18,8 @@ pub struct Virtqueue<'a, M: GuestMemory> {
     ring: &'a mut Ring,
     areas: Areas<'a, M>,
     view: GuestView<'a, M>,
+    /// Indirect tables and buffers may lie in different regions; each remembers its own.
+    tables: GuestView<'a, M>,
     interrupt: &'a dyn Interrupt,
     budget: u32,
     /// Used buffers that the driver cannot see yet.
@@ -51,11 +53,13 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         };
         let areas = areas.inspect_err(|&error| ring.broken = Some(error))?;
         let budget = ring.config.size.get().into();
+        let tables = view.clone();
         let mut queue = Self {
             index,
             ring,
             areas,
             view,
+            tables,
             interrupt,
             budget,
             unpublished: 0,
@@ -97,15 +101,19 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
             return Err(error);
         }
         let popped = match &mut self.areas {
-            Areas::Split(areas) => areas.pop(self.ring, &mut self.view, chain),
-            Areas::Packed(areas) => areas.pop(self.ring, &mut self.view, chain),
+            Areas::Split(areas) => areas.pop(self.ring, &mut self.tables, chain),
+            Areas::Packed(areas) => areas.pop(self.ring, &mut self.tables, chain),
         };
         match popped {
-            Ok(Some(token)) => {
+            Ok(true) => {
                 self.budget -= 1;
-                self.accept(token, chain)
+                self.ring.sequence = self.ring.sequence.wrapping_add(1);
+                if self.ring.in_order {
+                    self.remember_order(chain);
+                }
+                Ok(true)
             }
-            Ok(None) => {
+            Ok(false) => {
                 self.ring.drained = true;
                 Ok(false)
             }
@@ -170,7 +178,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
 
     /// Asks the driver not to notify the device while it is busy with this queue anyway.
     fn suppress(&mut self) {
-        if !self.ring.suppressed && !self.ring.config.features.contains(Features::EVENT_IDX) {
+        if !self.ring.suppressed && !self.ring.event_idx {
             self.ring.suppressed = true;
             match &mut self.areas {
                 Areas::Split(areas) => areas.suppress(),
@@ -179,20 +187,12 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         }
     }
 
-    #[inline]
-    fn accept(&mut self, token: Token, chain: &mut Chain) -> Result<bool, QueueError> {
-        if !self.ring.live.insert(token.id) {
-            return self.fail(QueueError::InFlight { id: token.id });
-        }
-        chain.set_token(token);
-        self.ring.sequence = self.ring.sequence.wrapping_add(1);
-        if self.ring.config.features.contains(Features::IN_ORDER) {
-            self.ring.order.push_back(Ordered {
-                token,
-                written: None,
-            });
-        }
-        Ok(true)
+    fn remember_order(&mut self, chain: &Chain) {
+        let entry = chain.token().map(|token| Ordered {
+            token,
+            written: None,
+        });
+        self.ring.order.extend(entry);
     }
 
     #[cold]
@@ -206,7 +206,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         if token.epoch != self.ring.epoch {
             return;
         }
-        if self.ring.config.features.contains(Features::IN_ORDER) {
+        if self.ring.in_order {
             self.complete_in_order(token, written);
         } else {
             self.use_chain(token, written);

@@ -119,6 +119,9 @@ pub struct RingPosition {
 #[derive(Debug)]
 pub struct Ring {
     pub(crate) config: RingConfig,
+    pub(crate) event_idx: bool,
+    pub(crate) in_order: bool,
+    pub(crate) indirect: bool,
     pub(crate) epoch: u32,
     pub(crate) live: LiveSet,
     // Counters are 32 bits wide although the rings count in 16: a counter that is stored narrow
@@ -191,6 +194,9 @@ impl Ring {
         }
         Ok(Self {
             config,
+            event_idx: config.features.contains(Features::EVENT_IDX),
+            in_order: config.features.contains(Features::IN_ORDER),
+            indirect: config.features.contains(Features::INDIRECT_DESC),
             epoch: EPOCH.fetch_add(1, Ordering::Relaxed),
             live: LiveSet::new(ids),
             next_avail: next_avail.into(),

@@ -2,12 +2,13 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use vm_memory::{Bytes, GuestMemory};
+use vm_memory::bitmap::BitmapSlice;
+use vm_memory::{AtomicAccess, ByteValued, Bytes, GuestMemory, VolatileMemory, VolatileSlice};
 
-use crate::chain::Token;
+use crate::chain::{Token, Walk};
 use crate::ring::{Ring, RingConfig};
 use crate::view::Slice;
-use crate::{Buffer, Chain, Features, GuestView, QueueError};
+use crate::{Buffer, Chain, GuestView, QueueError};
 
 /// The three areas of a split virtqueue, resolved for one wake-up.
 pub(crate) struct SplitAreas<'a, M: GuestMemory> {
@@ -38,19 +39,25 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
         })
     }
 
-    #[inline]
+    // Not inlined, here and in `walk_indirect`: alone, each keeps what it works on in registers.
+    #[inline(never)]
     pub(crate) fn pop(
         &mut self,
         ring: &mut Ring,
         view: &mut GuestView<'a, M>,
         chain: &mut Chain,
-    ) -> Result<Option<Token>, QueueError> {
+    ) -> Result<bool, QueueError> {
         if !self.refresh(ring)? {
-            return Ok(None);
+            return Ok(false);
         }
         let slot = ring.next_avail & (self.size - 1);
         let head = u16::from_le(load(&self.avail, AVAIL_RING + 2 * slot));
-        self.walk(ring, view, chain, head)?;
+        let mut walk = chain.walk(self.size);
+        self.walk(ring.indirect, view, &mut walk, head)?;
+        let extent = walk.extent;
+        if !ring.live.insert(head) {
+            return Err(QueueError::InFlight { id: head });
+        }
         ring.next_avail = (ring.next_avail + 1) & 0xffff;
         let token = Token {
             epoch: ring.epoch,
@@ -58,7 +65,8 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
             id: head,
             descriptors: 1,
         };
-        Ok(Some(token))
+        chain.set(extent, token);
+        Ok(true)
     }
 
     /// Whether there is something to pop. Reads the driver's index only once all that it
@@ -88,56 +96,45 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     }
 
     /// Follows the chain from `head`. Each descriptor is read once.
-    #[inline]
+    #[inline(always)]
     fn walk(
         &self,
-        ring: &Ring,
+        indirect: bool,
         view: &mut GuestView<'a, M>,
-        chain: &mut Chain,
+        walk: &mut Walk<'_>,
         head: u16,
     ) -> Result<(), QueueError> {
-        let size = self.size as u16;
         let mut index = head;
-        for _ in 0..size {
-            if index >= size {
-                return Err(QueueError::DescriptorIndex { index, size });
-            }
-            let descriptor = Descriptor::load(&self.table, u32::from(index));
+        loop {
+            let descriptor = Descriptor::load(&self.table, index)?;
             if descriptor.has(INDIRECT) {
-                return self.walk_indirect(ring, view, chain, descriptor);
+                let table = IndirectTable::resolve(indirect, view, descriptor)?;
+                return Self::walk_indirect(&table, walk);
             }
-            chain.add(descriptor.buffer(), descriptor.has(WRITE))?;
+            walk.add(descriptor.buffer(), descriptor.has(WRITE))?;
             if !descriptor.has(NEXT) {
-                return Ok(());
+                return walk.finish();
             }
             index = descriptor.next;
         }
-        Err(QueueError::TooLong)
     }
 
-    #[inline]
-    fn walk_indirect(
-        &self,
-        ring: &Ring,
-        view: &mut GuestView<'a, M>,
-        chain: &mut Chain,
-        descriptor: Descriptor,
-    ) -> Result<(), QueueError> {
-        let table = IndirectTable::resolve(ring, view, descriptor)?;
+    /// Goes on in an indirect table. The chain as a whole may not exceed the queue size, wherever
+    /// its descriptors lie.
+    #[inline(never)]
+    fn walk_indirect(table: &IndirectTable<'a, M>, walk: &mut Walk<'_>) -> Result<(), QueueError> {
         let mut index = 0;
-        // The chain as a whole may not exceed the queue size, wherever its descriptors lie.
-        for _ in chain.readable().len() + chain.writable().len()..self.size as usize {
+        loop {
             let descriptor = table.descriptor(index)?;
             if descriptor.has(INDIRECT) {
                 return Err(QueueError::Indirect);
             }
-            chain.add(descriptor.buffer(), descriptor.has(WRITE))?;
+            walk.add(descriptor.buffer(), descriptor.has(WRITE))?;
             if !descriptor.has(NEXT) {
-                return Ok(());
+                return walk.finish();
             }
-            index = descriptor.next.into();
+            index = descriptor.next;
         }
-        Err(QueueError::TooLong)
     }
 
     /// Writes the used element; the driver does not look at it before [`expose`](Self::expose).
@@ -145,22 +142,14 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     pub(crate) fn push(&mut self, ring: &mut Ring, token: Token, written: u32) {
         let slot = ring.next_used & (self.size - 1);
         let element = u64::from(token.id) | u64::from(written) << 32;
-        // The used ring is only 4-byte aligned, so an element is two stores.
-        let at = USED_RING + 8 * slot;
-        store(&self.used, at, (element as u32).to_le(), Ordering::Relaxed);
-        store(
-            &self.used,
-            at + 4,
-            ((element >> 32) as u32).to_le(),
-            Ordering::Relaxed,
-        );
+        store(&self.used, USED_RING + 8 * slot, element.to_le());
         ring.next_used = (ring.next_used + 1) & 0xffff;
         ring.unsignalled += 1;
     }
 
     #[inline]
     pub(crate) fn expose(&mut self, ring: &Ring) {
-        store(
+        store_atomic(
             &self.used,
             USED_IDX,
             (ring.next_used as u16).to_le(),
@@ -172,10 +161,13 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     /// considered.
     pub(crate) fn wants_interrupt(&mut self, ring: &Ring) -> bool {
         fence(Ordering::SeqCst);
-        if !ring.config.features.contains(Features::EVENT_IDX) {
-            return u16::from_le(load(&self.avail, AVAIL_FLAGS)) & NO_INTERRUPT == 0;
+        if !ring.event_idx {
+            return u16::from_le(load_atomic(&self.avail, AVAIL_FLAGS, Ordering::Relaxed))
+                & NO_INTERRUPT
+                == 0;
         }
-        let event = u16::from_le(load(&self.avail, AVAIL_RING + 2 * self.size));
+        let at = AVAIL_RING + 2 * self.size;
+        let event = u16::from_le(load_atomic(&self.avail, at, Ordering::Relaxed));
         let since_event = (ring.next_used as u16).wrapping_sub(event).wrapping_sub(1);
         u32::from(since_event) < ring.unsignalled
     }
@@ -185,21 +177,21 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     }
 
     pub(crate) fn arm(&mut self, ring: &Ring) {
-        if ring.config.features.contains(Features::EVENT_IDX) {
+        if ring.event_idx {
             let event = (ring.next_avail as u16).to_le();
-            store(
+            store_atomic(
                 &self.used,
                 USED_RING + 8 * self.size,
                 event,
                 Ordering::Relaxed,
             );
         } else {
-            store(&self.used, USED_FLAGS, 0u16, Ordering::Relaxed);
+            store_atomic(&self.used, USED_FLAGS, 0u16, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn suppress(&mut self) {
-        store(&self.used, USED_FLAGS, NO_NOTIFY.to_le(), Ordering::Relaxed);
+        store_atomic(&self.used, USED_FLAGS, NO_NOTIFY.to_le(), Ordering::Relaxed);
     }
 }
 
@@ -215,14 +207,15 @@ pub(crate) struct Descriptor {
 
 impl Descriptor {
     /// Entry `index` of a split table (section 2.7.5).
-    #[inline]
-    pub(crate) fn load<B: vm_memory::bitmap::BitmapSlice>(
-        table: &vm_memory::VolatileSlice<'_, B>,
-        index: u32,
-    ) -> Self {
-        let at = DESCRIPTOR * index;
-        let (address, rest): (u64, u64) = (load(table, at), load(table, at + 8));
-        Self::from_words(u64::from_le(address), u64::from_le(rest))
+    #[inline(always)]
+    fn load<B: BitmapSlice>(table: &VolatileSlice<'_, B>, index: u16) -> Result<Self, QueueError> {
+        match table.get_ref::<u128>(DESCRIPTOR as usize * usize::from(index)) {
+            Ok(cell) => {
+                let words = u128::from_le(cell.load());
+                Ok(Self::from_words(words as u64, (words >> 64) as u64))
+            }
+            Err(_) => Err(outside(table.len(), index)),
+        }
     }
 
     #[inline]
@@ -262,17 +255,16 @@ impl<'a, M: GuestMemory> IndirectTable<'a, M> {
     /// The table that `descriptor` names, with what makes it malformed refused.
     #[inline]
     pub(crate) fn resolve(
-        ring: &Ring,
+        negotiated: bool,
         view: &mut GuestView<'a, M>,
         descriptor: Descriptor,
     ) -> Result<Self, QueueError> {
         let Descriptor { address, len, .. } = descriptor;
-        let negotiated = ring.config.features.contains(Features::INDIRECT_DESC);
         if !negotiated || descriptor.has(NEXT) || len == 0 || len % DESCRIPTOR != 0 {
             return Err(QueueError::Indirect);
         }
         address.checked_add(len.into()).ok_or(QueueError::Wrap)?;
-        let slice = view.slice(address, len).ok().filter(|_| address % 8 == 0);
+        let slice = view.slice(address, len).ok();
         Ok(Self {
             slice,
             memory: view.memory(),
@@ -286,26 +278,22 @@ impl<'a, M: GuestMemory> IndirectTable<'a, M> {
         self.len
     }
 
-    #[inline]
-    pub(crate) fn descriptor(&self, index: u32) -> Result<Descriptor, QueueError> {
-        if index >= self.len {
-            let size = self.len.try_into().unwrap_or(u16::MAX);
-            return Err(QueueError::DescriptorIndex {
-                index: index as u16,
-                size,
-            });
-        }
+    #[inline(always)]
+    pub(crate) fn descriptor(&self, index: u16) -> Result<Descriptor, QueueError> {
         match &self.slice {
-            Some(slice) => Ok(Descriptor::load(slice, index)),
+            Some(slice) => Descriptor::load(slice, index),
             None => self.descriptor_in_pieces(index),
         }
     }
 
-    /// A table that is misaligned or not in one piece of host memory.
+    /// A table that is not in one piece of host memory.
     #[cold]
-    fn descriptor_in_pieces(&self, index: u32) -> Result<Descriptor, QueueError> {
+    fn descriptor_in_pieces(&self, index: u16) -> Result<Descriptor, QueueError> {
+        if u32::from(index) >= self.len {
+            return Err(outside(DESCRIPTOR as usize * self.len as usize, index));
+        }
         let mut bytes = [0; DESCRIPTOR as usize];
-        let at = vm_memory::GuestAddress(self.address + u64::from(DESCRIPTOR * index));
+        let at = vm_memory::GuestAddress(self.address + u64::from(DESCRIPTOR) * u64::from(index));
         self.memory
             .read_slice(&mut bytes, at)
             .map_err(|_| QueueError::IndirectMemory)?;
@@ -319,28 +307,50 @@ impl<'a, M: GuestMemory> IndirectTable<'a, M> {
     }
 }
 
-/// A load from a resolved area. Area and alignment were checked when it was resolved, so the
-/// default is never seen.
-#[inline]
-pub(crate) fn load<T, B>(area: &vm_memory::VolatileSlice<'_, B>, at: u32) -> T
-where
-    T: vm_memory::AtomicAccess + Default,
-    B: vm_memory::bitmap::BitmapSlice,
-{
-    area.load(at as usize, Ordering::Relaxed)
-        .unwrap_or_default()
+/// The error for an index past a table of `bytes` bytes.
+#[cold]
+fn outside(bytes: usize, index: u16) -> QueueError {
+    let size = (bytes / DESCRIPTOR as usize).try_into().unwrap_or(u16::MAX);
+    QueueError::DescriptorIndex { index, size }
 }
 
-/// A store to a resolved area, which cannot fail for the same reason. Marks the page dirty.
+/// A load from a resolved area, whole and once. The area was checked when it was resolved, so the
+/// default is never seen.
+///
+/// Not atomic: for what the other side does not change while we may look at it. Indices and flags
+/// that it may change go through [`Bytes::load`].
 #[inline]
-pub(crate) fn store<T, B>(
-    area: &vm_memory::VolatileSlice<'_, B>,
-    at: u32,
-    value: T,
-    order: Ordering,
-) where
-    T: vm_memory::AtomicAccess,
-    B: vm_memory::bitmap::BitmapSlice,
+pub(crate) fn load<T, B>(area: &VolatileSlice<'_, B>, at: u32) -> T
+where
+    T: ByteValued + Default,
+    B: BitmapSlice,
+{
+    area.get_ref(at as usize)
+        .map_or_else(|_| T::default(), |cell| cell.load())
+}
+
+/// A store to a resolved area, of which the same is true. Marks the page dirty.
+#[inline]
+pub(crate) fn store<T: ByteValued, B: BitmapSlice>(area: &VolatileSlice<'_, B>, at: u32, value: T) {
+    if let Ok(cell) = area.get_ref(at as usize) {
+        cell.store(value);
+    }
+}
+
+/// An atomic load from a resolved area.
+pub(crate) fn load_atomic<T, B>(area: &VolatileSlice<'_, B>, at: u32, order: Ordering) -> T
+where
+    T: AtomicAccess + Default,
+    B: BitmapSlice,
+{
+    area.load(at as usize, order).unwrap_or_default()
+}
+
+/// An atomic store to a resolved area.
+pub(crate) fn store_atomic<T, B>(area: &VolatileSlice<'_, B>, at: u32, value: T, order: Ordering)
+where
+    T: AtomicAccess,
+    B: BitmapSlice,
 {
     let stored = area.store(value, at as usize, order);
     debug_assert!(stored.is_ok(), "resolved areas are aligned and long enough");
