@@ -1,2 +1,29 @@
-//! Guest-side driver model, in-memory bus and the device conformance suite.
+//! What tests of virtio devices need: the driver's side.
+//!
+//! [`DriverQueue`] is a guest driver's virtqueue of either format, for well-behaved traffic and
+//! for forgery. [`TestBus`] puts a device on a bus in memory, with such a driver on the other end,
+//! all on one thread and without a hypervisor.
+//!
+//! The kit panics where the device under test breaks the rules: that is how tests fail.
+
 #![forbid(unsafe_code)]
+
+mod bus;
+mod descriptor;
+mod heap;
+mod memory;
+mod packed;
+mod queue;
+mod split;
+mod wires;
+
+pub use bus::{Options, Request, Response, Space, TestBus};
+pub use descriptor::{AVAIL, INDIRECT, NEXT, RawDescriptor, Segment, USED, WRITE};
+pub use heap::Heap;
+pub use memory::{BOUNDARY, END, Memory, Ram, clear_dirty, is_dirty, memory};
+pub use packed::PackedDriver;
+pub use queue::{DriverQueue, DriverRing, Used, describe};
+pub use split::SplitDriver;
+pub use wires::Interrupts;
+
+pub use {virtio_bus, virtio_device, vm_memory};
