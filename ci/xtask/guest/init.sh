@@ -16,4 +16,5 @@ for scenario in $(parameter run | tr , ' '); do
 done
 sync
 mount -o remount,ro /
+echo "@@ done"
 poweroff -f

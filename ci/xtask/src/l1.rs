@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::console::coloured;
 use crate::cpio::Archive;
 use crate::debian::{Debian, Program};
 use crate::kernel::Kernel;
@@ -101,13 +102,18 @@ fn build_initramfs(kernel: &Kernel, busybox: &Program) -> Result<Vec<u8>> {
     Ok(archive.finish())
 }
 
-/// The command as a shell line, with the variables of our own environment that matter to it.
+/// The command as a shell line. Our serial line is a terminal to it, whatever ours is.
 fn script(command: &[OsString]) -> Result<String> {
     let words = command
         .iter()
         .map(|word| word.to_str().map(quoted).context("a path is not UTF-8"));
+    let colour = if coloured() {
+        "FORCE_COLOR=1"
+    } else {
+        "NO_COLOR=1"
+    };
     Ok(format!(
-        "{}\n",
+        "{colour} {}\n",
         words.collect::<Result<Vec<_>>>()?.join(" ")
     ))
 }
@@ -153,6 +159,6 @@ mod tests {
     #[test]
     fn l1_command_survives_the_shell() {
         let line = script(&["echo".into(), "it's $HOME".into()]).unwrap();
-        assert_eq!(line, "'echo' 'it'\\''s $HOME'\n");
+        assert!(line.ends_with(" 'echo' 'it'\\''s $HOME'\n"), "{line}");
     }
 }

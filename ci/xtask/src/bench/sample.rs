@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::bench::counters;
 use crate::guest::image::Image;
@@ -57,7 +57,8 @@ impl Sample {
                 Report::Fact { name, value } => {
                     self.set(&format!("fio {name}, IOPS"), value.parse()?)
                 }
-                Report::Ended => return Ok(()),
+                Report::Done => return Ok(()),
+                Report::Ended => bail!("the VMM ended too early; {}", guest.last_words()),
                 _ => (),
             }
         }

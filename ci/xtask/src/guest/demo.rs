@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::console::{Paint, Progress, line, seconds};
 use crate::guest::image::Image;
@@ -78,7 +78,8 @@ fn show(guest: &mut Guest) -> Result<bool> {
                     Paint::Bad.on(format!("{check:<12}"))
                 ));
             }
-            Report::Ended => return Ok(good),
+            Report::Done => return Ok(good),
+            Report::Ended => bail!("the VMM ended too early; {}", guest.last_words()),
             Report::Ready(_) | Report::Acknowledged(_) => (),
         }
     }

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::guest::machine::Machine;
 use crate::guest::verdict::Verdict;
@@ -39,6 +39,8 @@ pub enum Report {
         /// The fact itself.
         value: String,
     },
+    /// All scenarios are done; the guest turns itself off now.
+    Done,
     /// The VMM ended, because the guest turned itself off or otherwise.
     Ended,
 }
@@ -82,12 +84,16 @@ impl Guest {
         }
     }
 
-    /// Waits for the VMM, which said [`Report::Ended`], and insists on success.
+    /// Waits for the VMM of a guest that said [`Report::Done`] to end, and insists on success.
     pub fn end(mut self) -> Result<()> {
-        let status = self.process.wait(Instant::now() + GRACE)?;
-        if !status.success() {
-            bail!("the VMM ended with {status}; {}", self.last_words());
-        }
+        let deadline = Instant::now() + POWER_OFF;
+        while self.report(POWER_OFF)? != Report::Ended {}
+        let status = self.process.wait(deadline)?;
+        ensure!(
+            status.success(),
+            "the VMM ended with {status}; {}",
+            self.last_words()
+        );
         Ok(())
     }
 
@@ -137,6 +143,7 @@ fn parse(line: &str) -> Option<Report> {
             check: name,
             result: Err(value),
         })),
+        "done" => Some(Report::Done),
         "ack" => name.parse().ok().map(Report::Acknowledged),
         "fact" => Some(Report::Fact { name, value }),
         _ => None,
@@ -144,7 +151,7 @@ fn parse(line: &str) -> Option<Report> {
 }
 
 const RECENT: usize = 25;
-const GRACE: Duration = Duration::from_secs(20);
+const POWER_OFF: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
 mod tests {

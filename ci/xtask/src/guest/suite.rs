@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::thread::spawn;
 use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 
 use crate::console::{Paint, line, seconds};
 use crate::guest::image::Image;
@@ -133,7 +133,8 @@ impl Suite {
         loop {
             let verdict = match guest.report(SILENCE)? {
                 Report::Verdict(verdict) => verdict,
-                Report::Ended => return Ok(()),
+                Report::Done => return Ok(()),
+                Report::Ended => bail!("the VMM ended too early; {}", guest.last_words()),
                 _ => continue,
             };
             missing.remove(&verdict.check);
