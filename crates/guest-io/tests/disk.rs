@@ -27,6 +27,39 @@ fn a_regular_file() {
     disk.sync_data().unwrap();
 }
 
+/// Those that the tests may open, which is none without privileges.
+#[test]
+fn block_devices_tell_what_sysfs_tells() {
+    for entry in std::fs::read_dir("/sys/class/block")
+        .into_iter()
+        .flatten()
+        .flatten()
+    {
+        let Ok(file) = File::open(std::path::Path::new("/dev").join(entry.file_name())) else {
+            continue;
+        };
+        let fact = |name: &str| -> Option<u64> {
+            std::fs::read_to_string(entry.path().join(name))
+                .ok()?
+                .trim()
+                .parse()
+                .ok()
+        };
+        let disk = Disk::new(file).unwrap();
+        assert!(disk.is_block_device());
+        assert_eq!(disk.size().unwrap(), fact("size").unwrap() * 512);
+        let Some(logical) = fact("queue/logical_block_size") else {
+            continue;
+        };
+        let size = disk.block_size().unwrap();
+        assert_eq!(u64::from(size.logical), logical);
+        assert_eq!(
+            u64::from(size.physical),
+            fact("queue/physical_block_size").unwrap()
+        );
+    }
+}
+
 #[test]
 fn bug_74_only_files_and_block_devices_are_disks() {
     let (reader, _writer) = std::io::pipe().unwrap();

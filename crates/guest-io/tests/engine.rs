@@ -187,6 +187,32 @@ fn files_in_memory_never_go_to_the_ring() {
 }
 
 #[test]
+fn a_file_system_that_cannot_but_wait_is_left_to_the_ring() {
+    // procfs has neither RWF_NOWAIT nor fallocate.
+    let file = File::options()
+        .read(true)
+        .write(true)
+        .open("/proc/self/comm")
+        .unwrap();
+    let expected = std::fs::read("/proc/self/comm").unwrap();
+    for mode in MODES {
+        let (memory, mut engine) = (memory(), engine(&file, mode));
+        for _ in 0..2 {
+            let segments = [(GuestAddress(0), 100)];
+            let submitted = submit(&mut engine, &memory, &segments, (0, None)).unwrap();
+            assert_eq!(matches!(submitted, Submitted::Done(_)), mode == Mode::Sync);
+            assert_eq!(result(&mut engine, submitted).unwrap(), expected.len());
+            assert_eq!(
+                gather(&memory, &[(GuestAddress(0), expected.len())]),
+                expected
+            );
+        }
+        let submitted = engine.discard(5, FileRange::new(0, 1).unwrap()).unwrap();
+        assert_eq!(result(&mut engine, submitted).unwrap(), 0);
+    }
+}
+
+#[test]
 fn without_io_uring_everything_is_done_at_once() {
     for errno in [libc::EPERM, libc::ENOSYS] {
         std::thread::spawn(move || {

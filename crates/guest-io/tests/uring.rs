@@ -142,6 +142,27 @@ fn short_reads_go_on_until_the_end() {
 }
 
 #[test]
+fn short_reads_go_on_for_a_loop_that_only_polls() {
+    let (memory, (reader, mut writer)) = (memory(), pipe());
+    let mut ring = Ring::new(&reader, 1).unwrap();
+    ring.read(0, 0, &memory, [(GuestAddress(0), 4)]).unwrap();
+    ring.flush().unwrap();
+    for part in [b"ab", b"cd"] {
+        assert!(ring.poll().is_none());
+        writer.write_all(part).unwrap();
+        let limit = Timespec {
+            tv_sec: 10,
+            tv_nsec: 0,
+        };
+        assert_eq!(
+            poll(&mut [PollFd::new(&ring, PollFlags::IN)], Some(&limit)).unwrap(),
+            1
+        );
+    }
+    assert_eq!(ring.poll().unwrap().result.unwrap(), 4);
+}
+
+#[test]
 fn the_end_of_the_file_ends_a_read() {
     let memory = memory();
     let mut ring = Ring::new(file_of(&pattern(PAGE + 1)), 1).unwrap();
