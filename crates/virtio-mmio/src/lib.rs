@@ -35,3 +35,7 @@ pub use state::MmioState;
 pub use transport::{MmioParts, MmioTransport};
 
 pub use {virtio_bus, vm_device};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

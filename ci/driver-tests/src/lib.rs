@@ -1,0 +1,1 @@
+//! Guest drivers of another project, driven in process.
