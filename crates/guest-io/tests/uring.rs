@@ -81,7 +81,7 @@ fn a_full_ring_refuses_and_recovers() {
 }
 
 #[test]
-fn dropping_waits_for_the_kernel_and_releases_the_memory() {
+fn bug_09_dropping_waits_for_the_kernel_and_releases_the_memory() {
     let (memory, (reader, _writer)) = (memory(), pipe());
     let mut ring = Ring::new(&reader, 4).unwrap();
     for token in 0..3 {
@@ -109,7 +109,7 @@ fn what_was_read_is_marked_even_if_nobody_asked_before_the_drop() {
 }
 
 #[test]
-fn the_memory_stays_mapped_after_the_map_has_changed() {
+fn bug_09_the_memory_stays_mapped_after_the_map_has_changed() {
     let map = || GuestMemoryMmap::<()>::from_ranges(&[(GuestAddress(0), PAGE)]).unwrap();
     let (space, (reader, mut writer)) = (GuestMemoryAtomic::new(map()), pipe());
     let mut ring = Uring::new(&reader, 1).unwrap();
