@@ -2,7 +2,7 @@
 //!
 //! [`DriverQueue`] is a guest driver's virtqueue of either format, for well-behaved traffic and
 //! for forgery. [`TestBus`] puts a device on a bus in memory, with such a driver on the other end,
-//! all on one thread and without a hypervisor.
+//! all on one thread and without a hypervisor. [`device_suite!`] is what every device must stand.
 //!
 //! The kit panics where the device under test breaks the rules: that is how tests fail.
 
@@ -11,15 +11,18 @@
 mod bus;
 mod descriptor;
 mod heap;
+mod malformed;
 mod memory;
 mod packed;
 mod queue;
 mod split;
+pub mod suite;
 mod wires;
 
 pub use bus::{Options, Request, Response, Space, TestBus};
 pub use descriptor::{AVAIL, INDIRECT, NEXT, RawDescriptor, Segment, USED, WRITE};
 pub use heap::Heap;
+pub use malformed::Malformed;
 pub use memory::{BOUNDARY, END, Memory, Ram, clear_dirty, is_dirty, memory};
 pub use packed::PackedDriver;
 pub use queue::{DriverQueue, DriverRing, Used, describe};

@@ -63,25 +63,21 @@ impl<AS: AddressSpace> DriverQueue<AS> {
     pub fn new(space: AS, heap: Heap, size: u16, features: Features) -> Self {
         let ram = Ram(space);
         let size = QueueSize::new(size).expect("a queue size");
-        let bytes = u64::from(size.get());
-        let packed = features.contains(Features::RING_PACKED);
-        let (driver, device) = if packed {
-            (4, 4)
-        } else {
-            (6 + 2 * bytes, 6 + 8 * bytes)
+        let mut config = RingConfig {
+            size,
+            descriptor: 0,
+            driver: 0,
+            device: 0,
+            features,
         };
         let area = |len| {
             let at = heap.alloc(len, 64);
             ram.write(at, &vec![0; len as usize]);
             at
         };
-        let config = RingConfig {
-            size,
-            descriptor: area(16 * bytes),
-            driver: area(driver),
-            device: area(device),
-            features,
-        };
+        let (driver, device) = area_lengths(&config);
+        config.descriptor = area(16 * u64::from(size.get()));
+        (config.driver, config.device) = (area(driver), area(device));
         let ring = match config.format() {
             RingFormat::Split => DriverRing::Split(SplitDriver::new(ram.clone(), config)),
             RingFormat::Packed => DriverRing::Packed(PackedDriver::new(ram.clone(), config)),
@@ -276,6 +272,30 @@ impl<AS: AddressSpace> DriverQueue<AS> {
         } else {
             self.order.retain(|&other| other != id);
         }
+    }
+}
+
+impl<AS> Drop for DriverQueue<AS> {
+    /// Gives its memory back. By then the device must have let go of the queue.
+    fn drop(&mut self) {
+        let (driver, device) = area_lengths(&self.config);
+        let RingConfig { size, .. } = self.config;
+        self.heap
+            .free(self.config.descriptor, 16 * u64::from(size.get()));
+        self.heap.free(self.config.driver, driver);
+        self.heap.free(self.config.device, device);
+        for (at, len) in self.in_flight.values().filter_map(|chain| chain.table) {
+            self.heap.free(at, len);
+        }
+    }
+}
+
+/// Lengths of driver and device area in bytes.
+fn area_lengths(config: &RingConfig) -> (u64, u64) {
+    let size = u64::from(config.size.get());
+    match config.format() {
+        RingFormat::Split => (6 + 2 * size, 6 + 8 * size),
+        RingFormat::Packed => (4, 4),
     }
 }
 
