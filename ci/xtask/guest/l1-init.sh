@@ -26,8 +26,11 @@ $b mkdir -p run/share
 $b mount -t 9p -o "rw,cache=none,$options" share run/share
 $b ip link set lo up
 
-HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-    $b chroot /root /bin/sh /run/share/command
-echo $? > run/share/status
+# A pipe, because the serial line is a terminal but nobody sits in front of it.
+{
+    HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        $b chroot /root /bin/sh /run/share/command
+    echo $? > run/share/status
+} 2>&1 | $b cat
 $b sync
 $b poweroff -f

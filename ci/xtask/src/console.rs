@@ -47,11 +47,12 @@ pub fn coloured() -> bool {
     !set("NO_COLOR") && (stdout().is_terminal() || set("FORCE_COLOR"))
 }
 
-/// Prints one line, at once.
+/// Prints one line, at once, over the sign of life that a [`Progress`] may have left on a terminal.
 pub fn line(text: impl Display) {
     let mut out = stdout().lock();
+    let clear = if out.is_terminal() { CLEAR } else { "" };
     // A reader that went away is no reason to stop a test run.
-    let _ = writeln!(out, "{text}");
+    let _ = writeln!(out, "{clear}{text}");
     let _ = out.flush();
 }
 
@@ -88,7 +89,7 @@ impl Progress {
                 pause = next;
             }
             if live {
-                let _ = write!(stderr(), "\r\x1b[K");
+                let _ = write!(stderr(), "{CLEAR}");
             }
         });
         Self {
@@ -110,11 +111,13 @@ impl Drop for Progress {
 fn tick(what: &str, elapsed: Duration, live: bool) {
     let elapsed = elapsed.as_secs();
     let _ = match live {
-        true => write!(stderr(), "\r\x1b[K  ... {what}, {elapsed} s"),
+        true => write!(stderr(), "{CLEAR}  ... {what}, {elapsed} s"),
         false => writeln!(stderr(), "  ... {what}, {elapsed} s"),
     };
 }
 
+/// To the beginning of the line, and nothing on it.
+const CLEAR: &str = "\r\x1b[K";
 const QUIET: Duration = Duration::from_secs(2);
 const SECOND: Duration = Duration::from_secs(1);
 const HALF_MINUTE: Duration = Duration::from_secs(30);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 
-use crate::console::{Paint, line};
+use crate::console::{Paint, Progress, line};
 use crate::debian::Debian;
 use crate::l1::L1;
 use crate::process::Process;
@@ -57,6 +57,7 @@ impl Ground {
             .chain([share.as_os_str().to_owned()])
             .chain(arguments.iter().map(OsString::from))
             .collect();
+        let _progress = Progress::start("guests at work");
         let print = |text: &str| line(format_args!("{} {text}", Paint::Faint.on("|")));
         match &self.l1 {
             Some(l1) => l1.run(&command, limit, print),

@@ -53,12 +53,17 @@ impl L1 {
         &self,
         command: &[OsString],
         limit: Duration,
-        each: impl FnMut(&str),
+        mut each: impl FnMut(&str),
     ) -> Result<i32> {
         let status = self.share.join("status");
         let _ = fs::remove_file(&status);
         fs::write(self.share.join("command"), script(command)?)?;
-        let ended = Process::spawn(&self.qemu_command())?.drain(Instant::now() + limit, each)?;
+        let ended =
+            Process::spawn(&self.qemu_command())?.drain(Instant::now() + limit, |line| {
+                if !line.ends_with(LAST_WORDS) {
+                    each(line);
+                }
+            })?;
         match fs::read_to_string(&status) {
             Ok(text) => text.trim().parse().context("L1 left no exit status"),
             Err(_) => bail!("L1 ended before its command did ({ended}); see the lines above"),
@@ -143,6 +148,8 @@ const MACHINE: [&str; 16] = [
 ];
 /// Only the job may print; a panic ends the machine. Mitigations cost much under TCG.
 const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off no5lvl";
+/// Printed by the kernel at power-off, whatever the log level.
+const LAST_WORDS: &str = "reboot: Power down";
 const MODULES: [&str; 6] = [
     "virtio_pci",
     "9pnet_virtio",

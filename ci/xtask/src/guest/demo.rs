@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::console::{Paint, Progress, line, seconds};
+use crate::console::{Paint, line, seconds};
 use crate::guest::image::Image;
 use crate::guest::machine::{Machine, Vmm};
 use crate::guest::scenario::{BOOT, SILENCE};
@@ -16,15 +16,13 @@ use crate::guest::verdict::Verdict;
 pub fn run(vmm: &Vmm, image: &Image, work: &Path) -> Result<bool> {
     let machine = describe(vmm, image, work)?;
     line(format_args!(
-        "{}\n  {:?}",
+        "{}{}",
         Paint::Title.on("starting"),
-        machine.command()
+        command_lines(&machine)
     ));
     let start = Instant::now();
     let mut guest = Guest::start(&machine)?;
-    let progress = Progress::start("the guest boots");
     let own = guest.ready(BOOT)?;
-    drop(progress);
     let time = seconds(start.elapsed());
     line(format_args!(
         "{} after {time} ({own:.1} s by the guest's clock)",
@@ -49,6 +47,25 @@ fn describe(vmm: &Vmm, image: &Image, work: &Path) -> Result<Machine> {
     machine.device("virtconsole,chardev=console");
     machine.parameter("run=demo");
     Ok(machine)
+}
+
+/// The command as a user would type it, an option to a line.
+fn command_lines(machine: &Machine) -> String {
+    let command = machine.command();
+    let mut text = format!("\n  {}", command.get_program().to_string_lossy());
+    for argument in command
+        .get_args()
+        .map(|argument| argument.to_string_lossy())
+    {
+        let quote = if argument.contains(' ') { "'" } else { "" };
+        let gap = if argument.starts_with('-') {
+            " \\\n    "
+        } else {
+            " "
+        };
+        text.push_str(&format!("{gap}{quote}{argument}{quote}"));
+    }
+    text
 }
 
 fn show(guest: &mut Guest) -> Result<bool> {

@@ -35,11 +35,12 @@ pub fn complete(workspace: &Path) -> Result<Vec<Fault>> {
         let name = shown(workspace, &path);
         let missing = FILES.iter().filter(|file| !path.join(file).exists());
         faults.extend(missing.map(|file| format!("{name}: no {file}")));
-        let readme = fs::read_to_string(path.join("README.md")).unwrap_or_default();
-        let missing = SECTIONS
-            .iter()
-            .filter(|section| !readme.contains(&format!("\n## {section}\n")));
-        faults.extend(missing.map(|section| format!("{name}/README.md: no section {section}")));
+        if let Ok(readme) = fs::read_to_string(path.join("README.md")) {
+            let missing = SECTIONS
+                .iter()
+                .filter(|section| !readme.contains(&format!("\n## {section}\n")));
+            faults.extend(missing.map(|section| format!("{name}/README.md: no section {section}")));
+        }
         let missing = KEYS.iter().filter(|key| !manifest.contains(*key));
         faults.extend(missing.map(|key| format!("{name}/Cargo.toml: no {key}")));
     }
