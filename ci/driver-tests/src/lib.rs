@@ -1,1 +1,20 @@
-//! Guest drivers of another project, driven in process.
+//! The guest drivers of crate `virtio-drivers`, which nobody of this project wrote, against our
+//! devices and transports: driver and device in one process, guest memory and registers between
+//! them as between a guest and a VMM.
+//!
+//! The drivers run unmodified. Their own transports reach registers through pointers, which traps
+//! only in a guest; so [`MmioDriver`] implements their `Transport` trait by the same accesses in
+//! the same order, as calls of [`DeviceMmio`](vm_device::DeviceMmio). [`GuestHal`] is their
+//! platform: memory that the device sees, and bounce buffers for what it does not.
+
+mod board;
+mod guest;
+mod mmio;
+mod window;
+
+pub use board::{Board, LegacyMmio, Mmio};
+pub use guest::{Guest, GuestHal, Memory};
+pub use mmio::MmioDriver;
+pub use window::Window;
+
+pub use {virtio_drivers, vm_device};

@@ -1,0 +1,89 @@
+//! Transports with a device plugged in, as tests are generic over them.
+
+use std::sync::Arc;
+
+use virtio_bus::{ThreadRunner, VirtioProps};
+use virtio_device::{DynDevice, VirtioDevice};
+use virtio_drivers::transport::Transport;
+use virtio_mmio::{MmioParts, MmioProps, MmioTransport, Slot};
+
+use crate::{Guest, Memory, MmioDriver, Window};
+
+/// A machine with one device, of which drivers can be bound one after the other.
+pub trait Board {
+    /// The drivers' way to it.
+    type Driver: Transport;
+
+    /// Plugs in `device`.
+    fn new(guest: &Guest, device: impl VirtioDevice) -> Self;
+
+    /// Finds the device as a driver would.
+    fn driver(&self) -> Self::Driver;
+}
+
+/// Version 2 of virtio-mmio.
+pub struct Mmio(Arc<MmioTransport<Memory>>);
+
+/// Version 1 of virtio-mmio.
+pub struct LegacyMmio(Arc<MmioTransport<Memory>>);
+
+impl Board for Mmio {
+    type Driver = MmioDriver;
+
+    fn new(guest: &Guest, device: impl VirtioDevice) -> Self {
+        Self(mmio(guest, Box::new(device), &MmioProps::default()))
+    }
+
+    fn driver(&self) -> MmioDriver {
+        probe(&self.0)
+    }
+}
+
+impl Board for LegacyMmio {
+    type Driver = MmioDriver;
+
+    fn new(guest: &Guest, device: impl VirtioDevice) -> Self {
+        let props = MmioProps::default().force_legacy(true);
+        Self(mmio(guest, Box::new(device), &props))
+    }
+
+    fn driver(&self) -> MmioDriver {
+        probe(&self.0)
+    }
+}
+
+/// Makes a test of each function, on each transport. The functions are generic over [`Board`].
+#[macro_export]
+macro_rules! on_every_board {
+    ($($test:ident),+ $(,)?) => {
+        $crate::on_every_board!(@ [Mmio mmio] [LegacyMmio legacy_mmio] ; ($($test)+));
+    };
+    (@ $([$board:ident $name:ident])+ ; $tests:tt) => {
+        $( mod $name { $crate::on_every_board!(@ $board $tests); } )+
+    };
+    (@ $board:ident ($($test:ident)+)) => {
+        $( #[test] fn $test() { super::$test::<$crate::$board>(); } )+
+    };
+}
+
+fn mmio(
+    guest: &Guest,
+    device: Box<dyn DynDevice<Memory>>,
+    props: &MmioProps,
+) -> Arc<MmioTransport<Memory>> {
+    let parts = MmioParts {
+        device,
+        runner: Arc::new(ThreadRunner::new("device")),
+        memory: guest.memory().clone(),
+        features: VirtioProps::default().features(),
+    };
+    // The drivers poll; what they ask InterruptStatus needs no line.
+    let slot = Slot::new(MMIO, |_| Ok(()));
+    Arc::new(MmioTransport::new(slot, props, parts).expect("a device on MMIO"))
+}
+
+fn probe(transport: &Arc<MmioTransport<Memory>>) -> MmioDriver {
+    MmioDriver::new(Window::new(transport.clone(), MMIO, 0, Slot::SIZE))
+}
+
+const MMIO: u64 = 0xd000_0000;
