@@ -43,12 +43,6 @@ pub(crate) struct Extent {
     writable_len: u64,
 }
 
-/// Validates the buffers of a chain on their way into its storage.
-pub(crate) struct Walk<'c> {
-    pub(crate) extent: Extent,
-    slots: std::slice::IterMut<'c, Buffer>,
-}
-
 /// What the ring needs to take a chain back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
@@ -201,17 +195,13 @@ impl Chain {
         view.for_each_buffer(self.writable_range(offset, len), Permissions::Write, f)
     }
 
-    /// Starts a walk that fails when it finds more than `size` buffers.
+    /// Room for the buffers of a chain of up to `size`.
     #[inline(always)]
-    pub(crate) fn walk(&mut self, size: u32) -> Walk<'_> {
+    pub(crate) fn storage(&mut self, size: u32) -> &mut [Buffer] {
         if self.storage.len() < size as usize {
             self.grow(size);
         }
-        let slots = self.storage.get_mut(..size as usize).unwrap_or_default();
-        Walk {
-            extent: Extent::default(),
-            slots: slots.iter_mut(),
-        }
+        self.storage.get_mut(..size as usize).unwrap_or_default()
     }
 
     #[cold]
@@ -219,7 +209,7 @@ impl Chain {
         self.storage.resize(size as usize, Buffer::default());
     }
 
-    /// The chain is what was walked.
+    /// The chain is what was put into the storage.
     #[inline(always)]
     pub(crate) fn set(&mut self, extent: Extent, token: Token) {
         (self.extent, self.token) = (extent, Some(token));
@@ -242,48 +232,41 @@ impl Chain {
     }
 }
 
-impl Walk<'_> {
-    /// The next buffer.
+impl Extent {
+    /// Adds the next buffer, for which there is `slot` in the storage.
     #[inline(always)]
-    pub(crate) fn add(&mut self, buffer: Buffer, writable: bool) -> Result<(), QueueError> {
+    pub(crate) fn add(
+        &mut self,
+        slot: &mut Buffer,
+        buffer: Buffer,
+        writable: bool,
+    ) -> Result<(), QueueError> {
         if buffer.address.checked_add(buffer.len.into()).is_none() {
             return Err(QueueError::Wrap);
         }
-        let Some(slot) = self.slots.next() else {
-            return Err(QueueError::TooLong);
-        };
         *slot = buffer;
-        let extent = &mut self.extent;
         if writable {
-            extent.writable_len += u64::from(buffer.len);
-        } else if extent.readable == extent.buffers {
-            extent.readable += 1;
-            extent.readable_len += u64::from(buffer.len);
+            self.writable_len += u64::from(buffer.len);
+        } else if self.readable == self.buffers {
+            self.readable += 1;
+            self.readable_len += u64::from(buffer.len);
         } else {
             return Err(QueueError::Order);
         }
-        extent.buffers += 1;
+        self.buffers += 1;
         Ok(())
     }
 
-    /// The end of the chain, whose length must fit 32 bits. 32768 buffers do not overflow the
-    /// 64-bit sums.
+    /// Whether the length of the chain fits 32 bits. 32768 buffers do not overflow the 64-bit sums.
     #[inline(always)]
-    pub(crate) fn finish(&self) -> Result<(), QueueError> {
-        match self.extent.readable_len + self.extent.writable_len {
-            0..=0xffff_ffff => Ok(()),
-            _ => Err(QueueError::TooManyBytes),
-        }
+    pub(crate) fn fits(&self) -> bool {
+        self.readable_len + self.writable_len <= u64::from(u32::MAX)
     }
 
-    /// Buffers that may still be added.
-    pub(crate) fn room(&self) -> usize {
-        self.slots.len()
-    }
-
-    /// Whether nothing has been added.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.extent.buffers == 0
+    /// Number of buffers added.
+    #[inline(always)]
+    pub(crate) fn buffers(&self) -> usize {
+        self.buffers
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::RingArea;
+
 /// What went wrong in a device or worker.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -73,12 +75,9 @@ pub enum QueueError {
         /// Head index (split) or buffer id (packed).
         id: u16,
     },
-    /// The ring is misaligned, or does not lie in one piece of guest memory.
-    #[error("ring at {address:#x} is misaligned or outside guest memory")]
-    RingMemory {
-        /// Guest address of the area.
-        address: u64,
-    },
+    /// An area of the ring is misaligned, or does not lie in one piece of guest memory.
+    #[error("{0:?} area of the ring is misaligned or outside guest memory")]
+    RingMemory(RingArea),
     /// Queue size zero, above 32768, or (split) not a power of two (sections 2.7 and 2.8.10.1).
     #[error("queue size {0}")]
     Size(u16),

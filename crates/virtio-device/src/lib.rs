@@ -38,7 +38,7 @@ pub use features::{Dependency, Features};
 pub use id::DeviceId;
 pub use interrupt::{DeviceHost, Interrupt, IrqSource};
 pub use queue::Virtqueue;
-pub use ring::{QueueSize, Ring, RingConfig, RingFormat, RingPosition};
+pub use ring::{QueueSize, Ring, RingArea, RingConfig, RingFormat, RingPosition};
 pub use state::SavedState;
 pub use view::GuestView;
 pub use worker::{Cx, Interest, Progress, Reactor, Source, Worker};

@@ -4,14 +4,14 @@ use std::sync::atomic::{Ordering, fence};
 
 use vm_memory::GuestMemory;
 
-use crate::chain::{Token, Walk};
+use crate::chain::{Extent, Token};
 use crate::ring::{Ring, RingConfig, WRAP};
 use crate::split::{
     DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, WRITE, load, load_atomic, store,
     store_atomic,
 };
 use crate::view::Slice;
-use crate::{Chain, GuestView, QueueError};
+use crate::{Chain, GuestView, QueueError, RingArea};
 
 /// The three areas of a packed virtqueue, resolved for one wake-up.
 pub(crate) struct PackedAreas<'a, M: GuestMemory> {
@@ -30,96 +30,117 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         view: &mut GuestView<'a, M>,
     ) -> Result<Self, QueueError> {
         let size = u32::from(config.size.get());
-        let mut area = |address, len| {
+        let mut area = |area, address, len| {
             view.slice(address, len)
-                .map_err(|_| QueueError::RingMemory { address })
+                .map_err(|_| QueueError::RingMemory(area))
         };
         Ok(Self {
-            ring: area(config.descriptor, DESCRIPTOR * size)?,
-            driver_event: area(config.driver, EVENT)?,
-            device_event: area(config.device, EVENT)?,
+            ring: area(RingArea::Descriptor, config.descriptor, DESCRIPTOR * size)?,
+            driver_event: area(RingArea::Driver, config.driver, EVENT)?,
+            device_event: area(RingArea::Device, config.device, EVENT)?,
             size,
             held: None,
         })
     }
 
-    // Not inlined, here and in `walk_indirect`: alone, each keeps what it works on in registers.
+    // Not inlined, and indirect chains apart, for the reasons given at the split engine's `pop`.
     #[inline(never)]
     pub(crate) fn pop(
         &mut self,
         ring: &mut Ring,
-        view: &mut GuestView<'a, M>,
+        tables: &mut GuestView<'a, M>,
         chain: &mut Chain,
     ) -> Result<bool, QueueError> {
         if !self.is_available(ring) {
             return Ok(false);
         }
-        let mut walk = chain.walk(self.size);
-        let (id, descriptors) = self.walk(ring, view, &mut walk)?;
-        let extent = walk.extent;
+        let (mut at, mut extent) = (ring.next_avail, Extent::default());
+        for slot in chain.storage(self.size) {
+            // The driver made the first descriptor available last, so all of them are there.
+            let descriptor = self.descriptor(at);
+            if descriptor.has(INDIRECT) {
+                // INDIRECT goes with NEXT neither here nor in descriptors before it.
+                return match extent.buffers() {
+                    0 => self.pop_indirect(ring, tables, chain, descriptor),
+                    _ => Err(QueueError::Indirect),
+                };
+            }
+            extent.add(slot, descriptor.buffer(), descriptor.has(WRITE))?;
+            if !descriptor.has(NEXT) {
+                // The buffer id is that of the last descriptor (section 2.8.6).
+                return self.take(
+                    ring,
+                    chain,
+                    descriptor.next,
+                    extent.buffers() as u32,
+                    extent,
+                );
+            }
+            at = if at + 1 == self.size { 0 } else { at + 1 };
+        }
+        Err(QueueError::TooLong)
+    }
+
+    /// An indirect table of a packed ring has no NEXT: all its entries are the chain, in order
+    /// (section 2.8.7).
+    #[inline(never)]
+    fn pop_indirect(
+        &mut self,
+        ring: &mut Ring,
+        tables: &mut GuestView<'a, M>,
+        chain: &mut Chain,
+        descriptor: Descriptor,
+    ) -> Result<bool, QueueError> {
+        let table = IndirectTable::resolve(ring.indirect, tables, descriptor)?;
+        if table.len() > self.size {
+            return Err(QueueError::TooLong);
+        }
+        let mut extent = Extent::default();
+        for (slot, index) in chain
+            .storage(self.size)
+            .iter_mut()
+            .zip(0..table.len() as u16)
+        {
+            let entry = packed_order(table.descriptor(index)?);
+            if entry.has(INDIRECT) {
+                return Err(QueueError::Indirect);
+            }
+            extent.add(slot, entry.buffer(), entry.has(WRITE))?;
+        }
+        self.take(ring, chain, descriptor.next, 1, extent)
+    }
+
+    /// The chain is complete, `descriptors` of them in the ring itself: it is the device's now.
+    #[inline(always)]
+    fn take(
+        &mut self,
+        ring: &mut Ring,
+        chain: &mut Chain,
+        id: u16,
+        descriptors: u32,
+        extent: Extent,
+    ) -> Result<bool, QueueError> {
+        if !extent.fits() {
+            return Err(QueueError::TooManyBytes);
+        }
         if ring.descriptors + descriptors > self.size || !ring.live.insert(id) {
             return Err(QueueError::InFlight { id });
         }
         ring.descriptors += descriptors;
         (ring.next_avail, ring.avail_wrap) =
             self.advance(ring.next_avail, ring.avail_wrap, descriptors);
-        let descriptors = descriptors as u16;
-        let token = Token {
-            epoch: ring.epoch,
-            sequence: ring.sequence,
-            id,
-            descriptors,
-        };
-        chain.set(extent, token);
+        let (epoch, sequence, descriptors) = (ring.epoch, ring.sequence, descriptors as u16);
+        ring.sequence = sequence.wrapping_add(1);
+        chain.set(
+            extent,
+            Token {
+                epoch,
+                sequence,
+                id,
+                descriptors,
+            },
+        );
         Ok(true)
-    }
-
-    /// Follows the next chain; returns its buffer id, which is that of the last descriptor (section
-    /// 2.8.6), and how many descriptors it takes in the ring.
-    #[inline(always)]
-    fn walk(
-        &self,
-        ring: &Ring,
-        view: &mut GuestView<'a, M>,
-        walk: &mut Walk<'_>,
-    ) -> Result<(u16, u32), QueueError> {
-        let (mut at, mut descriptors) = (ring.next_avail, 1);
-        loop {
-            // The driver made the first descriptor available last, so all of them are there.
-            let descriptor = self.descriptor(at);
-            if descriptor.has(INDIRECT) {
-                let table = IndirectTable::resolve(ring.indirect, view, descriptor)?;
-                Self::walk_indirect(&table, walk)?;
-                return Ok((descriptor.next, descriptors));
-            }
-            walk.add(descriptor.buffer(), descriptor.has(WRITE))?;
-            if !descriptor.has(NEXT) {
-                return walk.finish().map(|()| (descriptor.next, descriptors));
-            }
-            at = if at + 1 == self.size { 0 } else { at + 1 };
-            descriptors += 1;
-        }
-    }
-
-    /// An indirect table of a packed ring has no NEXT: all its entries are the chain, in order. It
-    /// stands alone: INDIRECT goes with NEXT neither here nor in descriptors before it (section
-    /// 2.8.7).
-    #[inline(never)]
-    fn walk_indirect(table: &IndirectTable<'a, M>, walk: &mut Walk<'_>) -> Result<(), QueueError> {
-        if !walk.is_empty() {
-            return Err(QueueError::Indirect);
-        }
-        if table.len() as usize > walk.room() {
-            return Err(QueueError::TooLong);
-        }
-        for index in 0..table.len() as u16 {
-            let entry = packed_order(table.descriptor(index)?);
-            if entry.has(INDIRECT) {
-                return Err(QueueError::Indirect);
-            }
-            walk.add(entry.buffer(), entry.has(WRITE))?;
-        }
-        walk.finish()
     }
 
     /// Entry `index` of the ring. Length, id and flags are one load, so that they belong together.

@@ -90,35 +90,24 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     /// Where the driver broke the rules; the queue then stops for good.
     #[inline]
     pub fn pop(&mut self, chain: &mut Chain) -> Result<bool, QueueError> {
-        if let Some(lost) = chain.clear() {
-            self.complete(lost, 0);
+        if chain.is_live() {
+            self.complete_lost(chain);
         }
         if self.budget == 0 {
-            self.ring.more = true;
-            return Ok(false);
-        }
-        if let Some(error) = self.ring.broken {
-            return Err(error);
+            return self.exhausted(chain);
         }
         let popped = match &mut self.areas {
             Areas::Split(areas) => areas.pop(self.ring, &mut self.tables, chain),
             Areas::Packed(areas) => areas.pop(self.ring, &mut self.tables, chain),
         };
-        match popped {
-            Ok(true) => {
-                self.budget -= 1;
-                self.ring.sequence = self.ring.sequence.wrapping_add(1);
-                if self.ring.in_order {
-                    self.remember_order(chain);
-                }
-                Ok(true)
-            }
-            Ok(false) => {
-                self.ring.drained = true;
-                Ok(false)
-            }
-            Err(error) => self.fail(error),
+        if !matches!(popped, Ok(true)) {
+            return self.not_popped(chain, popped);
         }
+        self.budget -= 1;
+        if self.ring.in_order {
+            self.remember_order(chain);
+        }
+        Ok(true)
     }
 
     /// Gives `chain` back to the driver, with the number of bytes that the device wrote into its
@@ -196,9 +185,37 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     }
 
     #[cold]
-    fn fail(&mut self, error: QueueError) -> Result<bool, QueueError> {
-        self.ring.broken = Some(error);
-        Err(error)
+    fn complete_lost(&mut self, chain: &mut Chain) {
+        if let Some(lost) = chain.clear() {
+            self.complete(lost, 0);
+        }
+    }
+
+    /// This wake-up has had its share, or the ring is broken, which takes away the share.
+    #[cold]
+    fn exhausted(&mut self, chain: &mut Chain) -> Result<bool, QueueError> {
+        chain.clear();
+        match self.ring.broken {
+            Some(error) => Err(error),
+            None => {
+                self.ring.more = true;
+                Ok(false)
+            }
+        }
+    }
+
+    #[inline(never)]
+    fn not_popped(
+        &mut self,
+        chain: &mut Chain,
+        popped: Result<bool, QueueError>,
+    ) -> Result<bool, QueueError> {
+        chain.clear();
+        match popped {
+            Ok(_) => self.ring.drained = true,
+            Err(error) => (self.ring.broken, self.budget) = (Some(error), 0),
+        }
+        popped
     }
 
     #[inline]
@@ -213,6 +230,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         }
     }
 
+    #[cold]
     fn complete_in_order(&mut self, token: Token, written: u32) {
         let first = self.ring.order.front().map_or(0, |o| o.token.sequence);
         let behind = token.sequence.wrapping_sub(first) as usize;
@@ -229,7 +247,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         }
     }
 
-    #[inline]
+    #[inline(never)]
     fn use_chain(&mut self, token: Token, written: u32) {
         if !self.ring.live.remove(token.id) {
             return;

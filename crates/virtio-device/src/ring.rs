@@ -51,6 +51,17 @@ pub enum RingFormat {
     Packed,
 }
 
+/// One of the three areas of a virtqueue (section 2.6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RingArea {
+    /// Descriptor area: descriptor table or descriptor ring.
+    Descriptor,
+    /// Driver area: available ring or driver event suppression.
+    Driver,
+    /// Device area: used ring or device event suppression.
+    Device,
+}
+
 /// Where a virtqueue lies and how it is used: what the driver chose before it enabled the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingConfig {
@@ -89,12 +100,15 @@ impl RingConfig {
             RingFormat::Packed => (4, 4),
         };
         let areas = [
-            (self.descriptor, 16),
-            (self.driver, driver_align),
-            (self.device, device_align),
+            (RingArea::Descriptor, self.descriptor, 16),
+            (RingArea::Driver, self.driver, driver_align),
+            (RingArea::Device, self.device, device_align),
         ];
-        match areas.iter().find(|(address, align)| address % align != 0) {
-            Some(&(address, _)) => Err(QueueError::RingMemory { address }),
+        match areas
+            .iter()
+            .find(|(_, address, align)| address % align != 0)
+        {
+            Some(&(area, ..)) => Err(QueueError::RingMemory(area)),
             None => Ok(()),
         }
     }

@@ -5,10 +5,10 @@ use std::sync::atomic::{Ordering, fence};
 use vm_memory::bitmap::BitmapSlice;
 use vm_memory::{AtomicAccess, ByteValued, Bytes, GuestMemory, VolatileMemory, VolatileSlice};
 
-use crate::chain::{Token, Walk};
+use crate::chain::{Extent, Token};
 use crate::ring::{Ring, RingConfig};
 use crate::view::Slice;
-use crate::{Buffer, Chain, GuestView, QueueError};
+use crate::{Buffer, Chain, GuestView, QueueError, RingArea};
 
 /// The three areas of a split virtqueue, resolved for one wake-up.
 pub(crate) struct SplitAreas<'a, M: GuestMemory> {
@@ -26,25 +26,26 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
         view: &mut GuestView<'a, M>,
     ) -> Result<Self, QueueError> {
         let size = u32::from(config.size.get());
-        let mut area = |address, len| {
+        let mut area = |area, address, len| {
             view.slice(address, len)
-                .map_err(|_| QueueError::RingMemory { address })
+                .map_err(|_| QueueError::RingMemory(area))
         };
         Ok(Self {
-            table: area(config.descriptor, DESCRIPTOR * size)?,
-            avail: area(config.driver, AVAIL_RING + 2 * size + 2)?,
-            used: area(config.device, USED_RING + 8 * size + 2)?,
+            table: area(RingArea::Descriptor, config.descriptor, DESCRIPTOR * size)?,
+            avail: area(RingArea::Driver, config.driver, AVAIL_RING + 2 * size + 2)?,
+            used: area(RingArea::Device, config.device, USED_RING + 8 * size + 2)?,
             avail_idx: u32::MAX,
             size,
         })
     }
 
-    // Not inlined, here and in `walk_indirect`: alone, each keeps what it works on in registers.
+    // Not inlined, and indirect chains apart: so that all of it stays in registers. An extent that
+    // went through memory would be stored field by field and loaded whole, which stalls.
     #[inline(never)]
     pub(crate) fn pop(
         &mut self,
         ring: &mut Ring,
-        view: &mut GuestView<'a, M>,
+        tables: &mut GuestView<'a, M>,
         chain: &mut Chain,
     ) -> Result<bool, QueueError> {
         if !self.refresh(ring)? {
@@ -52,20 +53,74 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
         }
         let slot = ring.next_avail & (self.size - 1);
         let head = u16::from_le(load(&self.avail, AVAIL_RING + 2 * slot));
-        let mut walk = chain.walk(self.size);
-        self.walk(ring.indirect, view, &mut walk, head)?;
-        let extent = walk.extent;
-        if !ring.live.insert(head) {
-            return Err(QueueError::InFlight { id: head });
+        let (mut index, mut extent) = (head, Extent::default());
+        for slot in chain.storage(self.size) {
+            let descriptor = Descriptor::load(&self.table, index)?;
+            if descriptor.has(INDIRECT) {
+                return self.pop_indirect(ring, tables, chain, (head, extent, descriptor));
+            }
+            extent.add(slot, descriptor.buffer(), descriptor.has(WRITE))?;
+            if !descriptor.has(NEXT) {
+                return self.take(ring, chain, head, extent);
+            }
+            index = descriptor.next;
+        }
+        Err(QueueError::TooLong)
+    }
+
+    /// Goes on in an indirect table. The chain as a whole may not exceed the queue size, wherever
+    /// its descriptors lie.
+    #[inline(never)]
+    fn pop_indirect(
+        &mut self,
+        ring: &mut Ring,
+        tables: &mut GuestView<'a, M>,
+        chain: &mut Chain,
+        (head, mut extent, descriptor): (u16, Extent, Descriptor),
+    ) -> Result<bool, QueueError> {
+        let table = IndirectTable::resolve(ring.indirect, tables, descriptor)?;
+        let mut index = 0;
+        for slot in chain.storage(self.size).iter_mut().skip(extent.buffers()) {
+            let descriptor = table.descriptor(index)?;
+            if descriptor.has(INDIRECT) {
+                return Err(QueueError::Indirect);
+            }
+            extent.add(slot, descriptor.buffer(), descriptor.has(WRITE))?;
+            if !descriptor.has(NEXT) {
+                return self.take(ring, chain, head, extent);
+            }
+            index = descriptor.next;
+        }
+        Err(QueueError::TooLong)
+    }
+
+    /// The chain is complete: it is the device's now.
+    #[inline(always)]
+    fn take(
+        &mut self,
+        ring: &mut Ring,
+        chain: &mut Chain,
+        id: u16,
+        extent: Extent,
+    ) -> Result<bool, QueueError> {
+        if !extent.fits() {
+            return Err(QueueError::TooManyBytes);
+        }
+        if !ring.live.insert(id) {
+            return Err(QueueError::InFlight { id });
         }
         ring.next_avail = (ring.next_avail + 1) & 0xffff;
-        let token = Token {
-            epoch: ring.epoch,
-            sequence: ring.sequence,
-            id: head,
-            descriptors: 1,
-        };
-        chain.set(extent, token);
+        let (epoch, sequence) = (ring.epoch, ring.sequence);
+        ring.sequence = sequence.wrapping_add(1);
+        chain.set(
+            extent,
+            Token {
+                epoch,
+                sequence,
+                id,
+                descriptors: 1,
+            },
+        );
         Ok(true)
     }
 
@@ -93,48 +148,6 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
                 .unwrap_or_default(),
         )
         .into()
-    }
-
-    /// Follows the chain from `head`. Each descriptor is read once.
-    #[inline(always)]
-    fn walk(
-        &self,
-        indirect: bool,
-        view: &mut GuestView<'a, M>,
-        walk: &mut Walk<'_>,
-        head: u16,
-    ) -> Result<(), QueueError> {
-        let mut index = head;
-        loop {
-            let descriptor = Descriptor::load(&self.table, index)?;
-            if descriptor.has(INDIRECT) {
-                let table = IndirectTable::resolve(indirect, view, descriptor)?;
-                return Self::walk_indirect(&table, walk);
-            }
-            walk.add(descriptor.buffer(), descriptor.has(WRITE))?;
-            if !descriptor.has(NEXT) {
-                return walk.finish();
-            }
-            index = descriptor.next;
-        }
-    }
-
-    /// Goes on in an indirect table. The chain as a whole may not exceed the queue size, wherever
-    /// its descriptors lie.
-    #[inline(never)]
-    fn walk_indirect(table: &IndirectTable<'a, M>, walk: &mut Walk<'_>) -> Result<(), QueueError> {
-        let mut index = 0;
-        loop {
-            let descriptor = table.descriptor(index)?;
-            if descriptor.has(INDIRECT) {
-                return Err(QueueError::Indirect);
-            }
-            walk.add(descriptor.buffer(), descriptor.has(WRITE))?;
-            if !descriptor.has(NEXT) {
-                return walk.finish();
-            }
-            index = descriptor.next;
-        }
     }
 
     /// Writes the used element; the driver does not look at it before [`expose`](Self::expose).

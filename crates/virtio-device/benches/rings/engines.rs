@@ -40,12 +40,11 @@ impl<B: Bitmap + 'static> Engine<B> for Ours {
         let mut count = 0;
         while count < batch && queue.pop(&mut self.chain).expect("a good chain") {
             for buffer in self.chain.buffers() {
-                black_box(
-                    queue
-                        .view()
-                        .slice(buffer.address, buffer.len)
-                        .expect("in memory"),
-                );
+                let slice = queue
+                    .view()
+                    .slice(buffer.address, buffer.len)
+                    .expect("in memory");
+                black_box(slice.ptr_guard().as_ptr());
             }
             queue.push(&mut self.chain, 0);
             count += 1;
@@ -87,7 +86,8 @@ impl<B: Bitmap + 'static> Engine<B> for Upstream {
                 let mut slices =
                     GuestMemory::get_slices(memory, descriptor.addr(), len, Permissions::ReadWrite)
                         .expect("in memory");
-                black_box(slices.next().expect("a slice").expect("in memory"));
+                let slice = slices.next().expect("a slice").expect("in memory");
+                black_box(slice.ptr_guard().as_ptr());
             }
             self.0.add_used(memory, head, 0).expect("in memory");
             count += 1;
