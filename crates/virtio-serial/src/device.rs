@@ -1,0 +1,213 @@
+//! The control plane of the console device.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use virtio_device::props::PropError;
+use virtio_device::{
+    Activation, AddressSpace, ConfigCell, DeviceId, Error, Features, Info, Placed, Result,
+    SavedState, VirtioDevice,
+};
+
+use crate::handle::Inbox;
+use crate::numbering::number;
+use crate::port_state::PortState;
+use crate::timer::Timer;
+use crate::worker::{Negotiated, Ports};
+use crate::{Port, SerialHandle, SerialProps, SerialWorker, config_space, queues, saved};
+
+/// A console device with its ports.
+///
+/// It has a pair of queues for each port that there can be, and a pair for control messages; all
+/// of them belong to one worker.
+pub struct Serial {
+    info: Info,
+    config: Arc<ConfigCell>,
+    inbox: Arc<Inbox>,
+    /// Away while a worker has them.
+    ports: Option<Ports>,
+}
+
+/// Why a device cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SerialError {
+    /// A property, of the device or of a port, is out of range or at odds with another's.
+    #[error(transparent)]
+    Property(#[from] PropError),
+    /// The host has no descriptors left.
+    #[error("console device: {0}")]
+    Host(#[from] io::Error),
+}
+
+impl Serial {
+    /// A device with these ports. Those without a number get the first that is free, in order; 0
+    /// goes to a console.
+    ///
+    /// # Errors
+    /// [`SerialError::Property`] for the first property that is not acceptable, and
+    /// [`SerialError::Host`].
+    pub fn new(props: &SerialProps, ports: Vec<Port>) -> Result<Self, SerialError> {
+        props.check()?;
+        let max_ports = props.max_ports as u16;
+        let ports = number(ports, max_ports)?;
+        let states = ports
+            .into_iter()
+            .map(|(number, port)| (number, PortState::new(number, port)));
+        let ports = Ports {
+            by_number: states.collect(),
+            device_ready: false,
+            timer: Timer::new()?,
+            patience: PATIENCE,
+        };
+        let features = MULTIPORT.when(max_ports > 1) | EMERG_WRITE.when(props.emergency_write);
+        Ok(Self {
+            info: Info {
+                id: DeviceId::CONSOLE,
+                features,
+                dependencies: &[],
+                queue_sizes: queues::sizes(max_ports),
+            },
+            config: Arc::new(config_space::new(max_ports, props.emergency_write)),
+            inbox: Arc::new(Inbox::new()?),
+            ports: Some(ports),
+        })
+    }
+
+    /// Offers VIRTIO_CONSOLE_F_SIZE: the terminal behind the consoles has this size, in
+    /// characters.
+    #[must_use]
+    pub fn with_size(mut self, cols: u16, rows: u16) -> Self {
+        self.info.features |= SIZE;
+        config_space::set_size(&self.config, cols, rows);
+        self
+    }
+
+    /// How long a console whose back-end takes no bytes holds its guest up, a second by default.
+    /// From then on what the guest prints is dropped, until the back-end takes bytes again: a
+    /// guest prints with interrupts off, and one terminal that is not read must not stop it. Serial
+    /// ports wait for as long as it takes.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        if let Some(ports) = &mut self.ports {
+            ports.patience = patience;
+        }
+        self
+    }
+
+    /// A hold on the device for when a transport owns it.
+    pub fn handle(&self) -> SerialHandle {
+        SerialHandle::new(self.config.clone(), self.inbox.clone())
+    }
+
+    fn idle(&mut self) -> Result<&mut Ports> {
+        self.ports.as_mut().ok_or(AT_WORK)
+    }
+}
+
+impl VirtioDevice for Serial {
+    type Worker<AS: AddressSpace> = SerialWorker;
+
+    fn info(&self) -> Info {
+        self.info.clone()
+    }
+
+    fn config(&self) -> Arc<ConfigCell> {
+        self.config.clone()
+    }
+
+    /// The only field that a driver writes is `emerg_wr`: its lowest 8 bits are a character for
+    /// port 0, at any time (section 5.3.4).
+    fn write_config(&mut self, offset: u64, data: &[u8]) {
+        let offered = self.info.features.contains(EMERG_WRITE);
+        let Some(character) = config_space::emergency(offset, data).filter(|_| offered) else {
+            return;
+        };
+        match &mut self.ports {
+            None => self.inbox.put_character(character),
+            Some(ports) => {
+                if let Some(console) = ports.by_number.get_mut(&0) {
+                    console.emergency(character);
+                }
+            }
+        }
+    }
+
+    fn activate<AS: AddressSpace>(
+        &mut self,
+        activation: Activation,
+    ) -> Result<Vec<Placed<SerialWorker>>> {
+        let mut ports = self.ports.take().ok_or(AT_WORK)?;
+        let negotiated = Negotiated {
+            multiport: activation.features.contains(MULTIPORT),
+            size: activation.features.contains(SIZE),
+        };
+        // A driver that knows one port only has no words for opening it.
+        let only = ports
+            .by_number
+            .get_mut(&0)
+            .filter(|_| !negotiated.multiport);
+        if let Some(port) = only {
+            port.set_guest_open(true);
+        }
+        let (config, inbox) = (self.config.clone(), self.inbox.clone());
+        Ok(vec![Placed {
+            worker: SerialWorker::new(ports, config, inbox, negotiated),
+            queues: (0..self.info.queue_sizes.len() as u16).collect(),
+        }])
+    }
+
+    fn deactivate<AS: AddressSpace>(&mut self, workers: Vec<SerialWorker>) {
+        for worker in workers {
+            self.ports = Some(worker.into_ports());
+        }
+    }
+
+    fn reset(&mut self) {
+        let Self {
+            info: _,
+            // The size is the host's.
+            config: _,
+            inbox: _,
+            ports,
+        } = self;
+        let Some(Ports {
+            by_number,
+            device_ready,
+            timer,
+            patience: _,
+        }) = ports
+        else {
+            return;
+        };
+        by_number.values_mut().for_each(PortState::reset);
+        *device_ready = false;
+        timer.disarm();
+    }
+
+    fn save(&self) -> Result<SavedState> {
+        let ports = self.ports.as_ref().ok_or(AT_WORK)?;
+        let bytes = saved::encode(ports).ok_or(HALF_WRITTEN)?;
+        Ok(SavedState::new(saved::KIND, saved::VERSION, bytes))
+    }
+
+    fn restore(&mut self, state: &SavedState) -> Result<()> {
+        let bytes = state.expect(saved::KIND, saved::VERSION)?;
+        saved::restore(self.idle()?, bytes)?;
+        // The terminal may be another than the one that the guest knew.
+        self.inbox.put(|letters| letters.resized = true);
+        Ok(())
+    }
+}
+
+/// VIRTIO_CONSOLE_F_SIZE: `cols` and `rows` are valid.
+const SIZE: Features = Features::bit(0);
+/// VIRTIO_CONSOLE_F_MULTIPORT: several ports, and control queues.
+const MULTIPORT: Features = Features::bit(1);
+/// VIRTIO_CONSOLE_F_EMERG_WRITE: `emerg_wr` is there.
+const EMERG_WRITE: Features = Features::bit(2);
+const PATIENCE: Duration = Duration::from_secs(1);
+const AT_WORK: Error = Error::Misuse("the ports are with a worker");
+const HALF_WRITTEN: Error =
+    Error::Misuse("a port is in the middle of a write of more than 1 MiB that nobody reads");
