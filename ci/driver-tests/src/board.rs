@@ -5,7 +5,7 @@ use std::sync::Arc;
 use virtio_bus::{ThreadRunner, VirtioProps};
 use virtio_device::{DynDevice, VirtioDevice};
 use virtio_drivers::transport::Transport;
-use virtio_mmio::{MmioParts, MmioProps, MmioTransport, Slot};
+use virtio_mmio::{MmioParts, MmioProps, MmioSlot, MmioTransport};
 
 use crate::{Guest, Memory, MmioDriver, Window};
 
@@ -78,12 +78,12 @@ fn mmio(
         features: VirtioProps::default().features(),
     };
     // The drivers poll; what they ask InterruptStatus needs no line.
-    let slot = Slot::new(MMIO, |_| Ok(()));
+    let slot = MmioSlot::new(MMIO, |_| Ok(()));
     Arc::new(MmioTransport::new(slot, props, parts).expect("a device on MMIO"))
 }
 
 fn probe(transport: &Arc<MmioTransport<Memory>>) -> MmioDriver {
-    MmioDriver::new(Window::new(transport.clone(), MMIO, 0, Slot::SIZE))
+    MmioDriver::new(Window::new(transport.clone(), MMIO, 0, MmioSlot::SIZE))
 }
 
 const MMIO: u64 = 0xd000_0000;

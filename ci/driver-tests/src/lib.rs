@@ -10,11 +10,13 @@
 mod board;
 mod guest;
 mod mmio;
+mod pci;
 mod window;
 
 pub use board::{Board, LegacyMmio, Mmio};
 pub use guest::{Guest, GuestHal, Memory};
 pub use mmio::MmioDriver;
+pub use pci::{BarSpace, EcamAccess, PciDriver};
 pub use window::Window;
 
 pub use {virtio_drivers, vm_device};

@@ -8,7 +8,7 @@ use virtio_bus::{ThreadRunner, VirtioProps};
 use virtio_device::vm_memory::{GuestAddress, GuestMemoryMmap};
 use virtio_mmio::vm_device::bus::{MmioAddress, MmioRange};
 use virtio_mmio::vm_device::device_manager::{IoManager, MmioManager};
-use virtio_mmio::{MmioParts, MmioProps, MmioTransport, Slot};
+use virtio_mmio::{MmioParts, MmioProps, MmioSlot, MmioTransport};
 use virtio_rng::{HostRandom, Rng, RngProps};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
@@ -31,9 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
 
     // Its place on the bus. With `.ioeventfds(..)`, notifications stay in the kernel.
-    let slot = Slot::new(ADDRESS, irq);
+    let slot = MmioSlot::new(ADDRESS, irq);
     let transport = Arc::new(MmioTransport::new(slot, &MmioProps::default(), parts)?);
-    let window = MmioRange::new(MmioAddress(ADDRESS), Slot::SIZE)?;
+    let window = MmioRange::new(MmioAddress(ADDRESS), MmioSlot::SIZE)?;
     io.register_mmio(window, transport.clone())?;
 
     // The vCPU threads pass on what their guests do.
@@ -51,7 +51,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     println!(
         "kernel command line: virtio_mmio.device={}@{ADDRESS:#x}:{GSI}",
-        Slot::SIZE
+        MmioSlot::SIZE
     );
     Ok(())
 }

@@ -10,7 +10,7 @@ use vmm_sys_util::eventfd::EventFd;
 
 use crate::interrupt::MmioInterrupt;
 use crate::register::NOTIFY;
-use crate::{IoEventFds, MmioProps, Slot};
+use crate::{IoEventFds, MmioProps, MmioSlot};
 
 /// The part of a transport that it shares with its core.
 pub(crate) struct MmioBus {
@@ -22,8 +22,8 @@ pub(crate) struct MmioBus {
 }
 
 impl MmioBus {
-    pub(crate) fn new(slot: Slot, props: &MmioProps) -> Self {
-        let Slot {
+    pub(crate) fn new(slot: MmioSlot, props: &MmioProps) -> Self {
+        let MmioSlot {
             address,
             line,
             ioeventfds,

@@ -30,7 +30,7 @@ mod transport;
 pub use interrupt::IrqLine;
 pub use ioeventfd::IoEventFds;
 pub use props::MmioProps;
-pub use slot::{EmptySlot, Slot};
+pub use slot::{EmptySlot, MmioSlot};
 pub use state::MmioState;
 pub use transport::{MmioParts, MmioTransport};
 

@@ -9,13 +9,13 @@ use crate::register::{self, Direction, Register};
 use crate::{IoEventFds, IrqLine};
 
 /// A place on the MMIO bus: a window of the guest's address space and an interrupt line.
-pub struct Slot {
+pub struct MmioSlot {
     pub(crate) address: u64,
     pub(crate) line: Box<dyn IrqLine>,
     pub(crate) ioeventfds: Option<Arc<dyn IoEventFds>>,
 }
 
-impl Slot {
+impl MmioSlot {
     /// Size of the window to register, in bytes: 256 of control registers and as many of
     /// configuration space.
     pub const SIZE: u64 = 0x200;

@@ -10,7 +10,7 @@ use vm_device::bus::{MmioAddress, MmioAddressOffset};
 use crate::bus::MmioBus;
 use crate::register::{self, Direction, Register};
 use crate::selected::Selected;
-use crate::{MmioProps, MmioState, Slot};
+use crate::{MmioProps, MmioSlot, MmioState};
 
 /// A device and what it needs, apart from its transport.
 pub struct MmioParts<AS: AddressSpace> {
@@ -26,7 +26,7 @@ pub struct MmioParts<AS: AddressSpace> {
 
 /// A virtio device on MMIO.
 ///
-/// Register it for [`Slot::SIZE`] bytes at its slot's address, as a [`DeviceMmio`]. Control
+/// Register it for [`MmioSlot::SIZE`] bytes at its slot's address, as a [`DeviceMmio`]. Control
 /// registers take 32-bit accesses, aligned; the configuration space takes any. What the driver may
 /// not do reads as 0 and is not written (0xff past the end of the configuration space).
 ///
@@ -45,7 +45,7 @@ impl<AS: AddressSpace> MmioTransport<AS> {
     ///
     /// # Errors
     /// As [`Core::new`].
-    pub fn new(slot: Slot, props: &MmioProps, parts: MmioParts<AS>) -> Result<Self> {
+    pub fn new(slot: MmioSlot, props: &MmioProps, parts: MmioParts<AS>) -> Result<Self> {
         let MmioParts {
             device,
             runner,

@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use support::*;
 use virtio_device::vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
-use virtio_mmio::{IoEventFds, MmioProps, Slot};
+use virtio_mmio::{IoEventFds, MmioProps, MmioSlot};
 
 /// What the kernel would have registered. Refuses queue `refuses`.
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl IoEventFds for Kernel {
 }
 
 fn board(kernel: &Arc<Kernel>, props: MmioProps, address: u64) -> Board {
-    let slot = Slot::new(address, |_| Ok(())).ioeventfds(kernel.clone());
+    let slot = MmioSlot::new(address, |_| Ok(())).ioeventfds(kernel.clone());
     Board::with(Options {
         props,
         slot: Some(slot),
@@ -108,7 +108,7 @@ fn an_event_descriptor_is_an_edge_triggered_line() {
     let line = EventFd::new(EFD_NONBLOCK).expect("eventfd");
     let guest = line.try_clone().expect("clone");
     let board = Board::with(Options {
-        slot: Some(Slot::new(BASE, line)),
+        slot: Some(MmioSlot::new(BASE, line)),
         ..Options::default()
     });
     board.start(0);
@@ -140,7 +140,7 @@ fn the_line_follows_the_status() {
         }
     };
     let board = Board::with(Options {
-        slot: Some(Slot::new(BASE, line)),
+        slot: Some(MmioSlot::new(BASE, line)),
         ..Options::default()
     });
     board.start(0);
@@ -181,7 +181,7 @@ fn the_lock_is_not_on_the_way_of_notifications() {
     };
     let board = Board::with(Options {
         fails: true,
-        slot: Some(Slot::new(BASE, line)),
+        slot: Some(MmioSlot::new(BASE, line)),
         ..Options::default()
     });
     board.negotiate(VERSION_1);

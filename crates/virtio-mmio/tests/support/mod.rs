@@ -17,7 +17,7 @@ use virtio_device::{
 };
 use virtio_mmio::vm_device::DeviceMmio;
 use virtio_mmio::vm_device::bus::MmioAddress;
-use virtio_mmio::{IrqLine, MmioParts, MmioProps, MmioTransport, Slot};
+use virtio_mmio::{IrqLine, MmioParts, MmioProps, MmioSlot, MmioTransport};
 
 pub type Memory = Arc<GuestMemoryMmap<()>>;
 
@@ -130,7 +130,7 @@ pub struct Options {
     pub props: MmioProps,
     pub virtio: VirtioProps,
     pub fails: bool,
-    pub slot: Option<Slot>,
+    pub slot: Option<MmioSlot>,
 }
 
 impl Board {
@@ -164,7 +164,7 @@ impl Board {
         };
         let slot = options
             .slot
-            .unwrap_or_else(|| Slot::new(BASE, levels.line()));
+            .unwrap_or_else(|| MmioSlot::new(BASE, levels.line()));
         Self {
             transport: MmioTransport::new(slot, &options.props, parts).expect("transport"),
             memory,
