@@ -29,7 +29,7 @@ impl Guest {
     /// A guest with 16 MiB of memory at 1 MiB, for drivers that this thread is about to run.
     ///
     /// # Panics
-    /// Where the host has no memory, or a driver of an earlier guest still has pages.
+    /// Where the host has no memory, or a driver of an earlier guest still has pages mapped.
     pub fn new() -> Self {
         let range = (GuestAddress(START), PAGES_IN_ALL * PAGE_SIZE);
         let memory = GuestMemoryMmap::from_ranges(&[range]).expect("guest memory");
@@ -37,10 +37,11 @@ impl Guest {
         let pages = Pages {
             memory: memory.clone(),
             taken: vec![false; PAGES_IN_ALL],
+            mapped: 0,
         };
         PAGES.with_borrow_mut(|current| {
             let before = current.replace(pages);
-            assert!(before.is_none_or(|pages| pages.in_use() == 0));
+            assert!(before.is_none_or(|pages| pages.mapped == 0));
         });
         Self { memory }
     }
@@ -65,6 +66,8 @@ impl Default for Guest {
 struct Pages {
     memory: Memory,
     taken: Vec<bool>,
+    /// How many of them drivers have pointers to: their rings, not bounce buffers.
+    mapped: usize,
 }
 
 impl Pages {
@@ -100,11 +103,12 @@ fn with_pages<R>(f: impl FnOnce(&mut Pages) -> R) -> R {
 
 // SAFETY: pages come zeroed from `Pages`, which gives each to one owner at a time, out of a mapping
 // that outlives the thread's drivers: `PAGES` holds it until the next guest, which checks that no
-// page is in use.
+// page is mapped.
 unsafe impl Hal for GuestHal {
     fn dma_alloc(pages: usize, _: BufferDirection) -> (PhysAddr, NonNull<u8>) {
         with_pages(|guest| {
             let address = guest.take(pages);
+            guest.mapped += pages;
             let host = guest.memory.get_host_address(GuestAddress(address));
             (
                 address,
@@ -114,7 +118,10 @@ unsafe impl Hal for GuestHal {
     }
 
     unsafe fn dma_dealloc(paddr: PhysAddr, _: NonNull<u8>, pages: usize) -> i32 {
-        with_pages(|guest| guest.give_back(paddr, pages));
+        with_pages(|guest| {
+            guest.mapped -= pages;
+            guest.give_back(paddr, pages);
+        });
         0
     }
 
