@@ -1,0 +1,125 @@
+//! What a request header says (section 5.2.6).
+
+use guest_io::FileRange;
+use virtio_device::virtio_bindings::virtio_blk as abi;
+
+use crate::limits::{Limits, RangeLimit, SECTOR};
+
+/// The answer to a request: its status byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Status {
+    /// VIRTIO_BLK_S_OK.
+    Ok = abi::VIRTIO_BLK_S_OK as u8,
+    /// VIRTIO_BLK_S_IOERR: device or driver error.
+    IoErr = abi::VIRTIO_BLK_S_IOERR as u8,
+    /// VIRTIO_BLK_S_UNSUPP.
+    Unsupp = abi::VIRTIO_BLK_S_UNSUPP as u8,
+}
+
+/// A request, apart from its data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Command {
+    /// VIRTIO_BLK_T_IN.
+    Read { sector: u64 },
+    /// VIRTIO_BLK_T_OUT.
+    Write { sector: u64 },
+    /// VIRTIO_BLK_T_FLUSH.
+    Flush,
+    /// VIRTIO_BLK_T_GET_ID.
+    Identify,
+    /// VIRTIO_BLK_T_DISCARD and VIRTIO_BLK_T_WRITE_ZEROES.
+    Ranges(Operation, RangeLimit),
+}
+
+/// What is done to a range of sectors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Discard,
+    WriteZeroes,
+}
+
+/// A range of a discard or write zeroes request, checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Range {
+    pub(crate) range: FileRange,
+    pub(crate) may_unmap: bool,
+}
+
+impl Command {
+    /// Parses a header. Whether the device can do it at all is decided here, whether it fits the
+    /// disk where its data is known.
+    pub(crate) fn parse(header: [u8; HEADER as usize], limits: &Limits) -> Result<Self, Status> {
+        let [t0, t1, t2, t3, _, _, _, _, sector @ ..] = header;
+        let sector = u64::from_le_bytes(sector);
+        match u32::from_le_bytes([t0, t1, t2, t3]) {
+            abi::VIRTIO_BLK_T_IN => Ok(Self::Read { sector }),
+            abi::VIRTIO_BLK_T_OUT => limits.writable().map(|()| Self::Write { sector }),
+            abi::VIRTIO_BLK_T_FLUSH => Ok(Self::Flush),
+            abi::VIRTIO_BLK_T_GET_ID => Ok(Self::Identify),
+            abi::VIRTIO_BLK_T_DISCARD => limits.ranges(Operation::Discard, limits.discard),
+            abi::VIRTIO_BLK_T_WRITE_ZEROES => {
+                limits.ranges(Operation::WriteZeroes, limits.write_zeroes)
+            }
+            _ => Err(Status::Unsupp),
+        }
+    }
+}
+
+impl Range {
+    /// Parses one `virtio_blk_discard_write_zeroes` (section 5.2.6).
+    pub(crate) fn parse(
+        segment: [u8; SEGMENT as usize],
+        operation: Operation,
+        limit: RangeLimit,
+        limits: &Limits,
+    ) -> Result<Self, Status> {
+        let [sector @ .., n0, n1, n2, n3, f0, f1, f2, f3] = segment;
+        let sectors = u32::from_le_bytes([n0, n1, n2, n3]);
+        let flags = u32::from_le_bytes([f0, f1, f2, f3]);
+        // Section 5.2.6.2: unknown flags, and unmap where nothing is zeroed.
+        if flags & !operation.flags() != 0 {
+            return Err(Status::Unsupp);
+        }
+        if sectors > limit.sectors {
+            return Err(Status::IoErr);
+        }
+        let len = u64::from(sectors) * SECTOR;
+        Ok(Self {
+            range: limits.range(u64::from_le_bytes(sector), len)?,
+            may_unmap: flags & abi::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP != 0,
+        })
+    }
+}
+
+impl Operation {
+    /// The flags that a range may have.
+    fn flags(self) -> u32 {
+        match self {
+            Self::Discard => 0,
+            Self::WriteZeroes => abi::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
+        }
+    }
+}
+
+impl Limits {
+    /// Whatever was negotiated: a driver may not know VIRTIO_BLK_F_RO (section 5.2.6.2).
+    fn writable(&self) -> Result<(), Status> {
+        if self.read_only {
+            Err(Status::IoErr)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn ranges(&self, operation: Operation, limit: Option<RangeLimit>) -> Result<Command, Status> {
+        self.writable()?;
+        let limit = limit.ok_or(Status::Unsupp)?;
+        Ok(Command::Ranges(operation, limit))
+    }
+}
+
+/// Bytes of a request header.
+pub(crate) const HEADER: u32 = 16;
+/// Bytes of a range in a discard or write zeroes request.
+pub(crate) const SEGMENT: u32 = 16;

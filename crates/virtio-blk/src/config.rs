@@ -1,0 +1,139 @@
+//! What the configuration space says at the start.
+
+use guest_io::BlockSize;
+use virtio_device::props::PropError;
+
+use crate::limits::SECTOR;
+use crate::props::ensure;
+use crate::{BlkError, BlkProps, Facts, Size, layout};
+
+/// Properties and facts of the back-end, brought together.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    pub(crate) size: u64,
+    pub(crate) block_size: BlockSize,
+    pub(crate) write_back: bool,
+    pub(crate) discard: bool,
+    pub(crate) write_zeroes: bool,
+}
+
+impl Setup {
+    /// Decides what the properties leave open, and checks that they fit the back-end.
+    pub(crate) fn new(props: &BlkProps, facts: &Facts, write_back: bool) -> Result<Self, BlkError> {
+        let block_size = block_size(props, facts.block_size);
+        check(props, block_size)?;
+        if !facts.size.is_multiple_of(block_size.logical.into()) {
+            return Err(BlkError::Length {
+                size: facts.size,
+                multiple: block_size.logical,
+            });
+        }
+        Ok(Self {
+            size: facts.size,
+            block_size,
+            write_back,
+            discard: props.discard && !facts.read_only,
+            write_zeroes: props.write_zeroes && !facts.read_only,
+        })
+    }
+
+    /// The bytes of the configuration space. Like QEMU's, it ends with the last field that a
+    /// feature makes valid.
+    pub(crate) fn bytes(&self, props: &BlkProps) -> Vec<u8> {
+        let BlockSize { logical, physical } = self.block_size;
+        let mut bytes = vec![0; self.len()];
+        let to = &mut bytes;
+        layout::CAPACITY.put(to, self.size / SECTOR);
+        layout::SEG_MAX.put(to, seg_max(props));
+        self.put_geometry(props, to);
+        layout::BLK_SIZE.put(to, logical);
+        layout::PHYSICAL_BLOCK_EXP.put(to, (physical / logical).ilog2());
+        layout::MIN_IO_SIZE.put(to, props.min_io_size.0 / logical);
+        layout::OPT_IO_SIZE.put(to, props.opt_io_size.0 / logical);
+        layout::WRITEBACK.put(to, self.write_back);
+        layout::NUM_QUEUES.put(to, props.queues());
+        self.put_ranges(props, to);
+        bytes
+    }
+
+    fn len(&self) -> usize {
+        let last = match (self.write_zeroes, self.discard) {
+            (true, _) => layout::WRITE_ZEROES_MAY_UNMAP,
+            (false, true) => layout::DISCARD_SECTOR_ALIGNMENT,
+            (false, false) => layout::NUM_QUEUES,
+        };
+        last.end()
+    }
+
+    fn put_ranges(&self, props: &BlkProps, to: &mut [u8]) {
+        let granularity = props.granularity().unwrap_or(self.block_size.logical);
+        if self.discard {
+            layout::MAX_DISCARD_SECTORS.put(to, props.max_discard_sectors);
+            layout::MAX_DISCARD_SEG.put(to, props.max_discard_segments);
+            layout::DISCARD_SECTOR_ALIGNMENT.put(to, u64::from(granularity) / SECTOR);
+        }
+        if self.write_zeroes {
+            layout::MAX_WRITE_ZEROES_SECTORS.put(to, props.max_write_zeroes_sectors);
+            layout::MAX_WRITE_ZEROES_SEG.put(to, props.max_write_zeroes_segments);
+            layout::WRITE_ZEROES_MAY_UNMAP.put(to, true);
+        }
+    }
+
+    /// Where none is given, that of a disk that BIOSes have no trouble with.
+    fn put_geometry(&self, props: &BlkProps, to: &mut [u8]) {
+        let &BlkProps {
+            cyls, heads, secs, ..
+        } = props;
+        let given = cyls != 0;
+        let (heads, secs) = if given { (heads, secs) } else { (16, 63) };
+        let cylinder = u64::from(heads.max(1)) * u64::from(secs.max(1));
+        let guessed = (self.size / SECTOR / cylinder).clamp(2, 16383);
+        layout::CYLINDERS.put(to, if given { cyls.into() } else { guessed });
+        layout::HEADS.put(to, heads);
+        // A track consists of whole blocks, unless all cylinders do anyway.
+        let block = u64::from(self.block_size.logical);
+        let whole = (self.size / cylinder).is_multiple_of(block);
+        let mask = if whole { 0 } else { block / SECTOR - 1 };
+        layout::SECTORS.put(to, u64::from(secs) & !mask);
+    }
+}
+
+/// Segments of data of a request: the queue less header and status.
+fn seg_max(props: &BlkProps) -> u32 {
+    let size = match props.seg_max_adjust {
+        true => props.queue_size,
+        false => props.queue_size.min(128),
+    };
+    u32::from(size).saturating_sub(2)
+}
+
+fn block_size(props: &BlkProps, backend: BlockSize) -> BlockSize {
+    let given = |Size(size): Size| (size != 0).then_some(size);
+    let logical = given(props.logical_block_size).unwrap_or(backend.logical.max(512));
+    let physical = given(props.physical_block_size);
+    BlockSize {
+        logical,
+        physical: physical.unwrap_or(backend.physical.max(logical)),
+    }
+}
+
+/// Checks what depends on the block sizes.
+fn check(props: &BlkProps, BlockSize { logical, physical }: BlockSize) -> Result<(), PropError> {
+    let whole = |size: u32| size.is_multiple_of(logical);
+    let blocks = "a multiple of logical_block_size";
+    let larger = "at least logical_block_size";
+    ensure(physical >= logical, "physical_block_size", physical, larger)?;
+    let Size(min) = props.min_io_size;
+    ensure(whole(min), "min_io_size", min, blocks)?;
+    let few = "at most 65535 logical blocks";
+    ensure(min / logical <= 65535, "min_io_size", min, few)?;
+    let Size(opt) = props.opt_io_size;
+    ensure(whole(opt), "opt_io_size", opt, blocks)?;
+    let granularity = props.granularity().unwrap_or(0);
+    ensure(
+        whole(granularity),
+        "discard_granularity",
+        granularity,
+        blocks,
+    )
+}

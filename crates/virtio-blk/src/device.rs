@@ -1,0 +1,250 @@
+//! The control plane of the block device.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use virtio_device::props::OnOffAuto;
+use virtio_device::virtio_bindings::virtio_blk as abi;
+use virtio_device::{
+    Activation, AddressSpace, ConfigCell, Dependency, DeviceId, Error, Features, Info, Placed,
+    QueueSize, Result, SavedState, VirtioDevice,
+};
+
+use crate::config::Setup;
+use crate::limits::{Limits, RangeLimit};
+use crate::shared::{Cache, Shared};
+use crate::{Backend, BlkError, BlkProps, BlkWorker, layout};
+
+/// A block device on the storage of `B`.
+///
+/// Each queue has a worker of its own, so that queues can be served in parallel.
+pub struct Blk<B> {
+    backend: B,
+    shared: Arc<Shared>,
+    config: Arc<ConfigCell>,
+    features: Features,
+    queues: u16,
+    queue_size: QueueSize,
+    /// The `writeback` field of a device that was reset.
+    write_back: bool,
+}
+
+impl<B: Backend> Blk<B> {
+    /// A device on `backend`, which it claims. The property `drive` is for the VMM, which chose
+    /// the back-end by it, and so is [`BlkProps::AUTO_QUEUES`].
+    ///
+    /// # Errors
+    /// Where a property is out of range or does not fit the back-end, or the back-end is in use or
+    /// fails.
+    pub fn new(props: &BlkProps, backend: B) -> Result<Self, BlkError> {
+        props.check()?;
+        let facts = backend.facts()?;
+        let write_back = match props.write_cache {
+            OnOffAuto::Auto => facts.write_back,
+            given => given == OnOffAuto::On,
+        };
+        let setup = Setup::new(props, &facts, write_back)?;
+        backend
+            .claim(props.share_rw)
+            .map_err(|error| match error.kind() {
+                ErrorKind::WouldBlock => BlkError::InUse,
+                _ => error.into(),
+            })?;
+        Ok(Self {
+            shared: Arc::new(shared(props, &setup, facts.read_only)),
+            config: Arc::new(ConfigCell::new(setup.bytes(props))),
+            features: features(props, &setup, facts.read_only),
+            queues: props.queues(),
+            queue_size: props.size()?,
+            write_back,
+            backend,
+        })
+    }
+
+    fn set_write_back(&self, on: bool) {
+        self.shared.write_back.store(on, Ordering::Release);
+        self.config.write(layout::WRITEBACK.offset, &[on.into()]);
+    }
+
+    /// When writes are stable (section 5.2.6.2), given what was negotiated.
+    fn cache(&self, features: Features) -> Cache {
+        if features.contains(CONFIG_WCE) {
+            Cache::Configured
+        } else if features.contains(FLUSH) && self.write_back {
+            Cache::WriteBack
+        } else {
+            // Without FLUSH the driver has no other way to make anything stable.
+            Cache::WriteThrough
+        }
+    }
+
+    fn worker<AS: AddressSpace>(
+        &self,
+        queue: u16,
+        features: Features,
+    ) -> Result<BlkWorker<B::Channel<AS::T>>> {
+        let size = self.queue_size.get();
+        let channel = self.backend.channel(size)?;
+        let (shared, cache) = (self.shared.clone(), self.cache(features));
+        Ok(BlkWorker::new(queue, size, channel, shared, cache))
+    }
+}
+
+impl<B: Backend> VirtioDevice for Blk<B> {
+    type Worker<AS: AddressSpace> = BlkWorker<B::Channel<AS::T>>;
+
+    fn info(&self) -> Info {
+        Info {
+            id: DeviceId::BLOCK,
+            features: self.features,
+            dependencies: DEPENDENCIES,
+            queue_sizes: vec![self.queue_size; self.queues.into()],
+        }
+    }
+
+    fn config(&self) -> Arc<ConfigCell> {
+        self.config.clone()
+    }
+
+    /// `writeback` is the only field that a driver may write.
+    fn write_config(&mut self, offset: u64, data: &[u8]) {
+        let byte = (layout::WRITEBACK.offset as u64)
+            .checked_sub(offset)
+            .and_then(|index| data.get(usize::try_from(index).ok()?));
+        if let Some(&byte) = byte
+            && self.features.contains(CONFIG_WCE)
+        {
+            self.set_write_back(byte != 0);
+        }
+    }
+
+    fn accept(&self, features: Features) -> bool {
+        // Section 5.2.5.2: a driver that cannot flush starts without a write-back cache.
+        if features.contains(CONFIG_WCE) && !features.contains(FLUSH) {
+            self.set_write_back(false);
+        }
+        true
+    }
+
+    fn activate<AS: AddressSpace>(
+        &mut self,
+        activation: Activation,
+    ) -> Result<Vec<Placed<Self::Worker<AS>>>> {
+        let Activation {
+            features, queues, ..
+        } = activation;
+        // A queue that is being reset is not enabled now but may be later.
+        let later = features.contains(Features::RING_RESET);
+        (0..self.queues)
+            .filter(|queue| later || queues.contains(queue))
+            .map(|queue| {
+                Ok(Placed {
+                    worker: self.worker::<AS>(queue, features)?,
+                    queues: vec![queue],
+                })
+            })
+            .collect()
+    }
+
+    fn deactivate<AS: AddressSpace>(&mut self, workers: Vec<Self::Worker<AS>>) {
+        // Quiesced, they have nothing that the device needs.
+        drop(workers);
+    }
+
+    fn reset(&mut self) {
+        let Self {
+            backend: _,
+            shared: _,
+            config: _,
+            features: _,
+            queues: _,
+            queue_size: _,
+            write_back,
+        } = self;
+        let write_back = *write_back;
+        self.set_write_back(write_back);
+    }
+
+    fn save(&self) -> Result<SavedState> {
+        let Self { shared, .. } = self;
+        let mut bytes = vec![shared.write_back.load(Ordering::Acquire).into()];
+        bytes.extend(shared.limits.capacity.load(Ordering::Acquire).to_le_bytes());
+        Ok(SavedState::new(KIND, VERSION, bytes))
+    }
+
+    fn restore(&mut self, state: &SavedState) -> Result<()> {
+        let &[write_back @ (0 | 1), ref capacity @ ..] = state.expect(KIND, VERSION)? else {
+            return Err(Error::State("not that of a block device"));
+        };
+        let own = self.shared.limits.capacity.load(Ordering::Acquire);
+        if capacity != own.to_le_bytes() {
+            return Err(Error::State("a disk of another size"));
+        }
+        self.set_write_back(write_back != 0);
+        Ok(())
+    }
+}
+
+fn shared(props: &BlkProps, setup: &Setup, read_only: bool) -> Shared {
+    let limit = |ranges, sectors| RangeLimit { ranges, sectors };
+    let discard = limit(props.max_discard_segments, props.max_discard_sectors);
+    let zeroes = limit(
+        props.max_write_zeroes_segments,
+        props.max_write_zeroes_sectors,
+    );
+    Shared {
+        limits: Limits {
+            capacity: AtomicU64::new(setup.size),
+            logical_block: setup.block_size.logical.into(),
+            read_only,
+            discard: setup.discard.then_some(discard),
+            write_zeroes: setup.write_zeroes.then_some(zeroes),
+        },
+        id: id(props.serial.as_deref().unwrap_or_default()),
+        write_back: AtomicBool::new(setup.write_back),
+        failures: AtomicU64::new(0),
+    }
+}
+
+fn features(props: &BlkProps, setup: &Setup, read_only: bool) -> Features {
+    SEG_MAX
+        | GEOMETRY
+        | BLK_SIZE
+        | FLUSH
+        | TOPOLOGY
+        | RO.when(read_only)
+        | CONFIG_WCE.when(props.config_wce)
+        | MQ.when(props.queues() > 1)
+        | DISCARD.when(setup.discard)
+        | WRITE_ZEROES.when(setup.write_zeroes)
+}
+
+/// Padded with zeroes (section 5.2.6).
+fn id(serial: &str) -> [u8; 20] {
+    let mut id = [0; 20];
+    id.iter_mut()
+        .zip(serial.bytes())
+        .for_each(|(to, from)| *to = from);
+    id
+}
+
+const SEG_MAX: Features = feature(abi::VIRTIO_BLK_F_SEG_MAX);
+const GEOMETRY: Features = feature(abi::VIRTIO_BLK_F_GEOMETRY);
+const RO: Features = feature(abi::VIRTIO_BLK_F_RO);
+const BLK_SIZE: Features = feature(abi::VIRTIO_BLK_F_BLK_SIZE);
+const FLUSH: Features = feature(abi::VIRTIO_BLK_F_FLUSH);
+const TOPOLOGY: Features = feature(abi::VIRTIO_BLK_F_TOPOLOGY);
+const CONFIG_WCE: Features = feature(abi::VIRTIO_BLK_F_CONFIG_WCE);
+const MQ: Features = feature(abi::VIRTIO_BLK_F_MQ);
+const DISCARD: Features = feature(abi::VIRTIO_BLK_F_DISCARD);
+const WRITE_ZEROES: Features = feature(abi::VIRTIO_BLK_F_WRITE_ZEROES);
+
+const fn feature(bit: u32) -> Features {
+    Features::bit(bit as u8)
+}
+
+/// The bits of section 5.2.3 need none of one another.
+const DEPENDENCIES: &[Dependency] = &[];
+const KIND: &str = "virtio-blk";
+const VERSION: u32 = 1;

@@ -1,0 +1,344 @@
+//! A request from its pop to its answer.
+
+use std::io;
+
+use guest_io::{Deferred, Flags, Iovecs, MemoryGuard, Segment, SubmitError, Submitted};
+use virtio_device::vm_memory::bitmap::BS;
+use virtio_device::vm_memory::{GuestAddress, GuestMemory, Permissions};
+use virtio_device::{Buffer, Chain, GuestView};
+
+use crate::Channel;
+use crate::command::{Command, HEADER, Operation, Range, SEGMENT, Status};
+use crate::limits::RangeLimit;
+use crate::shared::{Cache, Shared};
+
+/// The place of one request, used again by the next.
+#[derive(Debug, Default)]
+pub(crate) struct Request {
+    pub(crate) chain: Chain,
+    /// Where the status byte goes; `None` where the driver left no place for it.
+    status_at: Option<u64>,
+    /// Bytes to be transferred, if that is what is going on.
+    transfer: Option<Transfer>,
+    /// Ranges to work on; those before `next` are done or in flight.
+    ranges: Vec<Range>,
+    next: usize,
+    operation: Option<Operation>,
+    /// When that is done, data has to be made durable.
+    sync: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Transfer {
+    Read { len: u32 },
+    Write { len: u32 },
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    status: Status,
+    /// Bytes of data written to the start of the writable part.
+    written: u32,
+}
+
+/// What requests are done with. `'m` is the life of guest memory.
+pub(crate) struct Tools<'t, 'm: 't, M: GuestMemory, G, C> {
+    /// Keeps guest memory mapped.
+    pub(crate) memory: &'t G,
+    pub(crate) iovecs: Iovecs<'t, BS<'m, M::Bitmap>>,
+    pub(crate) channel: &'t mut C,
+    pub(crate) shared: &'t Shared,
+    pub(crate) cache: Cache,
+}
+
+impl Request {
+    /// Begins the request that is in the chain. `None` if it stays in flight.
+    pub(crate) fn start<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
+        &mut self,
+        token: u64,
+        view: &mut GuestView<'m, M>,
+        tools: &mut Tools<'_, 'm, M, G, C>,
+    ) -> Option<Outcome> {
+        self.clear();
+        self.status_at = status_place(&self.chain, view);
+        self.begin(token, view, tools)
+            .unwrap_or_else(|status| Some(status.into()))
+    }
+
+    /// Takes the end of what was in flight. `None` if something else is now.
+    pub(crate) fn resume<G: MemoryGuard, C: Channel<G>>(
+        &mut self,
+        token: u64,
+        result: io::Result<usize>,
+        channel: &mut C,
+        shared: &Shared,
+    ) -> Option<Outcome> {
+        match (result, self.transfer) {
+            (Err(error), _) => Some(shared.failed(&error)),
+            (Ok(count), Some(transfer)) => Some(transfer.end(count)),
+            (Ok(_), None) => self.step(token, channel, shared),
+        }
+    }
+
+    /// Writes the status byte. Returns the number of bytes written without a gap from the start of
+    /// the writable part: with data that ends before the status, the status is not one of them
+    /// (section 2.7.8.2).
+    pub(crate) fn answer<M: GuestMemory>(
+        &self,
+        view: &mut GuestView<'_, M>,
+        outcome: Outcome,
+    ) -> u32 {
+        let Some(at) = self.status_at else { return 0 };
+        let status = [outcome.status as u8];
+        let stored = view.for_each_slice(at, 1, Permissions::Write, |slice| {
+            slice.copy_from(&status);
+        });
+        match stored {
+            Ok(()) if outcome.written == self.room() => outcome.written.saturating_add(1),
+            _ => outcome.written,
+        }
+    }
+
+    fn begin<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
+        &mut self,
+        token: u64,
+        view: &mut GuestView<'m, M>,
+        tools: &mut Tools<'_, 'm, M, G, C>,
+    ) -> Result<Option<Outcome>, Status> {
+        // Nobody could learn how it ended.
+        self.status_at.ok_or(Status::IoErr)?;
+        let header = self.chain.read_array(view, 0);
+        let limits = &tools.shared.limits;
+        match Command::parse(header.map_err(|_| Status::IoErr)?, limits)? {
+            Command::Read { sector } => self.read(token, sector, view, tools),
+            Command::Write { sector } => self.write(token, sector, view, tools),
+            Command::Identify => self.identify(view, tools.shared).map(Some),
+            Command::Flush => {
+                self.sync = true;
+                Ok(self.step(token, tools.channel, tools.shared))
+            }
+            Command::Ranges(operation, limit) => {
+                self.load_ranges(operation, limit, view, tools.shared)?;
+                self.sync = operation == Operation::WriteZeroes && tools.shared.stable(tools.cache);
+                Ok(self.step(token, tools.channel, tools.shared))
+            }
+        }
+    }
+
+    fn read<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
+        &mut self,
+        token: u64,
+        sector: u64,
+        view: &mut GuestView<'m, M>,
+        tools: &mut Tools<'_, 'm, M, G, C>,
+    ) -> Result<Option<Outcome>, Status> {
+        let len = self.room();
+        let range = tools.shared.limits.range(sector, len.into())?;
+        let Tools {
+            memory,
+            iovecs,
+            channel,
+            ..
+        } = tools;
+        iovecs.clear();
+        self.chain
+            .writable_slices(view, 0, len, |slice| iovecs.push(slice))
+            .map_err(|_| Status::IoErr)?;
+        let deferred = Deferred {
+            token,
+            memory: *memory,
+            segments: self.chain.writable_range(0, len).map(segment),
+        };
+        let submitted = channel.read(range.offset(), iovecs, deferred);
+        Ok(self.moving(Transfer::Read { len }, submitted, tools.shared))
+    }
+
+    fn write<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
+        &mut self,
+        token: u64,
+        sector: u64,
+        view: &mut GuestView<'m, M>,
+        tools: &mut Tools<'_, 'm, M, G, C>,
+    ) -> Result<Option<Outcome>, Status> {
+        let len = self.payload();
+        let range = tools.shared.limits.range(sector, len.into())?;
+        let flags = match tools.shared.stable(tools.cache) {
+            true => Flags::DSYNC,
+            false => Flags::NONE,
+        };
+        let Tools {
+            memory,
+            iovecs,
+            channel,
+            ..
+        } = tools;
+        iovecs.clear();
+        self.chain
+            .readable_slices(view, HEADER, len, |slice| iovecs.push(slice))
+            .map_err(|_| Status::IoErr)?;
+        let deferred = Deferred {
+            token,
+            memory: *memory,
+            segments: self.chain.readable_range(HEADER, len).map(segment),
+        };
+        let submitted = channel.write(range.offset(), flags, iovecs, deferred);
+        Ok(self.moving(Transfer::Write { len }, submitted, tools.shared))
+    }
+
+    fn identify<M: GuestMemory>(
+        &self,
+        view: &mut GuestView<'_, M>,
+        shared: &Shared,
+    ) -> Result<Outcome, Status> {
+        let len = shared.id.len().min(self.room() as usize);
+        let id = shared.id.get(..len).unwrap_or_default();
+        let written = self.chain.write_at(view, 0, id);
+        written.map_err(|_| Status::IoErr)?;
+        Ok(Outcome {
+            status: Status::Ok,
+            written: len as u32,
+        })
+    }
+
+    /// Reads and checks all ranges before anything is done to the first.
+    fn load_ranges<M: GuestMemory>(
+        &mut self,
+        operation: Operation,
+        limit: RangeLimit,
+        view: &mut GuestView<'_, M>,
+        shared: &Shared,
+    ) -> Result<(), Status> {
+        let (count, rest) = (self.payload() / SEGMENT, self.payload() % SEGMENT);
+        if rest != 0 || !(1..=limit.ranges).contains(&count) {
+            return Err(Status::IoErr);
+        }
+        for index in 0..count {
+            let bytes = self.chain.read_array(view, HEADER + index * SEGMENT);
+            let bytes = bytes.map_err(|_| Status::IoErr)?;
+            let range = Range::parse(bytes, operation, limit, &shared.limits)?;
+            self.ranges.push(range);
+        }
+        self.operation = Some(operation);
+        Ok(())
+    }
+
+    /// What has become of a transfer that was submitted.
+    fn moving(
+        &mut self,
+        transfer: Transfer,
+        submitted: Result<Submitted, SubmitError>,
+        shared: &Shared,
+    ) -> Option<Outcome> {
+        match submitted {
+            Ok(Submitted::InFlight) => {
+                self.transfer = Some(transfer);
+                None
+            }
+            Ok(Submitted::Done(Ok(count))) => Some(transfer.end(count)),
+            Ok(Submitted::Done(Err(error))) => Some(shared.failed(&error)),
+            Err(_) => Some(Status::IoErr.into()),
+        }
+    }
+
+    /// Does what is to be done next, as far as it can be done at once.
+    fn step<G: MemoryGuard, C: Channel<G>>(
+        &mut self,
+        token: u64,
+        channel: &mut C,
+        shared: &Shared,
+    ) -> Option<Outcome> {
+        loop {
+            match self.submit_next(token, channel) {
+                None => return Some(Status::Ok.into()),
+                Some(Ok(Submitted::InFlight)) => return None,
+                Some(Ok(Submitted::Done(Ok(_)))) => {}
+                Some(Ok(Submitted::Done(Err(error)))) => return Some(shared.failed(&error)),
+                Some(Err(_)) => return Some(Status::IoErr.into()),
+            }
+        }
+    }
+
+    /// `None` if everything is done.
+    fn submit_next<G: MemoryGuard, C: Channel<G>>(
+        &mut self,
+        token: u64,
+        channel: &mut C,
+    ) -> Option<Result<Submitted, SubmitError>> {
+        let Some(&Range { range, may_unmap }) = self.ranges.get(self.next) else {
+            let sync = std::mem::take(&mut self.sync);
+            return sync.then(|| channel.sync_data(token));
+        };
+        self.next += 1;
+        Some(match self.operation? {
+            Operation::Discard => channel.discard(token, range),
+            Operation::WriteZeroes => channel.write_zeroes(token, range, may_unmap),
+        })
+    }
+
+    /// Bytes of the writable part before the status byte.
+    fn room(&self) -> u32 {
+        self.chain.writable_len().saturating_sub(1)
+    }
+
+    /// Bytes of the readable part after the header.
+    fn payload(&self) -> u32 {
+        self.chain.readable_len().saturating_sub(HEADER)
+    }
+
+    fn clear(&mut self) {
+        let Self {
+            chain: _,
+            status_at,
+            transfer,
+            ranges,
+            next,
+            operation,
+            sync,
+        } = self;
+        (*status_at, *transfer, *operation) = (None, None, None);
+        ranges.clear();
+        (*next, *sync) = (0, false);
+    }
+}
+
+impl Transfer {
+    /// The outcome where `count` bytes have moved. Fewer than asked for are an error: the image
+    /// has become shorter than the disk.
+    fn end(self, count: usize) -> Outcome {
+        let (len, written) = match self {
+            Self::Read { len } => (len, count.min(len as usize) as u32),
+            Self::Write { len } => (len, 0),
+        };
+        let status = match count == len as usize {
+            true => Status::Ok,
+            false => Status::IoErr,
+        };
+        Outcome { status, written }
+    }
+}
+
+impl Shared {
+    /// The outcome of a request that the back-end failed.
+    fn failed(&self, error: &io::Error) -> Outcome {
+        self.report(error);
+        Status::IoErr.into()
+    }
+}
+
+impl From<Status> for Outcome {
+    fn from(status: Status) -> Self {
+        Self { status, written: 0 }
+    }
+}
+
+/// The address of the last writable byte (section 5.2.6), if it is there.
+fn status_place<M: GuestMemory>(chain: &Chain, view: &mut GuestView<'_, M>) -> Option<u64> {
+    let last = chain.writable().iter().rfind(|buffer| buffer.len > 0)?;
+    let at = last.address.checked_add(u64::from(last.len) - 1)?;
+    view.check(at, 1, Permissions::Write).then_some(at)
+}
+
+fn segment(Buffer { address, len }: Buffer) -> Segment {
+    (GuestAddress(address), len as usize)
+}

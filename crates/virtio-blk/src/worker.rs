@@ -1,0 +1,168 @@
+//! The data plane: one worker for each queue.
+
+use std::sync::Arc;
+
+use guest_io::{Iovecs, Storage};
+use virtio_device::vm_memory::GuestMemory;
+use virtio_device::{
+    AddressSpace, Cx, GuestView, Interest, Progress, QueueError, Result, Source, Virtqueue, Worker,
+};
+
+use crate::Channel;
+use crate::request::{Outcome, Request, Tools};
+use crate::shared::{Cache, Shared};
+
+/// Serves one queue of a [`Blk`](crate::Blk) through a channel of its own.
+#[derive(Debug)]
+pub struct BlkWorker<C> {
+    queue: u16,
+    channel: C,
+    shared: Arc<Shared>,
+    cache: Cache,
+    requests: Vec<Request>,
+    /// Indices of requests that are not in flight. The last is used next, so that a queue whose
+    /// requests are all done at once works in one place.
+    free: Vec<usize>,
+    storage: Storage,
+    /// No new requests are taken, until the next kick.
+    draining: bool,
+}
+
+impl<C> BlkWorker<C> {
+    /// A worker for `queue`, which has at most `size` descriptors.
+    pub(crate) fn new(
+        queue: u16,
+        size: u16,
+        channel: C,
+        shared: Arc<Shared>,
+        cache: Cache,
+    ) -> Self {
+        // A driver that fills the ring has `size` requests in flight; one more can be popped into.
+        let slots = usize::from(size) + 1;
+        Self {
+            queue,
+            channel,
+            shared,
+            cache,
+            requests: std::iter::repeat_with(Request::default)
+                .take(slots)
+                .collect(),
+            free: (0..slots).rev().collect(),
+            storage: Storage::new(),
+            draining: false,
+        }
+    }
+
+    fn in_flight(&self) -> bool {
+        self.free.len() < self.requests.len()
+    }
+
+    /// Answers what has ended, takes what is new, answers what of that has ended meanwhile.
+    fn serve<AS: AddressSpace>(&mut self, cx: &mut Cx<'_, AS>) -> Result<Progress>
+    where
+        C: Channel<AS::T>,
+    {
+        let memory = cx.memory();
+        let mut queue = cx.queue(self.queue);
+        self.reap::<AS>(queue.as_mut());
+        let popped = match &mut queue {
+            Some(queue) if !self.draining => self.start_all::<AS>(queue, memory),
+            _ => Ok(()),
+        };
+        let flushed = self.channel.flush();
+        self.reap::<AS>(queue.as_mut());
+        popped?;
+        Ok(match flushed {
+            Ok(()) if self.in_flight() => Progress::InFlight,
+            Ok(()) => Progress::Idle,
+            // The host is short of memory. What could not be started is tried again.
+            Err(_) => Progress::Again,
+        })
+    }
+
+    fn start_all<AS: AddressSpace>(
+        &mut self,
+        queue: &mut Virtqueue<'_, AS::M>,
+        memory: &AS::T,
+    ) -> Result<(), QueueError>
+    where
+        C: Channel<AS::T>,
+    {
+        let mut tools = Tools {
+            memory,
+            iovecs: Iovecs::new(&mut self.storage),
+            channel: &mut self.channel,
+            shared: &self.shared,
+            cache: self.cache,
+        };
+        while let Some(&index) = self.free.last() {
+            let Some(request) = self.requests.get_mut(index) else {
+                break;
+            };
+            if !queue.pop(&mut request.chain)? {
+                break;
+            }
+            match request.start(index as u64, queue.view(), &mut tools) {
+                Some(outcome) => complete(queue, request, outcome),
+                None => self.free.truncate(self.free.len() - 1),
+            }
+        }
+        Ok(())
+    }
+
+    /// Answers requests that were in flight. Where the queue is broken there is nobody to answer.
+    fn reap<AS: AddressSpace>(&mut self, mut queue: Option<&mut Virtqueue<'_, AS::M>>)
+    where
+        C: Channel<AS::T>,
+    {
+        while let Some(completion) = self.channel.poll() {
+            let index = completion.token as usize;
+            let Some(request) = self.requests.get_mut(index) else {
+                continue;
+            };
+            let (result, channel) = (completion.result, &mut self.channel);
+            let Some(outcome) = request.resume(completion.token, result, channel, &self.shared)
+            else {
+                continue;
+            };
+            self.free.push(index);
+            if let Some(queue) = &mut queue {
+                complete(queue, request, outcome);
+            }
+        }
+    }
+}
+
+impl<C: Channel<AS::T>, AS: AddressSpace> Worker<AS> for BlkWorker<C> {
+    fn kick(&mut self, _queue: u16, cx: &mut Cx<'_, AS>) -> Result<Progress> {
+        self.draining = false;
+        self.serve(cx)
+    }
+
+    fn event(&mut self, _token: u16, cx: &mut Cx<'_, AS>) -> Result<Progress> {
+        self.serve(cx)
+    }
+
+    fn sources(&self, add: &mut dyn FnMut(Source<'_>)) {
+        if let Some(fd) = self.channel.completion_fd() {
+            add(Source {
+                token: COMPLETIONS,
+                fd,
+                interest: Interest::Read,
+            });
+        }
+    }
+
+    fn quiesce(&mut self, cx: &mut Cx<'_, AS>) -> Result<Progress> {
+        self.draining = true;
+        self.serve(cx)
+    }
+}
+
+fn complete<M: GuestMemory>(queue: &mut Virtqueue<'_, M>, request: &mut Request, outcome: Outcome) {
+    let view: &mut GuestView<'_, M> = queue.view();
+    let used = request.answer(view, outcome);
+    queue.push(&mut request.chain, used);
+}
+
+const COMPLETIONS: u16 = 0;
