@@ -275,8 +275,9 @@ impl<AS: AddressSpace> Worker<AS> for SerialWorker {
         match Role::of(queue) {
             Role::Receive(number) => self.add(Task::Receive(number)),
             Role::Transmit(number) => self.add(Task::Transmit(number)),
-            Role::ControlTransmit => drop(self.hear(cx)),
-            Role::ControlReceive => {}
+            // A driver that knows one port only has no control queues.
+            Role::ControlTransmit if self.negotiated.multiport => drop(self.hear(cx)),
+            Role::ControlTransmit | Role::ControlReceive => {}
         }
         Ok(self.advance(cx))
     }
