@@ -56,7 +56,8 @@ impl Board for LegacyMmio {
 #[macro_export]
 macro_rules! on_every_board {
     ($($test:ident),+ $(,)?) => {
-        $crate::on_every_board!(@ [Mmio mmio] [LegacyMmio legacy_mmio] ; ($($test)+));
+        $crate::on_every_board!(@ [Mmio mmio] [LegacyMmio legacy_mmio] [Pci pci] [ModernPci modern_pci]
+            [PciExpress pci_express] ; ($($test)+));
     };
     (@ $([$board:ident $name:ident])+ ; $tests:tt) => {
         $( mod $name { $crate::on_every_board!(@ $board $tests); } )+

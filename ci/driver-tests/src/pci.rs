@@ -36,16 +36,21 @@ pub struct BarSpace {
 }
 
 impl PciDriver {
-    /// Finds the first virtio function on bus 0 and the structures that its capabilities name.
+    /// Finds the first virtio function on the root bus or behind its first port, and the structures
+    /// that its capabilities name.
     ///
     /// # Panics
     /// Where there is none, or a structure is missing.
     pub fn new(root: &mut PciRoot<EcamAccess>, access: &EcamAccess, space: &BarSpace) -> Self {
-        let (function, device_type) = root
-            .enumerate_bus(0)
+        let on = Command::MEMORY_SPACE | Command::BUS_MASTER;
+        let bridges: Vec<_> = root.enumerate_bus(0).collect();
+        let ports = bridges.iter().filter(|(_, info)| info.class == BRIDGE);
+        ports.for_each(|(port, _)| root.set_command(*port, on));
+        let (function, device_type) = (0..=1)
+            .flat_map(|bus| root.enumerate_bus(bus))
             .find_map(|(function, info)| Some((function, virtio_device_type(&info)?)))
             .expect("a virtio function");
-        root.set_command(function, Command::MEMORY_SPACE | Command::BUS_MASTER);
+        root.set_command(function, on);
         let structures: Vec<_> = root
             .capabilities(function)
             .filter(|capability| capability.id == VENDOR_SPECIFIC)
@@ -228,6 +233,9 @@ impl Drop for PciDriver {
     }
 }
 
+/// Class of bridges.
+const BRIDGE: u8 = 6;
+/// Capability of virtio structures.
 const VENDOR_SPECIFIC: u8 = 9;
 /// Structure types (section 4.1.4).
 const COMMON: u8 = 1;
