@@ -1,0 +1,135 @@
+//! Every chain completes exactly once, in order where that was negotiated.
+
+mod common;
+
+use common::{Rig, mixes};
+use virtio_device::{Chain, Error, Features, Ring, RingPosition, SavedState};
+
+#[test]
+fn in_order_completions_wait_for_earlier_ones() {
+    for packed in [Features::NONE, Features::RING_PACKED] {
+        let mut rig = Rig::new(8, packed | Features::IN_ORDER);
+        let ids: Vec<_> = (0..4).map(|_| rig.offer(&[], &[8])).collect();
+        let mut chains: Vec<_> = (0..4).map(|_| rig.pop().unwrap().unwrap()).collect();
+        rig.push(&mut chains[2], 2);
+        rig.push(&mut chains[1], 1);
+        assert_eq!((rig.collect(), rig.interrupts()), (vec![], 0));
+        assert_eq!(rig.ring.in_flight(), 4, "not used yet");
+        rig.push(&mut chains[0], 0);
+        assert_eq!(rig.collect(), [(ids[0], 0), (ids[1], 1), (ids[2], 2)]);
+        assert_eq!(rig.interrupts(), 1, "three at once");
+        rig.push(&mut chains[3], 3);
+        assert_eq!(rig.collect(), [(ids[3], 3)]);
+        assert_eq!(rig.ring.in_flight(), 0);
+    }
+}
+
+#[test]
+fn without_in_order_completions_come_as_they_are() {
+    for packed in [Features::NONE, Features::RING_PACKED] {
+        let mut rig = Rig::new(8, packed);
+        let ids: Vec<_> = (0..3).map(|_| rig.offer(&[], &[8])).collect();
+        let mut chains: Vec<_> = (0..3).map(|_| rig.pop().unwrap().unwrap()).collect();
+        for i in [2, 0, 1] {
+            rig.push(&mut chains[i], i as u32);
+        }
+        assert_eq!(rig.collect(), [(ids[2], 2), (ids[0], 0), (ids[1], 1)]);
+    }
+}
+
+#[test]
+fn bug_22_a_chain_that_was_forgotten_is_completed_by_the_next_pop() {
+    for features in mixes() {
+        let mut rig = Rig::new(8, features);
+        let ids = [rig.offer(&[], &[8]), rig.offer(&[], &[8])];
+        let mut chain = Chain::new();
+        rig.wake(|queue| {
+            assert!(queue.pop(&mut chain).unwrap());
+            assert!(queue.pop(&mut chain).unwrap(), "the first was never pushed");
+            queue.push(&mut chain, 5);
+            queue.push(&mut chain, 6);
+        });
+        assert_eq!(rig.collect(), [(ids[0], 0), (ids[1], 5)], "{features:?}");
+        assert_eq!(rig.ring.in_flight(), 0);
+    }
+}
+
+#[test]
+fn a_chain_outlives_its_ring_in_vain() {
+    for features in mixes() {
+        let mut rig = Rig::new(8, features);
+        rig.offer(&[], &[8]);
+        let mut old = rig.pop().unwrap().unwrap();
+        rig.ring = Ring::new(*rig.driver.config()).unwrap();
+        rig.push(&mut old, 8);
+        assert!(!rig.driver.has_used(), "bug_40: posted nothing");
+        assert_eq!(rig.ring.in_flight(), 0);
+        // The new ring has the same chain of its own.
+        let mut new = rig.pop().unwrap().unwrap();
+        rig.push(&mut old, 8);
+        assert!(!rig.driver.has_used());
+        rig.push(&mut new, 8);
+        assert_eq!(rig.collect().len(), 1);
+    }
+}
+
+#[test]
+fn a_saved_position_goes_on_where_it_was() {
+    for features in mixes() {
+        // 13 descriptors of 5 (packed) or 7 chains of 8 (split): in the middle of some lap.
+        let packed = features.contains(Features::RING_PACKED);
+        let mut rig = Rig::new(
+            if packed { 5 } else { 8 },
+            features - Features::INDIRECT_DESC,
+        );
+        for round in 0..20 {
+            for _ in 0..2 {
+                rig.offer(&[1], &[1]);
+                let mut chain = rig.pop().unwrap().unwrap();
+                rig.push(&mut chain, 1);
+            }
+            assert_eq!(rig.collect().len(), 2, "round {round}, {features:?}");
+            let position = rig.ring.position();
+            rig.ring = Ring::at(*rig.driver.config(), position).unwrap();
+            assert_eq!(rig.ring.position(), position);
+        }
+    }
+}
+
+#[test]
+fn bug_79_positions_that_cannot_be_are_refused() {
+    let packed = Rig::new(5, Features::RING_PACKED);
+    for bad in [5, 6, 0x7fff, 0x8005, u16::MAX] {
+        for (avail, used) in [(bad, 0), (0, bad)] {
+            let position = RingPosition { avail, used };
+            assert!(Ring::at(*packed.driver.config(), position).is_err());
+        }
+    }
+    let position = RingPosition {
+        avail: 0x8004,
+        used: 4,
+    };
+    assert!(Ring::at(*packed.driver.config(), position).is_ok());
+    // Split indices run free: every pair is a position, though the driver may not agree.
+    let mut split = Rig::new(8, Features::NONE);
+    let position = RingPosition {
+        avail: 1000,
+        used: 7,
+    };
+    split.ring = Ring::at(*split.driver.config(), position).unwrap();
+    assert!(split.pop().is_err());
+}
+
+#[test]
+fn saved_states_know_their_kind_and_version() {
+    let state = SavedState::new("virtio-toy", 3, vec![1, 2]);
+    assert_eq!(state.expect("virtio-toy", 3).unwrap(), [1, 2]);
+    for (kind, version) in [
+        ("virtio-toys", 3),
+        ("", 3),
+        ("virtio-toy", 2),
+        ("virtio-toy", 4),
+    ] {
+        assert!(matches!(state.expect(kind, version), Err(Error::State(_))));
+    }
+}
