@@ -21,6 +21,7 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 
 use crate::layout::{self, Range};
 use crate::memory::Memory;
+use crate::ports::RESET_PORT;
 
 /// What the tables tell the guest about its machine.
 #[derive(Clone, Debug, Default)]
@@ -224,7 +225,7 @@ fn fadt(dsdt: u64) -> acpi_tables::fadt::FADT {
         .flag(Flags::SlpButton);
     fadt.sleep_control_reg = port(0);
     fadt.sleep_status_reg = port(1);
-    fadt.reset_reg = port(2);
+    fadt.reset_reg = port(RESET_PORT - layout::POWER);
     fadt.reset_value = RESET_VALUE;
     fadt.iapc_boot_arch = (NO_VGA | NO_ASPM | NO_CMOS_RTC).into();
     fadt.finalize()

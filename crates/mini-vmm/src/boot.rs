@@ -234,7 +234,7 @@ impl Images {
         };
         let mut map = vec![
             entry(0, layout::LOW_USABLE_END, E820_RAM),
-            entry(layout::ACPI.base, layout::ACPI.end(), E820_RESERVED),
+            entry(layout::FIRMWARE.base, layout::FIRMWARE.end(), E820_RESERVED),
         ];
         for range in memory::ranges(self.memory) {
             map.push(entry(

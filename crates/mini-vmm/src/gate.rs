@@ -9,8 +9,6 @@ use vm_memory::GuestAddress;
 /// What vCPU threads are told to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Wait.
-    Hold,
     /// Reset, and start at this address.
     Start(GuestAddress),
     /// End the thread.
@@ -30,15 +28,16 @@ struct State {
     order: Order,
     /// Counts orders, so that a thread takes each one once.
     number: u64,
-    waiting: usize,
+    /// Threads that have come back since the last order.
+    arrived: usize,
 }
 
 impl Default for Gate {
     fn default() -> Self {
         let state = State {
-            order: Order::Hold,
+            order: Order::Quit,
             number: 0,
-            waiting: 0,
+            arrived: 0,
         };
         Self {
             state: Mutex::new(state),
@@ -54,27 +53,27 @@ impl Gate {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Waits, as a vCPU, for an order later than `last`, which is updated.
+    /// Waits, as a vCPU, for an order later than `last`, which is updated and starts at 0.
     pub fn wait(&self, last: &mut u64) -> Order {
         let mut state = self.state();
-        state.waiting += 1;
+        state.arrived += 1;
         self.changed.notify_all();
-        while state.order == Order::Hold || state.number == *last {
+        while state.number == *last {
             state = self
                 .changed
                 .wait(state)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        state.waiting -= 1;
         *last = state.number;
         state.order
     }
 
-    /// Opens the gate with `order`.
+    /// Opens the gate with `order`, all threads being at it.
     pub fn open(&self, order: Order) {
         let mut state = self.state();
         state.order = order;
         state.number += 1;
+        state.arrived = 0;
         self.closed.store(order == Order::Quit, Ordering::Release);
         self.changed.notify_all();
     }
@@ -84,9 +83,8 @@ impl Gate {
     /// repeated.
     pub fn close(&self, threads: usize, mut kick: impl FnMut()) {
         let mut state = self.state();
-        state.order = Order::Hold;
         self.closed.store(true, Ordering::Release);
-        while state.waiting < threads {
+        while state.arrived < threads {
             kick();
             let waited = self.changed.wait_timeout(state, KICK_INTERVAL);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;

@@ -55,11 +55,18 @@ pub const COMMAND_LINE: Range = Range {
 };
 /// End of the RAM usable below 1 MiB.
 pub const LOW_USABLE_END: u64 = 0x9_fc00;
-/// ACPI tables, where a BIOS would have its root pointer.
-pub const ACPI: Range = Range {
+/// What a BIOS would fill: ACPI tables, and the reset vector at its end.
+pub const FIRMWARE: Range = Range {
     base: 0xe_0000,
     size: 0x2_0000,
 };
+/// ACPI tables, where a BIOS would have its root pointer.
+pub const ACPI: Range = Range {
+    base: 0xe_0000,
+    size: 0x1_0000,
+};
+/// Where real mode starts, and where a kernel without another way to reboot jumps to.
+pub const RESET_VECTOR: u64 = 0xf_fff0;
 /// RAM from here on holds kernel and initrd.
 pub const KERNEL_BASE: u64 = 0x10_0000;
 

@@ -5,6 +5,7 @@ use vm_device::bus::{PioAddress, PioAddressOffset};
 
 use crate::acpi::{RESET_VALUE, SLEEP_TYPE_S5};
 use crate::exit::{Wish, Wishes};
+use crate::layout;
 
 /// ACPI's sleep control, sleep status and reset registers (ACPI 6.5, 4.8.3.7 and 4.8.3.6).
 #[derive(Debug)]
@@ -74,6 +75,9 @@ impl DevicePio for PvPanic {
         }
     }
 }
+
+/// The reset register.
+pub const RESET_PORT: u16 = layout::POWER + RESET;
 
 const SLEEP_CONTROL: u16 = 0;
 const RESET: u16 = 2;

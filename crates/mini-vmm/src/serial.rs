@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_manager::{EventOps, EventSet, EventSubscriber, Events};
+use rustix::event::PollFlags;
 use vm_device::DevicePio;
 use vm_device::bus::{PioAddress, PioAddressOffset};
 use vm_superio::Trigger;
 use vm_superio::serial::{Serial, SerialEvents, SerialState};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::chardev::{Chardev, wait_writable};
+use crate::chardev::{Chardev, is_ready};
 
 /// A serial port.
 pub struct SerialPort {
@@ -122,26 +123,16 @@ impl EventSubscriber for SerialPort {
 }
 
 impl SerialPort {
-    /// Waits for input. A plain file cannot be waited for: it is read as the guest makes room.
     fn watch(&self, ops: &mut EventOps) {
-        let Some(input) = self.chardev.input() else {
-            return;
-        };
-        let events = Events::with_data_raw(input.as_raw_fd(), INPUT, EventSet::IN);
-        if ops.add(events).is_err() {
-            self.fill();
-        }
+        let _ = ops.add(self.input());
     }
 
     fn unwatch(&self, ops: &mut EventOps) {
-        let Some(input) = self.chardev.input() else {
-            return;
-        };
-        let _ = ops.remove(Events::with_data_raw(
-            input.as_raw_fd(),
-            INPUT,
-            EventSet::IN,
-        ));
+        let _ = ops.remove(self.input());
+    }
+
+    fn input(&self) -> Events {
+        Events::with_data_raw(self.chardev.input().as_raw_fd(), INPUT, EventSet::IN)
     }
 }
 
@@ -217,10 +208,7 @@ impl Write for Outlet {
 impl Outlet {
     fn wait(&mut self) -> io::Result<()> {
         let timeout = if self.stalled { 0 } else { PATIENCE };
-        let ready = self
-            .chardev
-            .output()
-            .is_none_or(|output| wait_writable(output, timeout));
+        let ready = is_ready(self.chardev.output(), PollFlags::IN, timeout);
         self.stalled = !ready;
         if ready {
             Ok(())

@@ -36,7 +36,6 @@ impl Vcpu {
         loop {
             let wish = match self.gate.wait(&mut last) {
                 Order::Quit => return,
-                Order::Hold => continue,
                 Order::Start(entry) => match self.start(entry) {
                     Ok(()) => self.guest(),
                     Err(error) => Some(self.failure("cannot be reset", error)),

@@ -188,7 +188,7 @@ impl Machine {
     fn wait_for_clients(&mut self) -> Result<Option<Wish>, Error> {
         for chardev in self.backends.all_chardevs() {
             while chardev.awaits_client() {
-                let Some(input) = chardev.input() else { break };
+                let input = chardev.input();
                 let signals = self.control.signals.as_fd();
                 let mut fds = [
                     PollFd::new(&signals, PollFlags::IN),

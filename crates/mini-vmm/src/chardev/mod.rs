@@ -6,6 +6,7 @@
 mod escape;
 mod socket;
 mod stdio;
+mod watch;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
@@ -20,6 +21,7 @@ use crate::exit::Wishes;
 use crate::options::{BadOption, ChardevKind};
 use socket::Socket;
 use stdio::Stdio;
+use watch::Watch;
 
 /// An open character device.
 #[derive(Debug)]
@@ -27,11 +29,20 @@ pub struct Chardev(Link);
 
 #[derive(Debug)]
 enum Link {
+    Socket(Socket),
+    Other {
+        end: End,
+        input: Watch,
+        output: Watch,
+    },
+}
+
+#[derive(Debug)]
+enum End {
     Null,
     Stdio(Stdio),
     File(File),
     Pty { controller: OwnedFd, _user: OwnedFd },
-    Socket(Socket),
 }
 
 impl Chardev {
@@ -46,27 +57,21 @@ impl Chardev {
         kind: &ChardevKind,
         wishes: &Wishes,
     ) -> Result<Self, BadOption> {
-        let bad = |path: &Path, error: io::Error, accepted: &str| {
-            BadOption::property(option, "path", &path.display().to_string(), error, accepted)
+        let (path, accepted) = match kind {
+            ChardevKind::File { path, .. } => (Some(path), "a file that can be written"),
+            ChardevKind::Socket {
+                path, server: true, ..
+            } => (Some(path), "a path not in use"),
+            ChardevKind::Socket { path, .. } => (Some(path), "a UNIX socket that listens"),
+            _ => (None, "another back-end"),
         };
-        let plain = |error: io::Error| BadOption::value(option, label, error, "another back-end");
-        let link = match kind {
-            ChardevKind::Null => Link::Null,
-            ChardevKind::Stdio { signal } => {
-                Link::Stdio(Stdio::open(*signal, wishes.clone()).map_err(plain)?)
+        let link = Link::open(label, kind, wishes);
+        link.map(Self).map_err(|error| match path {
+            Some(path) => {
+                BadOption::property(option, "path", &path.display().to_string(), error, accepted)
             }
-            ChardevKind::File { path, append } => {
-                let file = open_file(path, *append);
-                Link::File(file.map_err(|error| bad(path, error, "a writable file"))?)
-            }
-            ChardevKind::Pty => open_pty(label).map_err(plain)?,
-            ChardevKind::Socket { path, server, wait } => {
-                let socket = Socket::open(path, *server, *wait);
-                let accepted = "a UNIX socket to connect to, or a free path with server=on";
-                Link::Socket(socket.map_err(|error| bad(path, error, accepted))?)
-            }
-        };
-        Ok(Self(link))
+            None => BadOption::value(option, label, error, accepted),
+        })
     }
 
     /// Reads what has come in; 0 bytes mean that nothing will come any more.
@@ -75,10 +80,8 @@ impl Chardev {
     /// `WouldBlock` where there is nothing now, or nobody at the other end.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         match &self.0 {
-            Link::Null | Link::File(_) => Ok(0),
-            Link::Stdio(stdio) => stdio.read(buffer),
-            Link::Pty { controller, .. } => Ok(rustix::io::read(controller, buffer)?),
             Link::Socket(socket) => socket.read(buffer),
+            Link::Other { end, .. } => end.read(buffer),
         }
     }
 
@@ -89,31 +92,24 @@ impl Chardev {
     /// `WouldBlock` where the other end is slow; else those of the host.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match &self.0 {
-            Link::Null => Ok(bytes.len()),
-            Link::Stdio(stdio) => stdio.write(bytes),
-            Link::File(file) => { file }.write(bytes),
-            Link::Pty { controller, .. } => Ok(rustix::io::write(controller, bytes)?),
             Link::Socket(socket) => socket.write(bytes),
+            Link::Other { end, .. } => end.write(bytes),
         }
     }
 
-    /// Readable when [`Chardev::read`] has something; `None` where it never will.
-    pub fn input(&self) -> Option<BorrowedFd<'_>> {
+    /// Becomes readable when [`Chardev::read`] has something.
+    pub fn input(&self) -> BorrowedFd<'_> {
         match &self.0 {
-            Link::Null | Link::File(_) => None,
-            Link::Stdio(stdio) => Some(stdio.input()),
-            Link::Pty { controller, .. } => Some(controller.as_fd()),
-            Link::Socket(socket) => Some(socket.input()),
+            Link::Socket(socket) => socket.input().as_fd(),
+            Link::Other { input, .. } => input.as_fd(),
         }
     }
 
-    /// Writable when [`Chardev::write`] takes something; `None` where it always does.
-    pub fn output(&self) -> Option<BorrowedFd<'_>> {
+    /// Becomes readable, too, when [`Chardev::write`] takes something.
+    pub fn output(&self) -> BorrowedFd<'_> {
         match &self.0 {
-            Link::Null | Link::File(_) => None,
-            Link::Stdio(stdio) => Some(stdio.output()),
-            Link::Pty { controller, .. } => Some(controller.as_fd()),
-            Link::Socket(socket) => Some(socket.output()),
+            Link::Socket(socket) => socket.output().as_fd(),
+            Link::Other { output, .. } => output.as_fd(),
         }
     }
 
@@ -149,12 +145,51 @@ impl Chardev {
     }
 }
 
-/// Whether `fd` takes bytes within `timeout` milliseconds.
-pub(crate) fn wait_writable(fd: BorrowedFd<'_>, timeout: u32) -> bool {
-    is_ready(fd, PollFlags::OUT, timeout)
+impl Link {
+    fn open(label: &str, kind: &ChardevKind, wishes: &Wishes) -> io::Result<Self> {
+        let end = match kind {
+            ChardevKind::Socket { path, server, wait } => {
+                return Socket::open(path, *server, *wait).map(Self::Socket);
+            }
+            ChardevKind::Null => End::Null,
+            ChardevKind::Stdio { signal } => End::Stdio(Stdio::open(*signal, wishes.clone())?),
+            ChardevKind::File { path, append } => End::File(open_file(path, *append)?),
+            ChardevKind::Pty => open_pty(label)?,
+        };
+        let (input, output) = (Watch::input()?, Watch::output()?);
+        let (input, output) = match &end {
+            End::Null | End::File(_) => (input, output.always_ready()?),
+            End::Stdio(stdio) => (input.with(stdio.input())?, output.with(stdio.output())?),
+            End::Pty { controller, .. } => (
+                input.with(controller.as_fd())?,
+                output.with(controller.as_fd())?,
+            ),
+        };
+        Ok(Self::Other { end, input, output })
+    }
 }
 
-fn is_ready(fd: BorrowedFd<'_>, flags: PollFlags, milliseconds: u32) -> bool {
+impl End {
+    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Null | Self::File(_) => Ok(0),
+            Self::Stdio(stdio) => stdio.read(buffer),
+            Self::Pty { controller, .. } => Ok(rustix::io::read(controller, buffer)?),
+        }
+    }
+
+    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Null => Ok(bytes.len()),
+            Self::Stdio(stdio) => stdio.write(bytes),
+            Self::File(file) => { file }.write(bytes),
+            Self::Pty { controller, .. } => Ok(rustix::io::write(controller, bytes)?),
+        }
+    }
+}
+
+/// Whether `fd` has one of `flags` within `milliseconds`.
+pub(crate) fn is_ready(fd: BorrowedFd<'_>, flags: PollFlags, milliseconds: u32) -> bool {
     let timeout = Timespec {
         tv_sec: 0,
         tv_nsec: i64::from(milliseconds.min(999)) * 1_000_000,
@@ -178,7 +213,7 @@ fn open_file(path: &Path, append: bool) -> io::Result<File> {
 
 /// The user's end is kept open, so that the controller's never hangs up when a terminal program
 /// leaves.
-fn open_pty(label: &str) -> io::Result<Link> {
+fn open_pty(label: &str) -> io::Result<End> {
     let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
     let controller = openpt(flags | OpenptFlags::from_bits_retain(libc::O_NONBLOCK as u32))?;
     grantpt(&controller)?;
@@ -191,7 +226,7 @@ fn open_pty(label: &str) -> io::Result<Link> {
     modes.make_raw();
     tcsetattr(&user, OptionalActions::Now, &modes)?;
     eprintln!("char device redirected to {name} (label {label})");
-    Ok(Link::Pty {
+    Ok(End::Pty {
         controller,
         _user: user.into(),
     })

@@ -4,19 +4,18 @@
 //! instance, which holds the listener or the stream.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
-
+use super::watch::Watch;
 use super::would_block;
 
 #[derive(Debug)]
 pub(super) struct Socket {
     server: Option<Server>,
     stream: Mutex<Option<UnixStream>>,
+    /// Holds the listener, then the stream.
     input: Watch,
     output: Watch,
 }
@@ -30,8 +29,7 @@ struct Server {
 
 impl Socket {
     pub(super) fn open(path: &Path, server: bool, wait: bool) -> io::Result<Self> {
-        let input = Watch::new(EventSet::IN | EventSet::READ_HANG_UP)?;
-        let output = Watch::new(EventSet::OUT)?;
+        let (input, output) = (Watch::input()?, Watch::output()?);
         let mut socket = Self {
             server: None,
             stream: Mutex::new(None),
@@ -46,7 +44,7 @@ impl Socket {
                 wait,
             });
             server.listener.set_nonblocking(true)?;
-            socket.input.add(server.listener.as_raw_fd())?;
+            socket.input.add(&server.listener)?;
         } else {
             let stream = socket.accepted(UnixStream::connect(path)?)?;
             socket.stream = Mutex::new(Some(stream));
@@ -85,12 +83,12 @@ impl Socket {
         }
     }
 
-    pub(super) fn input(&self) -> BorrowedFd<'_> {
-        self.input.fd()
+    pub(super) fn input(&self) -> &Watch {
+        &self.input
     }
 
-    pub(super) fn output(&self) -> BorrowedFd<'_> {
-        self.output.fd()
+    pub(super) fn output(&self) -> &Watch {
+        &self.output
     }
 
     pub(super) fn is_connected(&self) -> bool {
@@ -119,14 +117,14 @@ impl Socket {
             return Ok(None);
         };
         let (stream, _) = server.listener.accept()?;
-        self.input.remove(server.listener.as_raw_fd())?;
+        self.input.remove(&server.listener)?;
         self.accepted(stream).map(Some)
     }
 
     fn accepted(&self, stream: UnixStream) -> io::Result<UnixStream> {
         stream.set_nonblocking(true)?;
-        self.input.add(stream.as_raw_fd())?;
-        self.output.add(stream.as_raw_fd())?;
+        self.input.add(&stream)?;
+        self.output.add(&stream)?;
         Ok(stream)
     }
 
@@ -137,7 +135,7 @@ impl Socket {
         let Some(server) = &self.server else {
             return Ok(0);
         };
-        self.input.add(server.listener.as_raw_fd())?;
+        self.input.add(&server.listener)?;
         would_block()
     }
 }
@@ -152,35 +150,4 @@ impl Drop for Socket {
 
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
-}
-
-/// A set of descriptors waited for as one.
-#[derive(Debug)]
-struct Watch {
-    epoll: Epoll,
-    events: EventSet,
-}
-
-impl Watch {
-    fn new(events: EventSet) -> io::Result<Self> {
-        Ok(Self {
-            epoll: Epoll::new()?,
-            events,
-        })
-    }
-
-    fn add(&self, fd: RawFd) -> io::Result<()> {
-        self.epoll
-            .ctl(ControlOperation::Add, fd, EpollEvent::new(self.events, 0))
-    }
-
-    fn remove(&self, fd: RawFd) -> io::Result<()> {
-        self.epoll
-            .ctl(ControlOperation::Delete, fd, EpollEvent::default())
-    }
-
-    fn fd(&self) -> BorrowedFd<'_> {
-        // SAFETY: the descriptor belongs to `self.epoll`, which lives as long as the borrow.
-        unsafe { BorrowedFd::borrow_raw(self.epoll.as_raw_fd()) }
-    }
 }

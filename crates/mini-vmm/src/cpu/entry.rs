@@ -7,10 +7,13 @@ use kvm_bindings::{kvm_regs, kvm_segment, kvm_sregs};
 use kvm_ioctls::VcpuFd;
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 
+use crate::acpi::RESET_VALUE;
 use crate::layout;
 use crate::memory::Memory;
+use crate::ports;
 
-/// Writes the descriptor and page tables that [`enter`] points at.
+/// Writes the descriptor and page tables that [`enter`] points at, and the code at the reset vector:
+/// Linux jumps there to reboot a hardware-reduced machine that has no EFI.
 ///
 /// # Errors
 /// Where guest memory ends below them.
@@ -18,6 +21,7 @@ pub fn write_tables(memory: &Memory) -> Result<(), GuestMemoryError> {
     for (address, descriptor) in (layout::GDT..).step_by(8).zip(GDT) {
         memory.write_obj(descriptor, GuestAddress(address))?;
     }
+    memory.write_slice(&RESET_CODE, GuestAddress(layout::RESET_VECTOR))?;
     let directories = LEVEL_3 + PAGE;
     memory.write_obj(LEVEL_3 | TABLE, GuestAddress(layout::PAGE_TABLES))?;
     for gib in 0..layout::IDENTITY_GIB {
@@ -104,6 +108,11 @@ const GDT: [u64; 5] = [
 /// Execute and read, accessed; as a system type, a busy TSS.
 const CODE_OR_BUSY_TSS: u8 = 0xb;
 const DATA: u8 = 0x3;
+/// `mov dx, port; mov al, value; out dx, al; hlt`, in real mode.
+const RESET_CODE: [u8; 7] = {
+    let [low, high] = ports::RESET_PORT.to_le_bytes();
+    [0xba, low, high, 0xb0, RESET_VALUE, 0xee, 0xf4]
+};
 const PAGE: u64 = 4096;
 const ENTRIES: u64 = 512;
 const LEVEL_3: u64 = layout::PAGE_TABLES + PAGE;
