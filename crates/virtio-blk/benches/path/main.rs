@@ -1,0 +1,140 @@
+//! The whole device path beside bare loops on the same file.
+//!
+//! `cargo bench -p virtio-blk` prints requests per second of random 4 KiB reads: a driver model,
+//! its rings, the device and guest-io, on one thread, next to a loop that does nothing but
+//! `preadv` and one that does nothing but io_uring. Nothing here asserts a time: the figures are
+//! for people, the ratios for comparison.
+
+mod bare;
+mod driver;
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use bare::{Preadv, Ring};
+use driver::Guest;
+
+/// Something that reads blocks.
+trait Contender {
+    /// Reads all of `blocks`, keeping as many in flight as it was made for.
+    fn read(&mut self, blocks: &[u64]);
+}
+
+fn main() {
+    println!("random reads of 4 KiB, one thread, median of {ROUNDS} rounds");
+    println!("requests per second, in thousands; user CPU in nanoseconds per request");
+    for (name, directory) in [
+        ("page cache", Path::new(env!("CARGO_TARGET_TMPDIR"))),
+        ("tmpfs", Path::new("/dev/shm")),
+    ] {
+        match image(directory) {
+            Ok(file) => compare(name, &file),
+            Err(error) => println!("\n{name}: left out: {error}"),
+        }
+    }
+}
+
+fn compare(name: &str, file: &File) {
+    println!("\n{name}");
+    println!(
+        "{:>6} {:>9} {:>9} {:>9} {:>12} {:>12} {:>9} {:>9} {:>9}",
+        "depth", "device", "io_uring", "preadv", "of io_uring", "of preadv", "user", "user", "user"
+    );
+    for depth in [1, 8, 32, 128] {
+        let mut contenders: [Box<dyn Contender>; 3] = [
+            Box::new(Guest::new(file, depth)),
+            Box::new(Ring::new(file, depth)),
+            Box::new(Preadv::new(file)),
+        ];
+        let [device, ring, preadv] = race(&mut contenders);
+        println!(
+            "{depth:>6} {:>9.0} {:>9.0} {:>9.0} {:>12.2} {:>12.2} {:>9.0} {:>9.0} {:>9.0}",
+            device.rate / 1e3,
+            ring.rate / 1e3,
+            preadv.rate / 1e3,
+            device.rate / ring.rate,
+            device.rate / preadv.rate,
+            device.user,
+            ring.user,
+            preadv.user,
+        );
+    }
+}
+
+/// Result of a contender: requests per second, and nanoseconds of user CPU per request.
+#[derive(Clone, Copy, Debug)]
+struct Score {
+    rate: f64,
+    user: f64,
+}
+
+/// Lets the contenders take turns, so that what disturbs the machine disturbs all.
+fn race<const N: usize>(contenders: &mut [Box<dyn Contender>; N]) -> [Score; N] {
+    let mut rates = [const { Vec::new() }; N];
+    let mut users = [Duration::ZERO; N];
+    let mut counts = [0u64; N];
+    let mut random = Random(1);
+    for round in 0..=ROUNDS {
+        let blocks = random.blocks();
+        for (i, contender) in contenders.iter_mut().enumerate() {
+            let (start, user) = (Instant::now(), user_time());
+            contender.read(&blocks);
+            let (took, user) = (start.elapsed(), user_time() - user);
+            // The first round warms up.
+            if round > 0 {
+                rates[i].push(blocks.len() as f64 / took.as_secs_f64());
+                users[i] += user;
+                counts[i] += blocks.len() as u64;
+            }
+        }
+    }
+    std::array::from_fn(|i| {
+        rates[i].sort_by(f64::total_cmp);
+        Score {
+            rate: rates[i][ROUNDS / 2],
+            user: users[i].as_nanos() as f64 / counts[i] as f64,
+        }
+    })
+}
+
+fn user_time() -> Duration {
+    // SAFETY: `getrusage` fills in the structure that it is given.
+    let time = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_THREAD, &mut usage);
+        usage.ru_utime
+    };
+    Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
+}
+
+/// A file whose blocks are all in memory.
+fn image(directory: &Path) -> std::io::Result<File> {
+    let mut file = tempfile::tempfile_in(directory)?;
+    for block in 0..BLOCKS {
+        file.write_all(&[block as u8; BLOCK])?;
+    }
+    Ok(file)
+}
+
+struct Random(u64);
+
+impl Random {
+    fn blocks(&mut self) -> Vec<u64> {
+        let mut next = || {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0 % BLOCKS
+        };
+        (0..REQUESTS).map(|_| next()).collect()
+    }
+}
+
+const BLOCK: usize = 4096;
+/// 64 MiB of them.
+const BLOCKS: u64 = (64 << 20) / BLOCK as u64;
+const ROUNDS: usize = 41;
+/// In each round; a multiple of every depth.
+const REQUESTS: usize = 1 << 15;
