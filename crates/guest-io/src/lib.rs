@@ -11,6 +11,8 @@
 //!   guard that keeps the guest memory mapped, until the kernel is done with both.
 //! - [`Engine`] chooses between the two for each request, and does without io_uring where the
 //!   host refuses it.
+//! - [`Area`] is guest memory that is resolved once and then loaded from and stored to by offset:
+//!   the rings of a device.
 //! - [`Disk`] and [`lock`](lock()) are the facts and operations that a virtual disk needs of its
 //!   file: size, block sizes, discard, zeroing, and not being opened twice.
 //!
@@ -23,6 +25,7 @@
 struct Readme;
 
 mod anchor;
+mod area;
 mod disk;
 mod engine;
 mod iovec_array;
@@ -39,6 +42,7 @@ use std::ops::Deref;
 
 use vm_memory::GuestMemory;
 
+pub use area::{Area, Word};
 pub use disk::{BlockSize, Disk, FileRange};
 pub use engine::{Deferred, Engine, Mode, Submitted};
 pub use iovecs::Iovecs;

@@ -7,17 +7,15 @@ use vm_memory::GuestMemory;
 use crate::chain::{Extent, Token};
 use crate::ring::{Ring, RingConfig, WRAP};
 use crate::split::{
-    DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, WRITE, load, load_atomic, store,
-    store_atomic,
+    DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, WRITE, Words, load, store, words,
 };
-use crate::view::Slice;
 use crate::{Chain, GuestView, QueueError, RingArea};
 
 /// The three areas of a packed virtqueue, resolved for one wake-up.
 pub(crate) struct PackedAreas<'a, M: GuestMemory> {
-    ring: Slice<'a, M>,
-    driver_event: Slice<'a, M>,
-    device_event: Slice<'a, M>,
+    ring: Words<'a, M>,
+    driver_event: Words<'a, M>,
+    device_event: Words<'a, M>,
     size: u32,
     /// The first used descriptor of the batch, held back: while the driver cannot see it, it does
     /// not look at those behind it.
@@ -30,10 +28,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         view: &mut GuestView<'a, M>,
     ) -> Result<Self, QueueError> {
         let size = u32::from(config.size.get());
-        let mut area = |area, address, len| {
-            view.slice(address, len)
-                .map_err(|_| QueueError::RingMemory(area))
-        };
+        let mut area = |area, address, len| words(view, address, len, area);
         Ok(Self {
             ring: area(RingArea::Descriptor, config.descriptor, DESCRIPTOR * size)?,
             driver_event: area(RingArea::Driver, config.driver, EVENT)?,
@@ -51,13 +46,13 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         tables: &mut GuestView<'a, M>,
         chain: &mut Chain,
     ) -> Result<bool, QueueError> {
-        if !self.is_available(ring) {
+        // What the flags make available may be read after this.
+        let mut descriptor = self.descriptor(ring.next_avail, Ordering::Acquire);
+        if !Self::is_available(descriptor.flags, ring.avail_wrap) {
             return Ok(false);
         }
         let (mut at, mut extent) = (ring.next_avail, Extent::default());
         for slot in chain.storage(self.size) {
-            // The driver made the first descriptor available last, so all of them are there.
-            let descriptor = self.descriptor(at);
             if descriptor.has(INDIRECT) {
                 // INDIRECT goes with NEXT neither here nor in descriptors before it.
                 return match extent.buffers() {
@@ -77,6 +72,8 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
                 );
             }
             at = if at + 1 == self.size { 0 } else { at + 1 };
+            // The driver made the first descriptor available last, so the others are there.
+            descriptor = self.descriptor(at, Ordering::Relaxed);
         }
         Err(QueueError::TooLong)
     }
@@ -144,10 +141,10 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     }
 
     /// Entry `index` of the ring. Length, id and flags are one load, so that they belong together.
-    #[inline]
-    fn descriptor(&self, index: u32) -> Descriptor {
-        let words = u128::from_le(load(&self.ring, DESCRIPTOR * index));
-        let (address, rest) = (words as u64, (words >> 64) as u64);
+    #[inline(always)]
+    fn descriptor(&self, index: u32, order: Ordering) -> Descriptor {
+        let words = self.ring.load_pair((DESCRIPTOR * index) as usize, order);
+        let (address, rest) = words.map_or((0, 0), |(a, b)| (u64::from_le(a), u64::from_le(b)));
         let (len, next, flags) = (rest as u32, (rest >> 32) as u16, (rest >> 48) as u16);
         Descriptor {
             address,
@@ -157,13 +154,11 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         }
     }
 
-    /// Flags of the next entry to look at. What they make available may be read after this.
-    #[inline]
-    fn is_available(&self, ring: &Ring) -> bool {
-        let at = DESCRIPTOR * ring.next_avail + 14;
-        let flags = u16::from_le(load_atomic(&self.ring, at, Ordering::Acquire));
-        // Section 2.8.1: AVAIL is the driver's wrap counter and USED is not.
-        (flags & AVAIL != 0) == ring.avail_wrap && (flags & USED != 0) != ring.avail_wrap
+    /// Whether a descriptor with these flags is available (section 2.8.1): AVAIL is the driver's
+    /// wrap counter and USED is not.
+    #[inline(always)]
+    fn is_available(flags: u16, wrap: bool) -> bool {
+        (flags & AVAIL != 0) == wrap && (flags & USED != 0) != wrap
     }
 
     #[inline]
@@ -186,7 +181,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         let at = DESCRIPTOR * ring.next_used + 8;
         match self.held {
             None => self.held = Some((at, word)),
-            Some(_) => store(&self.ring, at, word.to_le()),
+            Some(_) => store(&self.ring, at, word.to_le(), Ordering::Release),
         }
         let descriptors = u32::from(token.descriptors);
         ring.descriptors = ring.descriptors.saturating_sub(descriptors);
@@ -198,7 +193,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     #[inline]
     pub(crate) fn expose(&mut self) {
         if let Some((at, word)) = self.held.take() {
-            store_atomic(&self.ring, at, word.to_le(), Ordering::Release);
+            store(&self.ring, at, word.to_le(), Ordering::Release);
         }
     }
 
@@ -206,7 +201,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     /// considered.
     pub(crate) fn wants_interrupt(&mut self, ring: &Ring) -> bool {
         fence(Ordering::SeqCst);
-        let event = u32::from_le(load_atomic(&self.driver_event, 0, Ordering::Relaxed));
+        let event = u32::from_le(load(&self.driver_event, 0, Ordering::Relaxed));
         let (offset, flags) = (event as u16, (event >> 16) as u16 & EVENT_FLAGS);
         if flags != EVENT_DESC || !ring.event_idx {
             return flags != EVENT_DISABLE;
@@ -222,17 +217,18 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     }
 
     pub(crate) fn has_available(&self, ring: &Ring) -> bool {
-        self.is_available(ring)
+        let first = self.descriptor(ring.next_avail, Ordering::Acquire);
+        Self::is_available(first.flags, ring.avail_wrap)
     }
 
     pub(crate) fn arm(&mut self, ring: &Ring) {
         if ring.event_idx {
             let wrap = if ring.avail_wrap { WRAP } else { 0 };
             let event = ring.next_avail as u16 | wrap;
-            store_atomic(&self.device_event, 0, event.to_le(), Ordering::Relaxed);
-            store_atomic(&self.device_event, 2, EVENT_DESC.to_le(), Ordering::Release);
+            store(&self.device_event, 0, event.to_le(), Ordering::Relaxed);
+            store(&self.device_event, 2, EVENT_DESC.to_le(), Ordering::Release);
         } else {
-            store_atomic(
+            store(
                 &self.device_event,
                 2,
                 EVENT_ENABLE.to_le(),
@@ -242,7 +238,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     }
 
     pub(crate) fn suppress(&mut self) {
-        store_atomic(
+        store(
             &self.device_event,
             2,
             EVENT_DISABLE.to_le(),

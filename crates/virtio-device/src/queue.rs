@@ -54,7 +54,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         let areas = areas.inspect_err(|&error| ring.broken = Some(error))?;
         let budget = ring.config.size.get().into();
         let tables = view.clone();
-        let mut queue = Self {
+        Ok(Self {
             index,
             ring,
             areas,
@@ -63,9 +63,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
             interrupt,
             budget,
             unpublished: 0,
-        };
-        queue.suppress();
-        Ok(queue)
+        })
     }
 
     /// Index of the queue in its device.
@@ -104,6 +102,9 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
             return self.not_popped(chain, popped);
         }
         self.budget -= 1;
+        if !self.ring.suppressed {
+            self.suppress();
+        }
         if self.ring.in_order {
             self.remember_order(chain);
         }
@@ -165,10 +166,13 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         self.has_available()
     }
 
-    /// Asks the driver not to notify the device while it is busy with this queue anyway.
+    /// Asks the driver not to notify the device while it is busy with this queue anyway. Only
+    /// from the first chain popped on: a worker that just completes what was in flight leaves the
+    /// queue armed.
+    #[cold]
     fn suppress(&mut self) {
-        if !self.ring.suppressed && !self.ring.event_idx {
-            self.ring.suppressed = true;
+        self.ring.suppressed = true;
+        if !self.ring.event_idx {
             match &mut self.areas {
                 Areas::Split(areas) => areas.suppress(),
                 Areas::Packed(areas) => areas.suppress(),

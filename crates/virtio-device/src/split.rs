@@ -2,19 +2,19 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use vm_memory::bitmap::BitmapSlice;
-use vm_memory::{AtomicAccess, ByteValued, Bytes, GuestMemory, VolatileMemory, VolatileSlice};
+use guest_io::{Area, Word};
+use vm_memory::bitmap::{BS, BitmapSlice};
+use vm_memory::{Bytes, GuestMemory};
 
 use crate::chain::{Extent, Token};
 use crate::ring::{Ring, RingConfig};
-use crate::view::Slice;
 use crate::{Buffer, Chain, GuestView, QueueError, RingArea};
 
 /// The three areas of a split virtqueue, resolved for one wake-up.
 pub(crate) struct SplitAreas<'a, M: GuestMemory> {
-    table: Slice<'a, M>,
-    avail: Slice<'a, M>,
-    used: Slice<'a, M>,
+    table: Words<'a, M>,
+    avail: Words<'a, M>,
+    used: Words<'a, M>,
     /// The driver's index when it was last read.
     avail_idx: u32,
     size: u32,
@@ -26,10 +26,7 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
         view: &mut GuestView<'a, M>,
     ) -> Result<Self, QueueError> {
         let size = u32::from(config.size.get());
-        let mut area = |area, address, len| {
-            view.slice(address, len)
-                .map_err(|_| QueueError::RingMemory(area))
-        };
+        let mut area = |area, address, len| words(view, address, len, area);
         Ok(Self {
             table: area(RingArea::Descriptor, config.descriptor, DESCRIPTOR * size)?,
             avail: area(RingArea::Driver, config.driver, AVAIL_RING + 2 * size + 2)?,
@@ -52,7 +49,7 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
             return Ok(false);
         }
         let slot = ring.next_avail & (self.size - 1);
-        let head = u16::from_le(load(&self.avail, AVAIL_RING + 2 * slot));
+        let head = u16::from_le(load(&self.avail, AVAIL_RING + 2 * slot, Ordering::Relaxed));
         let (mut index, mut extent) = (head, Extent::default());
         for slot in chain.storage(self.size) {
             let descriptor = Descriptor::load(&self.table, index)?;
@@ -142,27 +139,29 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     }
 
     fn driver_index(&self) -> u32 {
-        u16::from_le(
-            self.avail
-                .load(AVAIL_IDX as usize, Ordering::Acquire)
-                .unwrap_or_default(),
-        )
-        .into()
+        u16::from_le(load(&self.avail, AVAIL_IDX, Ordering::Acquire)).into()
     }
 
     /// Writes the used element; the driver does not look at it before [`expose`](Self::expose).
     #[inline]
     pub(crate) fn push(&mut self, ring: &mut Ring, token: Token, written: u32) {
         let slot = ring.next_used & (self.size - 1);
-        let element = u64::from(token.id) | u64::from(written) << 32;
-        store(&self.used, USED_RING + 8 * slot, element.to_le());
+        // The used ring is 4-byte aligned, so an element is two words.
+        let at = USED_RING + 8 * slot;
+        store(
+            &self.used,
+            at,
+            u32::from(token.id).to_le(),
+            Ordering::Relaxed,
+        );
+        store(&self.used, at + 4, written.to_le(), Ordering::Relaxed);
         ring.next_used = (ring.next_used + 1) & 0xffff;
         ring.unsignalled += 1;
     }
 
     #[inline]
     pub(crate) fn expose(&mut self, ring: &Ring) {
-        store_atomic(
+        store(
             &self.used,
             USED_IDX,
             (ring.next_used as u16).to_le(),
@@ -175,12 +174,11 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     pub(crate) fn wants_interrupt(&mut self, ring: &Ring) -> bool {
         fence(Ordering::SeqCst);
         if !ring.event_idx {
-            return u16::from_le(load_atomic(&self.avail, AVAIL_FLAGS, Ordering::Relaxed))
-                & NO_INTERRUPT
+            return u16::from_le(load(&self.avail, AVAIL_FLAGS, Ordering::Relaxed)) & NO_INTERRUPT
                 == 0;
         }
         let at = AVAIL_RING + 2 * self.size;
-        let event = u16::from_le(load_atomic(&self.avail, at, Ordering::Relaxed));
+        let event = u16::from_le(load(&self.avail, at, Ordering::Relaxed));
         let since_event = (ring.next_used as u16).wrapping_sub(event).wrapping_sub(1);
         u32::from(since_event) < ring.unsignalled
     }
@@ -192,19 +190,19 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     pub(crate) fn arm(&mut self, ring: &Ring) {
         if ring.event_idx {
             let event = (ring.next_avail as u16).to_le();
-            store_atomic(
+            store(
                 &self.used,
                 USED_RING + 8 * self.size,
                 event,
                 Ordering::Relaxed,
             );
         } else {
-            store_atomic(&self.used, USED_FLAGS, 0u16, Ordering::Relaxed);
+            store(&self.used, USED_FLAGS, 0u16, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn suppress(&mut self) {
-        store_atomic(&self.used, USED_FLAGS, NO_NOTIFY.to_le(), Ordering::Relaxed);
+        store(&self.used, USED_FLAGS, NO_NOTIFY.to_le(), Ordering::Relaxed);
     }
 }
 
@@ -221,17 +219,16 @@ pub(crate) struct Descriptor {
 impl Descriptor {
     /// Entry `index` of a split table (section 2.7.5).
     #[inline(always)]
-    fn load<B: BitmapSlice>(table: &VolatileSlice<'_, B>, index: u16) -> Result<Self, QueueError> {
-        match table.get_ref::<u128>(DESCRIPTOR as usize * usize::from(index)) {
-            Ok(cell) => {
-                let words = u128::from_le(cell.load());
-                Ok(Self::from_words(words as u64, (words >> 64) as u64))
+    fn load<B: BitmapSlice>(table: &Area<'_, B>, index: u16) -> Result<Self, QueueError> {
+        match table.load_pair(DESCRIPTOR as usize * usize::from(index), Ordering::Relaxed) {
+            Some((address, rest)) => {
+                Ok(Self::from_words(u64::from_le(address), u64::from_le(rest)))
             }
-            Err(_) => Err(outside(table.len(), index)),
+            None => Err(outside(table.len(), index)),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn from_words(address: u64, rest: u64) -> Self {
         let (len, flags, next) = (rest as u32, (rest >> 32) as u16, (rest >> 48) as u16);
         Self {
@@ -242,12 +239,12 @@ impl Descriptor {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn has(self, flag: u16) -> bool {
         self.flags & flag != 0
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn buffer(self) -> Buffer {
         Buffer {
             address: self.address,
@@ -258,7 +255,7 @@ impl Descriptor {
 
 /// An indirect descriptor table (sections 2.7.5.3 and 2.8.7).
 pub(crate) struct IndirectTable<'a, M: GuestMemory> {
-    slice: Option<Slice<'a, M>>,
+    words: Option<Words<'a, M>>,
     memory: &'a M,
     address: u64,
     len: u32,
@@ -277,9 +274,11 @@ impl<'a, M: GuestMemory> IndirectTable<'a, M> {
             return Err(QueueError::Indirect);
         }
         address.checked_add(len.into()).ok_or(QueueError::Wrap)?;
-        let slice = view.slice(address, len).ok();
+        // Tables need no alignment; most have it.
+        let words = view.slice(address, len).ok().filter(|_| address % 8 == 0);
+        let words = words.map(|slice| Area::new(&slice));
         Ok(Self {
-            slice,
+            words,
             memory: view.memory(),
             address,
             len: len / DESCRIPTOR,
@@ -293,13 +292,13 @@ impl<'a, M: GuestMemory> IndirectTable<'a, M> {
 
     #[inline(always)]
     pub(crate) fn descriptor(&self, index: u16) -> Result<Descriptor, QueueError> {
-        match &self.slice {
-            Some(slice) => Descriptor::load(slice, index),
+        match &self.words {
+            Some(words) => Descriptor::load(words, index),
             None => self.descriptor_in_pieces(index),
         }
     }
 
-    /// A table that is not in one piece of host memory.
+    /// A table that is misaligned or not in one piece of host memory.
     #[cold]
     fn descriptor_in_pieces(&self, index: u16) -> Result<Descriptor, QueueError> {
         if u32::from(index) >= self.len {
@@ -327,46 +326,47 @@ fn outside(bytes: usize, index: u16) -> QueueError {
     QueueError::DescriptorIndex { index, size }
 }
 
-/// A load from a resolved area, whole and once. The area was checked when it was resolved, so the
-/// default is never seen.
-///
-/// Not atomic: for what the other side does not change while we may look at it. Indices and flags
-/// that it may change go through [`Bytes::load`].
-#[inline]
-pub(crate) fn load<T, B>(area: &VolatileSlice<'_, B>, at: u32) -> T
-where
-    T: ByteValued + Default,
-    B: BitmapSlice,
-{
-    area.get_ref(at as usize)
-        .map_or_else(|_| T::default(), |cell| cell.load())
+/// A resolved area of a ring.
+pub(crate) type Words<'a, M> = Area<'a, BS<'a, <M as GuestMemory>::Bitmap>>;
+
+/// Resolves the area `which` of a ring: `len` bytes at `address`.
+pub(crate) fn words<'a, M: GuestMemory>(
+    view: &mut GuestView<'a, M>,
+    address: u64,
+    len: u32,
+    which: RingArea,
+) -> Result<Words<'a, M>, QueueError> {
+    let slice = view
+        .slice(address, len)
+        .map_err(|_| QueueError::RingMemory(which))?;
+    Ok(Area::new(&slice))
 }
 
-/// A store to a resolved area, of which the same is true. Marks the page dirty.
-#[inline]
-pub(crate) fn store<T: ByteValued, B: BitmapSlice>(area: &VolatileSlice<'_, B>, at: u32, value: T) {
-    if let Ok(cell) = area.get_ref(at as usize) {
-        cell.store(value);
-    }
-}
-
-/// An atomic load from a resolved area.
-pub(crate) fn load_atomic<T, B>(area: &VolatileSlice<'_, B>, at: u32, order: Ordering) -> T
-where
-    T: AtomicAccess + Default,
-    B: BitmapSlice,
-{
+/// A load from a resolved area. Its length and alignment in guest memory were checked, so the
+/// default is seen only where a region of guest memory is misaligned in host memory, which is the
+/// VMM's mistake and does no harm.
+#[inline(always)]
+pub(crate) fn load<T: Word + Default, B: BitmapSlice>(
+    area: &Area<'_, B>,
+    at: u32,
+    order: Ordering,
+) -> T {
     area.load(at as usize, order).unwrap_or_default()
 }
 
-/// An atomic store to a resolved area.
-pub(crate) fn store_atomic<T, B>(area: &VolatileSlice<'_, B>, at: u32, value: T, order: Ordering)
-where
-    T: AtomicAccess,
-    B: BitmapSlice,
-{
-    let stored = area.store(value, at as usize, order);
-    debug_assert!(stored.is_ok(), "resolved areas are aligned and long enough");
+/// A store to a resolved area, of which the same is true. Marks the page dirty.
+#[inline(always)]
+pub(crate) fn store<T: Word, B: BitmapSlice>(
+    area: &Area<'_, B>,
+    at: u32,
+    value: T,
+    order: Ordering,
+) {
+    let stored = area.store(at as usize, value, order);
+    debug_assert!(
+        stored.is_some(),
+        "a region of guest memory is misaligned in host memory"
+    );
 }
 
 pub(crate) const NEXT: u16 = 1;

@@ -1,5 +1,6 @@
 //! One call's view of guest memory, which remembers the regions it was in last.
 
+use guest_io::Area;
 use vm_memory::bitmap::BS;
 use vm_memory::{
     Address, GuestAddress, GuestMemory, GuestMemoryBackend, GuestMemoryRegion, Permissions,
@@ -25,7 +26,7 @@ pub struct GuestView<'m, M: GuestMemory> {
 
 struct Region<'m, M: GuestMemory> {
     start: u64,
-    slice: Slice<'m, M>,
+    area: Area<'m, BS<'m, M::Bitmap>>,
 }
 
 impl<'m, M: GuestMemory> GuestView<'m, M> {
@@ -47,7 +48,7 @@ impl<'m, M: GuestMemory> GuestView<'m, M> {
     /// # Errors
     /// Where a byte of it is not guest memory, or it lies in several pieces
     /// ([`for_each_slice`](Self::for_each_slice) takes those).
-    #[inline]
+    #[inline(always)]
     pub fn slice(&mut self, address: u64, len: u32) -> Result<Slice<'m, M>, MemoryError> {
         match self.regions[0]
             .as_ref()
@@ -161,9 +162,10 @@ impl<'m, M: GuestMemory> GuestView<'m, M> {
             .get_slices(start, len, Permissions::ReadWrite)
             .ok()?;
         let slice = slices.next()?.ok()?;
-        (slice.len() == len).then_some(Region {
+        let area = Area::new(&slice);
+        (area.len() == len).then_some(Region {
             start: start.raw_value(),
-            slice,
+            area,
         })
     }
 }
@@ -178,11 +180,11 @@ impl<M: GuestMemory> Clone for GuestView<'_, M> {
 }
 
 impl<'m, M: GuestMemory> Region<'m, M> {
-    #[inline]
+    #[inline(always)]
     fn slice(&self, address: u64, len: u32) -> Option<Slice<'m, M>> {
         // An address below the region wraps to an offset that no length fits.
         let offset = usize::try_from(address.wrapping_sub(self.start)).ok()?;
-        self.slice.subslice(offset, len as usize).ok()
+        self.area.slice(offset, len as usize)
     }
 }
 
@@ -190,7 +192,7 @@ impl<M: GuestMemory> Clone for Region<'_, M> {
     fn clone(&self) -> Self {
         Self {
             start: self.start,
-            slice: self.slice.clone(),
+            area: self.area.clone(),
         }
     }
 }
