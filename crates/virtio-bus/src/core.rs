@@ -652,8 +652,16 @@ impl<AS: AddressSpace> Core<AS> {
             .queues
             .get(usize::from(queue))
             .is_some_and(|regs| regs.resetting);
-        if resetting && self.change_job(queue, |_| ()).is_err() {
+        if !resetting {
+            return;
+        }
+        let served = self.jobs.iter().any(|job| job.queues.contains(&queue));
+        if served && self.change_job(queue, |_| ()).is_err() {
             self.host.needs_reset();
+        }
+        // A queue without a worker, or whose worker died, has nothing to wait for.
+        if let Some(regs) = self.queues.get_mut(usize::from(queue)) {
+            *regs = QueueRegs::new(regs.max_size);
         }
     }
 

@@ -115,6 +115,22 @@ fn an_armed_device_is_notified_and_a_busy_one_is_not() {
     }
 }
 
+/// A worker that only completes what was in flight does not come back for what it never saw.
+#[test]
+fn a_wake_up_that_takes_nothing_leaves_the_queue_armed() {
+    for features in FORMATS.into_iter().flat_map(|f| [f, f | EVENT_IDX]) {
+        let mut rig = Rig::new(8, features);
+        rig.offer(&[], &[1]);
+        let mut chain = rig.pop().unwrap().unwrap();
+        assert!(rig.pop().unwrap().is_none());
+        assert!(rig.ring.is_drained());
+        assert!(!rig.wake(|queue| queue.arm()));
+        rig.push(&mut chain, 1);
+        rig.driver.add(&rig.segments(&[], &[1])).unwrap();
+        assert!(rig.driver.publish(), "armed: {features:?}");
+    }
+}
+
 #[test]
 fn completions_of_a_long_batch_are_seen_before_it_ends() {
     for packed in FORMATS {

@@ -1,0 +1,279 @@
+//! The core on its own terms: starts that fail, faults, legacy drivers, saved state.
+
+mod common;
+
+use std::io;
+use std::sync::Arc;
+
+use common::{Knobs, Toy};
+use testkit::{Malformed, Options, Space, TestBus};
+use virtio_bus::{Job, QueueAddress, Runner, Running, Status};
+use virtio_device::{Error, Features, RingPosition};
+
+const MODERN: Features = Features::VERSION_1;
+
+fn echo(bus: &mut TestBus, queue: u16) {
+    let response = bus.request(queue, &[b"echo"], &[8]);
+    assert_eq!((response.len, &response.bytes[..4]), (4, &b"echo"[..]));
+}
+
+fn legacy() -> Options {
+    Options {
+        legacy: true,
+        ..Options::default()
+    }
+}
+
+#[test]
+fn bug_45_legacy_drivers_know_no_features_ok() {
+    let (ack, driver) = (Status::ACKNOWLEDGE, Status::ACKNOWLEDGE | Status::DRIVER);
+    let ready = driver | Status::DRIVER_OK;
+    let rows: &[(Features, &[Status], Status)] = &[
+        (Features::NONE, &[driver, ready], ready),
+        (Features::NONE, &[ready], ready),
+        (Features::NONE, &[ack, ack | Status::DRIVER_OK], ack),
+        // A legacy driver gets what there is of what it asked for.
+        (Features::EVENT_IDX | Features::bit(31), &[ready], ready),
+        // A modern one has to settle its features.
+        (MODERN, &[ready], driver),
+    ];
+    for (features, written, read) in rows {
+        let mut bus = TestBus::with(Toy::new(1, &[&[0]]).0, legacy());
+        for page in 0..2 {
+            bus.core().write_driver_features(page, features.page(page));
+        }
+        written
+            .iter()
+            .for_each(|&status| bus.core().write_status(status));
+        assert_eq!(bus.core().status(), *read, "{features:?} {written:?}");
+        if read.contains(Status::DRIVER_OK) {
+            assert!(bus.core().offered().contains(bus.core().driver_features()));
+        }
+    }
+}
+
+#[test]
+fn legacy_queues_are_laid_out_behind_one_address() {
+    let mut bus = TestBus::with(Toy::new(1, &[&[0]]).0, legacy());
+    bus.core().set_legacy_queue(0, 0x10_0000, 4096);
+    let regs = bus.core().queue(0).unwrap().clone();
+    assert!(regs.enabled);
+    let addresses = (regs.descriptor, regs.driver, regs.device);
+    assert_eq!(addresses, (0x10_0000, 0x10_0100, 0x10_1000));
+    bus.core().set_legacy_queue(0, 0, 4096);
+    assert!(!bus.core().queue(0).unwrap().enabled);
+    for (address, align) in [(u64::MAX, 4096), (u64::MAX - 4095, 0), (1 << 63, u32::MAX)] {
+        bus.core().set_legacy_queue(0, address, align);
+        bus.core().write_status(Status(7));
+        assert!(!bus.run());
+        bus.reset();
+    }
+}
+
+#[test]
+fn bug_37_a_start_that_fails_tells_the_driver_and_can_be_repeated() {
+    let (toy, knobs) = Toy::new(2, &[&[0], &[1]]);
+    let mut bus = TestBus::new(toy);
+    Knobs::set(&knobs.refuse_activation, true);
+    assert!(bus.negotiate(MODERN));
+    bus.set_up_queue(0, 16);
+    bus.driver_ok();
+    assert!(bus.needs_reset());
+    assert!(bus.core().status().contains(Status::DRIVER_OK));
+    assert_eq!(bus.interrupts().config(), 1);
+    assert!(!bus.kicks_assigned());
+    bus.notify(0);
+    assert!(!bus.run());
+    bus.core().pause();
+    bus.core().resume();
+    assert!(bus.needs_reset());
+    bus.reset();
+    Knobs::set(&knobs.refuse_activation, false);
+    bus.boot(MODERN);
+    echo(&mut bus, 1);
+}
+
+struct NoRunner;
+
+impl Runner<Space> for NoRunner {
+    fn start(&self, _: Job<Space>) -> io::Result<Box<dyn Running<Space>>> {
+        Err(io::Error::other("out of threads"))
+    }
+}
+
+#[test]
+fn bug_37_a_runner_that_fails_is_a_start_that_fails() {
+    let runner: Arc<dyn Runner<Space>> = Arc::new(NoRunner);
+    let options = Options {
+        runner: Some(runner),
+        ..Options::default()
+    };
+    let mut bus = TestBus::with(Toy::new(1, &[&[0]]).0, options);
+    assert!(bus.negotiate(MODERN));
+    bus.driver_ok();
+    assert!(bus.needs_reset());
+    assert_eq!(bus.interrupts().config(), 1);
+    bus.reset();
+}
+
+#[test]
+fn a_device_has_the_last_word_on_features() {
+    let (toy, knobs) = Toy::new(1, &[&[0]]);
+    let mut bus = TestBus::new(toy);
+    Knobs::set(&knobs.refuse_features, true);
+    assert!(!bus.negotiate(MODERN));
+    Knobs::set(&knobs.refuse_features, false);
+    bus.core().write_status(Status(11));
+    assert!(bus.core().status().contains(Status::FEATURES_OK));
+}
+
+#[test]
+#[should_panic(expected = "Misuse")]
+fn an_offer_that_contradicts_itself_is_misuse() {
+    let options = Options {
+        features: Features::RING_PACKED,
+        ..Options::default()
+    };
+    TestBus::with(Toy::new(1, &[&[0]]).0, options);
+}
+
+#[test]
+fn address_registers_are_written_in_halves() {
+    let mut bus = TestBus::new(Toy::new(1, &[&[0]]).0);
+    let core = bus.core();
+    for which in [
+        QueueAddress::Descriptor,
+        QueueAddress::Driver,
+        QueueAddress::Device,
+    ] {
+        core.set_queue_address(0, which, 0x1234_5678, 0xffff_ffff);
+        core.set_queue_address(0, which, 0x9abc_def0 << 32, 0xffff_ffff << 32);
+        let regs = core.queue(0).unwrap();
+        assert_eq!(regs.address(which), 0x9abc_def0_1234_5678);
+    }
+}
+
+#[test]
+fn bug_05_a_broken_queue_leaves_the_others_alone() {
+    for groups in [&[&[0, 1][..]][..], &[&[0], &[1]]] {
+        let mut bus = TestBus::new(Toy::new(2, groups).0);
+        bus.boot(MODERN);
+        Malformed::SelfLoop.forge(bus.queue(0));
+        bus.notify(0);
+        bus.run();
+        assert!(bus.needs_reset());
+        for _ in 0..40 {
+            echo(&mut bus, 1);
+            bus.notify(0);
+        }
+        assert!(!bus.queue(0).has_used());
+        assert_eq!(bus.interrupts().config(), 1);
+        // The second one breaks as well: the driver knows already.
+        Malformed::HeadOutOfRange.forge(bus.queue(1));
+        bus.notify(1);
+        bus.run();
+        assert_eq!(bus.interrupts().config(), 1);
+    }
+}
+
+#[test]
+fn a_worker_that_fails_stops_alone() {
+    let mut bus = TestBus::new(Toy::new(3, &[&[0, 1], &[2]]).0);
+    bus.boot(MODERN);
+    bus.submit(0, &[b"F"], &[1]);
+    bus.run();
+    assert!(bus.needs_reset());
+    bus.submit(1, &[b"x"], &[1]);
+    bus.run();
+    assert!(!bus.queue(1).has_used(), "the same worker's");
+    echo(&mut bus, 2);
+    assert_eq!(bus.interrupts().config(), 1);
+    bus.reset();
+    bus.boot(MODERN);
+    (0..3).for_each(|queue| echo(&mut bus, queue));
+}
+
+#[test]
+fn config_changes_are_told_to_drivers_that_are_ready() {
+    let (toy, knobs) = Toy::new(1, &[&[0]]);
+    let mut bus = TestBus::new(toy);
+    bus.boot(MODERN);
+    let host = knobs.host.lock().unwrap().clone().unwrap();
+    host.config_changed();
+    host.config_changed();
+    assert_eq!(bus.interrupts().config(), 2);
+    host.needs_reset();
+    host.needs_reset();
+    assert_eq!(bus.interrupts().config(), 3, "once");
+    bus.reset();
+    host.config_changed();
+    assert_eq!(bus.interrupts().config(), 3, "nobody listens");
+}
+
+#[test]
+fn queues_that_the_driver_left_off_are_not_served() {
+    let mut bus = TestBus::new(Toy::new(3, &[&[0, 1, 2]]).0);
+    assert!(bus.negotiate(MODERN));
+    bus.set_up_queue(1, 8);
+    bus.driver_ok();
+    echo(&mut bus, 1);
+    bus.notify(0);
+    bus.notify(2);
+    bus.run();
+    assert!(!bus.needs_reset());
+}
+
+#[test]
+fn a_device_is_saved_at_rest_and_restored_when_new() {
+    let mut bus = TestBus::new(Toy::new(1, &[&[0]]).0);
+    bus.boot(MODERN);
+    assert!(matches!(bus.core().save(), Err(Error::Misuse(_))));
+    bus.core().pause();
+    let state = bus.core().save().unwrap();
+    assert!(matches!(bus.core().restore(&state), Err(Error::Misuse(_))));
+    bus.core().resume();
+    echo(&mut bus, 0);
+    // A pause of what does not run is none.
+    bus.reset();
+    bus.core().pause();
+    bus.core().resume();
+    assert_eq!(bus.core().status(), Status::RESET);
+}
+
+#[test]
+fn bug_41_positions_and_needs_reset_are_saved() {
+    let mut bus = TestBus::new(Toy::new(2, &[&[0, 1]]).0);
+    bus.boot(MODERN);
+    (0..5).for_each(|_| echo(&mut bus, 1));
+    bus.core().write_config(0, &[9]);
+    Malformed::Cycle.forge(bus.queue(0));
+    bus.notify(0);
+    bus.run();
+    bus.core().pause();
+    let state = bus.core().save().unwrap();
+    let position = RingPosition { avail: 5, used: 5 };
+    assert_eq!(state.queues[1].position, Some(position));
+    assert!(state.status.contains(Status::DEVICE_NEEDS_RESET));
+    let mut bus = bus.successor(Toy::new(2, &[&[0, 1]]).0, Options::default());
+    bus.core().restore(&state).unwrap();
+    assert!(bus.needs_reset());
+    assert_eq!(bus.read_config(0, 4), [9, 2, 3, 4]);
+    bus.core().resume();
+    bus.run();
+    echo(&mut bus, 1);
+    assert!(
+        bus.interrupts().config() >= 1,
+        "the driver hears of it again"
+    );
+    bus.reset();
+    assert_eq!(bus.read_config(0, 4), [1, 2, 3, 4]);
+}
+
+#[test]
+fn a_core_that_is_dropped_has_its_workers_back() {
+    let (toy, knobs) = Toy::new(2, &[&[0], &[1]]);
+    let mut bus = TestBus::new(toy);
+    bus.boot(MODERN);
+    drop(bus);
+    assert_eq!(Knobs::count(&knobs.returned), 2);
+}

@@ -1,0 +1,238 @@
+//! Workers on threads of their own.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use common::{Knobs, Toy};
+use testkit::{Options, Segment, TestBus};
+use virtio_bus::{Status, ThreadRunner};
+use virtio_device::Features;
+
+const MODERN: Features = Features::VERSION_1;
+
+fn threaded(runner: ThreadRunner) -> (TestBus, Arc<Knobs>) {
+    let (toy, knobs) = Toy::new(2, &[&[0], &[1]]);
+    let options = Options {
+        runner: Some(Arc::new(runner)),
+        ..Options::default()
+    };
+    (TestBus::with(toy, options), knobs)
+}
+
+fn hold_one(bus: &mut TestBus, knobs: &Knobs) {
+    Knobs::set(&knobs.hold, true);
+    bus.submit(0, &[b"held"], &[4]);
+    assert!(bus.run_until(|_| Knobs::count(&knobs.held) == 1));
+}
+
+/// Past bug 40.
+#[test]
+fn a_reset_waits_for_what_is_in_flight() {
+    let (mut bus, knobs) = threaded(ThreadRunner::new("toy"));
+    bus.boot(MODERN);
+    hold_one(&mut bus, &knobs);
+    bus.core().write_status(Status::RESET);
+    for _ in 0..20 {
+        assert_ne!(bus.core().status(), Status::RESET, "in flight");
+        assert!(bus.core().is_resetting());
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // Meanwhile the driver can do nothing.
+    bus.core().write_status(Status::ACKNOWLEDGE);
+    bus.core().enable_queue(1);
+    bus.notify(0);
+    assert!(!bus.queue(0).has_used());
+    knobs.release();
+    assert!(bus.run_until(|bus| bus.core().status() == Status::RESET));
+    assert!(bus.queue(0).has_used(), "posted before the reset was over");
+    bus.queue(0).collect().unwrap();
+    std::thread::sleep(Duration::from_millis(5));
+    assert!(!bus.queue(0).has_used(), "and nothing after");
+    assert_eq!(Knobs::count(&knobs.returned), 2);
+}
+
+#[test]
+fn waiting_for_a_reset_ends_it() {
+    let (mut bus, knobs) = threaded(ThreadRunner::new("toy"));
+    bus.boot(MODERN);
+    hold_one(&mut bus, &knobs);
+    bus.core().write_status(Status::RESET);
+    let later = knobs.clone();
+    let helper = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        later.release();
+    });
+    bus.core().wait_reset();
+    assert_eq!(bus.core().status(), Status::RESET);
+    helper.join().unwrap();
+}
+
+#[test]
+fn dropping_the_core_drains() {
+    let (mut bus, knobs) = threaded(ThreadRunner::new("toy"));
+    bus.boot(MODERN);
+    hold_one(&mut bus, &knobs);
+    let memory = bus.memory().clone();
+    let used = bus.queue(0).config().device;
+    let later = knobs.clone();
+    let helper = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(20));
+        later.release();
+    });
+    drop(bus);
+    helper.join().unwrap();
+    let index: u16 = testkit::Ram(memory).load(used + 2);
+    assert_eq!(
+        u16::from_le(index),
+        1,
+        "completed before the worker was gone"
+    );
+    assert_eq!(Knobs::count(&knobs.returned), 2);
+}
+
+#[test]
+fn a_pause_drains_and_a_resume_goes_on() {
+    let (mut bus, knobs) = threaded(ThreadRunner::new("toy"));
+    bus.boot(MODERN);
+    for _ in 0..20 {
+        hold_one(&mut bus, &knobs);
+        knobs.release();
+        Knobs::set(&knobs.hold, false);
+        bus.core().pause();
+        assert!(bus.queue(0).collect().is_some());
+        let paused = bus.submit(1, &[b"later"], &[5]);
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(!bus.queue(1).has_used());
+        bus.core().resume();
+        assert!(bus.run_until(|bus| bus.queue(1).has_used()));
+        let used = bus.queue(1).collect().unwrap();
+        assert_eq!(bus.response(&paused, used).bytes, b"later");
+    }
+}
+
+#[test]
+fn a_panic_in_a_worker_is_not_the_end() {
+    let (mut bus, knobs) = threaded(ThreadRunner::new("toy"));
+    bus.boot(MODERN);
+    bus.submit(0, &[b"P"], &[1]);
+    assert_eq!(bus.request(1, &[b"alive"], &[5]).bytes, b"alive");
+    bus.reset();
+    bus.boot(MODERN);
+    assert_eq!(bus.request(0, &[b"again"], &[5]).bytes, b"again");
+    assert_eq!(Knobs::count(&knobs.activations), 2);
+}
+
+#[test]
+fn every_thread_does_its_start_up() {
+    let count = Arc::new(AtomicU32::new(0));
+    let seen = count.clone();
+    let runner = ThreadRunner::new("a name of more than fifteen bytes").on_start(move || {
+        let name = std::thread::current().name().map(str::to_owned);
+        assert_eq!(name.as_deref(), Some("a name of more than fifteen bytes"));
+        seen.fetch_add(1, Ordering::SeqCst);
+    });
+    let (mut bus, _) = threaded(runner);
+    bus.boot(MODERN);
+    bus.request(0, &[b"x"], &[1]);
+    bus.request(1, &[b"x"], &[1]);
+    assert_eq!(count.load(Ordering::SeqCst), 2);
+}
+
+/// A driver on its own processor, that notifies only if asked to and sleeps until interrupted:
+/// one wake-up lost in either direction, and it hangs.
+#[test]
+fn no_wake_up_is_lost() {
+    for features in [Features::NONE, Features::RING_PACKED] {
+        for features in [features, features | Features::EVENT_IDX] {
+            for poll in [Duration::ZERO, Duration::from_micros(50)] {
+                let (mut bus, _) = threaded(ThreadRunner::new("toy").poll(poll));
+                bus.boot(MODERN | features);
+                drive(&mut bus, REQUESTS);
+            }
+        }
+    }
+}
+
+/// The same, with a back-end that completes when it likes.
+#[test]
+fn no_wake_up_is_lost_while_requests_are_in_flight() {
+    for features in [Features::NONE, Features::RING_PACKED] {
+        for features in [features, features | Features::EVENT_IDX] {
+            let (mut bus, knobs) = threaded(ThreadRunner::new("toy"));
+            bus.boot(MODERN | features);
+            Knobs::set(&knobs.hold, true);
+            let stop = Arc::new(AtomicBool::new(false));
+            let (stopped, back_end) = (stop.clone(), knobs.clone());
+            let back_end = std::thread::spawn(move || {
+                while !stopped.load(Ordering::Relaxed) {
+                    if Knobs::count(&back_end.held) > 0 {
+                        back_end.release();
+                    }
+                    std::thread::yield_now();
+                }
+            });
+            drive(&mut bus, REQUESTS / 2);
+            stop.store(true, Ordering::Relaxed);
+            back_end.join().unwrap();
+        }
+    }
+}
+
+fn drive(bus: &mut TestBus, requests: u32) {
+    let chains: Vec<_> = (0..16).map(|i| chain(bus, i)).collect();
+    let (mut sent, mut done, mut random) = (0_u32, 0_u32, 1_u32);
+    while done < requests {
+        random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let burst = (random >> 16) % 8 + 1;
+        for _ in 0..burst.min(requests - sent) {
+            let queue = bus.queue(0);
+            if queue.in_flight() >= 8 || queue.add(&chains[sent as usize % 16]).is_none() {
+                break;
+            }
+            sent += 1;
+        }
+        if bus.queue(0).publish() {
+            bus.notify(0);
+        }
+        done += sleep_until_used(bus);
+    }
+    assert_eq!(
+        (sent, done, bus.queue(0).in_flight()),
+        (requests, requests, 0)
+    );
+}
+
+/// As a driver does: no interrupts while busy, one when idle.
+fn sleep_until_used(bus: &mut TestBus) -> u32 {
+    let before = bus.interrupts().queue(0);
+    if !bus.queue(0).set_interrupts(true) {
+        let start = Instant::now();
+        while bus.interrupts().queue(0) == before {
+            let waited = start.elapsed();
+            assert!(waited < Duration::from_secs(20), "a wake-up was lost");
+            std::thread::yield_now();
+        }
+    }
+    bus.queue(0).set_interrupts(false);
+    let mut count = 0;
+    while bus.queue(0).collect().is_some() {
+        count += 1;
+    }
+    count
+}
+
+fn chain(bus: &TestBus, i: u32) -> Vec<Segment> {
+    [false, true]
+        .map(|writable| Segment {
+            address: bus.heap().alloc(8, 8),
+            len: 4 + i % 4,
+            writable,
+        })
+        .to_vec()
+}
+
+/// Of each of eight kinds.
+const REQUESTS: u32 = 13_000;
