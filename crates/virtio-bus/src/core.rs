@@ -267,22 +267,17 @@ impl<AS: AddressSpace> Core<AS> {
     /// the queue's requests are drained.
     pub fn reset_queue(&mut self, queue: u16) {
         let negotiated = self.driver_features.contains(Features::RING_RESET);
-        if !negotiated || !self.status.contains(Status::FEATURES_OK) {
-            return;
+        if negotiated && self.status.contains(Status::FEATURES_OK) {
+            self.stop_queue(queue);
+            self.finish_queue_reset(queue);
         }
-        let running = self.phase == Phase::Running;
-        let Some(regs) = self.queues.get_mut(usize::from(queue)) else {
-            return;
-        };
-        if !regs.enabled || !running {
-            *regs = QueueRegs::new(regs.max_size);
-            return;
-        }
-        regs.resetting = true;
-        if let Some(job) = self.jobs.iter().find(|job| job.queues.contains(&queue)) {
-            job.running.stop();
-        }
-        self.finish_queue_reset(queue);
+    }
+
+    /// The driver stopped using one queue in the way of transports that have no queue reset
+    /// (QueueReady, QueuePFN). Waits until the queue's requests are drained.
+    pub fn disable_queue(&mut self, queue: u16) {
+        self.stop_queue(queue);
+        self.complete_queue_reset(queue);
     }
 
     /// Stops the workers and keeps rings and state: for a pause, a snapshot or a migration.
@@ -637,6 +632,22 @@ impl<AS: AddressSpace> Core<AS> {
         *phase = Phase::Off;
         jobs.clear();
         parked.clear();
+    }
+
+    /// Resets the registers of a queue, at once where no worker has it.
+    fn stop_queue(&mut self, queue: u16) {
+        let running = self.phase == Phase::Running;
+        let Some(regs) = self.queues.get_mut(usize::from(queue)) else {
+            return;
+        };
+        if !regs.enabled || !running {
+            *regs = QueueRegs::new(regs.max_size);
+            return;
+        }
+        regs.resetting = true;
+        if let Some(job) = self.jobs.iter().find(|job| job.queues.contains(&queue)) {
+            job.running.stop();
+        }
     }
 
     /// Completes the reset of a queue if its job has stopped meanwhile.

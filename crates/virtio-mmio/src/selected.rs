@@ -1,7 +1,7 @@
 //! The registers that need the core, and the selectors in front of it.
 
-use virtio_bus::{Core, CoreState, QueueAddress, QueueRegs, Status};
-use virtio_device::{AddressSpace, Error, Features, Result};
+use virtio_bus::{Core, QueueAddress, QueueRegs, Status};
+use virtio_device::{AddressSpace, Error, Result};
 
 use crate::MmioState;
 use crate::interrupt::EVENTS;
@@ -158,31 +158,9 @@ impl<AS: AddressSpace> Selected<AS> {
     /// The driver stops using a queue: it may reuse the ring's memory as soon as QueueReady reads
     /// 0 (section 4.2.2.2), or the write to QueuePFN returns.
     fn disable(&mut self, queue: u16) {
-        if !self.core.queue(queue).is_some_and(|regs| regs.enabled) {
-            return;
+        if self.core.queue(queue).is_some_and(|regs| regs.enabled) {
+            self.core.disable_queue(queue);
         }
-        if self.core.driver_features().contains(Features::RING_RESET) {
-            self.core.reset_queue(queue);
-        } else if let Err(error) = self.restart_without(queue) {
-            log::debug!("{}: queue {queue} is not stopped: {error}", self.core.id());
-        }
-    }
-
-    /// Without VIRTIO_F_RING_RESET the core takes a queue away from a running device no other way
-    /// than it moves the whole device: it pauses it, and goes on from a state without the queue.
-    fn restart_without(&mut self, queue: u16) -> Result<()> {
-        self.core.pause();
-        let resumed = self.forget(queue);
-        self.core.resume();
-        resumed
-    }
-
-    fn forget(&mut self, queue: u16) -> Result<()> {
-        let mut state = self.core.save()?;
-        forget_queue(&mut state, queue);
-        self.core.write_status(Status::RESET);
-        self.core.wait_reset();
-        self.core.restore(&state)
     }
 
     /// Reads from the registers of the selected queue; 0 where there is none.
@@ -192,14 +170,5 @@ impl<AS: AddressSpace> Selected<AS> {
         };
         let regs = self.core.queue(queue);
         regs.map_or(0, |regs| read(&self.legacy, regs))
-    }
-}
-
-fn forget_queue(state: &mut CoreState, queue: u16) {
-    if let Some(regs) = state.queues.get_mut(usize::from(queue)) {
-        regs.enabled = false;
-        regs.position = None;
-        // As QueuePFN shows it.
-        (regs.descriptor, regs.driver, regs.device) = (0, 0, 0);
     }
 }
