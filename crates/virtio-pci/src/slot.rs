@@ -32,6 +32,18 @@ pub struct PciSlot {
     pub ioeventfds: Option<Arc<dyn IoEventFds>>,
 }
 
+impl PciSlot {
+    /// A place without a wire for INTA# and without ioeventfds; set the fields to add them.
+    pub fn new(place: Place, msi: Arc<dyn MsiSink>) -> Self {
+        Self {
+            place,
+            msi,
+            intx: None,
+            ioeventfds: None,
+        }
+    }
+}
+
 /// A device and what it needs, apart from its transport.
 pub struct PciParts<AS: AddressSpace> {
     /// The device.

@@ -3,7 +3,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use virtio_bus::{Core, Kicks, Parts, Status};
-use virtio_device::{AddressSpace, ConfigCell, DeviceId, Features, IrqSource, props::PropError};
+use virtio_device::props::PropError;
+use virtio_device::{AddressSpace, ConfigCell, DeviceId, Features, Interrupt, IrqSource};
 use vm_pci::{FunctionCore, FunctionState, MsixState};
 
 use crate::bus::PciBus;
@@ -82,6 +83,11 @@ impl<AS: AddressSpace> PciTransport<AS> {
     /// Virtio device ID.
     pub fn id(&self) -> DeviceId {
         self.id
+    }
+
+    /// The way to the driver, for back-ends that signal from elsewhere.
+    pub fn interrupt(&self) -> Arc<dyn Interrupt> {
+        self.bus.interrupt.clone()
     }
 
     /// See [`Core::pause`].
