@@ -40,3 +40,7 @@ pub use status::Status;
 pub use thread::ThreadRunner;
 
 pub use virtio_device;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

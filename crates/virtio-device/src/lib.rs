@@ -44,3 +44,7 @@ pub use view::GuestView;
 pub use worker::{Cx, Interest, Progress, Reactor, Source, Worker};
 
 pub use {virtio_bindings, virtio_queue, vm_memory, vmm_sys_util};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
