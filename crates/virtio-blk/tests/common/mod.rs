@@ -1,5 +1,12 @@
 //! A block device on a bus in memory, and requests for it.
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each test binary uses a part"
+)]
+
+mod scripted;
 
 use std::fs::File;
 use std::io::Write;
@@ -9,6 +16,8 @@ use guest_io::Mode;
 use testkit::{Options, Response, TestBus};
 use virtio_blk::virtio_device::Features;
 use virtio_blk::{Backend, Blk, BlkProps, RawImage, guest_io};
+
+pub use scripted::{Call, Fault, Script, Scripted};
 
 pub const SECTOR: usize = 512;
 /// Sectors of [`image`].
@@ -52,6 +61,17 @@ pub fn contents(file: &File) -> Vec<u8> {
 
 pub fn raw(file: &File) -> RawImage {
     RawImage::new(file.try_clone().unwrap()).unwrap()
+}
+
+/// [`image`] under a script.
+pub fn scripted(file: &File) -> (Scripted, Script) {
+    let script = Script::new();
+    let image = raw(file).mode(Mode::Sync).discard(true);
+    let backend = Scripted {
+        image,
+        script: script.clone(),
+    };
+    (backend, script)
 }
 
 pub fn all_modes() -> [Mode; 3] {
