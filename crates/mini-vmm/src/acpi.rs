@@ -146,11 +146,6 @@ impl Platform {
     }
 }
 
-/// Interrupt of pin `pin` (0 is INTA#) of the device in slot `slot` of bus 0.
-pub fn intx_gsi(slot: u8, pin: u8) -> u32 {
-    layout::PCI_INTX_BASE + (u32::from(slot) + u32::from(pin)) % layout::PCI_INTX
-}
-
 fn interrupt_routes() -> PackageBuilder {
     let mut routes = PackageBuilder::new();
     for (slot, pin) in (0..SLOTS).flat_map(|slot| (0..PINS).map(move |pin| (slot, pin))) {
@@ -158,7 +153,7 @@ fn interrupt_routes() -> PackageBuilder {
         route.add_element(&(u32::from(slot) << 16 | 0xffff));
         route.add_element(&pin);
         route.add_element(&aml::ZERO);
-        route.add_element(&intx_gsi(slot, pin));
+        route.add_element(&layout::intx_gsi(slot, pin));
         routes.add_element(&route);
     }
     routes

@@ -1,18 +1,31 @@
 //! Host ends of devices, by identifier.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 
 use crate::chardev::Chardev;
+use crate::drive;
 use crate::exit::Wishes;
-use crate::options::{BadOption, Config, SerialTarget};
+use crate::options::{BadOption, Config, DriveOptions, SerialTarget};
+
+/// An open disk image.
+#[derive(Debug)]
+pub struct Drive {
+    /// The image, locked for as long as it is open.
+    pub file: File,
+    /// How it is to be used.
+    pub options: DriveOptions,
+}
 
 /// Everything that devices can be connected to.
 #[derive(Debug, Default)]
 pub struct Backends {
     chardevs: BTreeMap<String, Arc<Chardev>>,
     unnamed: Vec<Arc<Chardev>>,
+    drives: BTreeMap<String, Drive>,
+    entropy: BTreeMap<String, File>,
 }
 
 impl Backends {
@@ -27,6 +40,26 @@ impl Backends {
             backends
                 .chardevs
                 .insert(options.id.clone(), Arc::new(chardev));
+        }
+        for options in &config.drives {
+            let drive = Drive {
+                file: drive::open(options)?,
+                options: options.clone(),
+            };
+            backends.drives.insert(options.id.clone(), drive);
+        }
+        for options in &config.objects {
+            let file = File::open(&options.filename).map_err(|error| {
+                let path = options.filename.display().to_string();
+                BadOption::property(
+                    "-object",
+                    "filename",
+                    &path,
+                    error,
+                    "a file of random bytes",
+                )
+            })?;
+            backends.entropy.insert(options.id.clone(), file);
         }
         Ok(backends)
     }
@@ -72,21 +105,32 @@ impl Backends {
                 "another -chardev",
             )),
             None => {
-                let ids = self.chardevs.keys().cloned().collect::<Vec<_>>().join(", ");
-                let accepted = if ids.is_empty() {
-                    "the id of a -chardev".into()
-                } else {
-                    ids
-                };
-                Err(BadOption::property(
-                    option,
-                    key,
-                    id,
-                    "no such chardev",
-                    accepted,
-                ))
+                let ids = names(self.chardevs.keys(), "the id of a -chardev");
+                Err(BadOption::property(option, key, id, "no such chardev", ids))
             }
         }
+    }
+
+    /// Takes the drive `id`, which then belongs to one device.
+    ///
+    /// # Errors
+    /// One that does not exist, or not any more.
+    pub fn take_drive(&mut self, option: &str, key: &str, id: &str) -> Result<Drive, BadOption> {
+        self.drives.remove(id).ok_or_else(|| {
+            let ids = names(self.drives.keys(), "the id of a -drive");
+            BadOption::property(option, key, id, "no such drive, or already in use", ids)
+        })
+    }
+
+    /// The source of entropy `id`, which many devices may share.
+    ///
+    /// # Errors
+    /// One that does not exist.
+    pub fn entropy(&self, option: &str, key: &str, id: &str) -> Result<&File, BadOption> {
+        self.entropy.get(id).ok_or_else(|| {
+            let ids = names(self.entropy.keys(), "the id of a -object rng-random");
+            BadOption::property(option, key, id, "no such object", ids)
+        })
     }
 
     /// All character devices.
@@ -99,4 +143,10 @@ impl Backends {
         self.all_chardevs()
             .filter_map(|chardev| chardev.leaves_file_in())
     }
+}
+
+/// The identifiers there are, or what they would be.
+fn names<'a>(ids: impl Iterator<Item = &'a String>, none: &str) -> String {
+    let ids = ids.cloned().collect::<Vec<_>>().join(", ");
+    if ids.is_empty() { none.to_owned() } else { ids }
 }

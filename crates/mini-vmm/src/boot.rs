@@ -24,15 +24,15 @@ pub struct Images {
     initrd: Option<Image>,
     command_line: Vec<u8>,
     memory: u64,
-    reserved: Range,
 }
 
 impl Images {
-    /// Opens the files that `config` names; `reserved` is kept out of the guest's RAM map.
+    /// Opens the files that `config` names and looks at the kernel.
     ///
     /// # Errors
-    /// A file that cannot be read, or a command line that is too long, under its option's name.
-    pub fn open(config: &Config, reserved: Range) -> Result<Self, BadOption> {
+    /// A file that cannot be read, a kernel that is none or needs more memory, or a command line
+    /// that is too long, under its option's name.
+    pub fn open(config: &Config) -> Result<Self, BadOption> {
         let mut command_line = config.append.clone().into_bytes();
         command_line.push(0);
         if command_line.len() as u64 > layout::COMMAND_LINE.size || config.append.contains('\0') {
@@ -42,7 +42,7 @@ impl Images {
             );
             return Err(BadOption::new("-append", "not a command line", most));
         }
-        Ok(Self {
+        let images = Self {
             kernel: Image::open("-kernel", &config.kernel)?,
             initrd: config
                 .initrd
@@ -51,16 +51,23 @@ impl Images {
                 .transpose()?,
             command_line,
             memory: config.memory,
-            reserved,
-        })
+        };
+        if !images.kernel.is_elf() {
+            images.bzimage()?;
+        }
+        Ok(images)
     }
 
-    /// Loads everything and returns the address of the guest's first instruction.
+    /// Loads everything and returns the address of the guest's first instruction. `reserved` is
+    /// marked in the guest's memory map.
     ///
     /// # Errors
     /// A kernel that is none, or memory that is too small, under the option's name.
-    pub fn load(&mut self, memory: &Memory) -> Result<GuestAddress, BadOption> {
-        let kernel = self.load_kernel(memory)?;
+    pub fn load(&mut self, memory: &Memory, reserved: Range) -> Result<GuestAddress, BadOption> {
+        let kernel = match self.kernel.is_elf() {
+            true => self.load_elf(memory),
+            false => self.load_bzimage(memory),
+        }?;
         let mut header = kernel.header;
         self.check_command_line(&header)?;
         header.type_of_loader = LOADER_UNDEFINED;
@@ -69,7 +76,7 @@ impl Images {
             header.ramdisk_image = range.base as u32;
             header.ramdisk_size = range.size as u32;
         }
-        let parameters = self.parameters(header);
+        let parameters = self.parameters(header, reserved);
         let written = memory
             .write_slice(&self.command_line, GuestAddress(layout::COMMAND_LINE.base))
             .and_then(|()| memory.write_obj(parameters, GuestAddress(layout::BOOT_PARAMS)));
@@ -77,15 +84,8 @@ impl Images {
         Ok(kernel.entry)
     }
 
-    fn load_kernel(&mut self, memory: &Memory) -> Result<Kernel, BadOption> {
-        let mut magic = [0u8; 4];
-        match self.kernel.file.read_exact_at(&mut magic, 0) {
-            Ok(()) if magic == ELF_MAGIC => self.load_elf(memory),
-            _ => self.load_bzimage(memory),
-        }
-    }
-
-    fn load_bzimage(&mut self, memory: &Memory) -> Result<Kernel, BadOption> {
+    /// Header, load address and end of a bzImage that fits into memory.
+    fn bzimage(&self) -> Result<(setup_header, u64, u64), BadOption> {
         let mut header = setup_header::default();
         let read = self
             .kernel
@@ -98,9 +98,13 @@ impl Images {
             return Err(self.kernel.bad("has no 64-bit entry point"));
         }
         let base = header.pref_address.max(layout::KERNEL_BASE);
-        let size = u64::from(header.init_size).max(self.kernel.size);
-        let end = base.saturating_add(size);
+        let end = base.saturating_add(u64::from(header.init_size).max(self.kernel.size));
         self.check_fits(end)?;
+        Ok((header, base, end))
+    }
+
+    fn load_bzimage(&mut self, memory: &Memory) -> Result<Kernel, BadOption> {
+        let (mut header, base, end) = self.bzimage()?;
         let loaded = BzImage::load(
             memory,
             Some(GuestAddress(base)),
@@ -209,13 +213,13 @@ impl Images {
         }))
     }
 
-    fn parameters(&self, header: setup_header) -> boot_params {
+    fn parameters(&self, header: setup_header, reserved: Range) -> boot_params {
         let mut parameters = boot_params {
             hdr: header,
             acpi_rsdp_addr: layout::ACPI.base,
             ..Default::default()
         };
-        let map = self.memory_map();
+        let map = self.memory_map(reserved);
         let mut table = parameters.e820_table;
         table
             .iter_mut()
@@ -226,7 +230,7 @@ impl Images {
         parameters
     }
 
-    fn memory_map(&self) -> Vec<boot_e820_entry> {
+    fn memory_map(&self, reserved: Range) -> Vec<boot_e820_entry> {
         let entry = |base, end: u64, kind| boot_e820_entry {
             addr: base,
             size: end - base,
@@ -243,12 +247,8 @@ impl Images {
                 E820_RAM,
             ));
         }
-        if self.reserved.size > 0 {
-            map.push(entry(
-                self.reserved.base,
-                self.reserved.end(),
-                E820_RESERVED,
-            ));
+        if reserved.size > 0 {
+            map.push(entry(reserved.base, reserved.end(), E820_RESERVED));
         }
         map
     }
@@ -278,6 +278,11 @@ impl Image {
             file,
             size,
         })
+    }
+
+    fn is_elf(&self) -> bool {
+        let mut magic = [0; 4];
+        self.file.read_exact_at(&mut magic, 0).is_ok() && magic == ELF_MAGIC
     }
 
     fn rewind(&mut self) -> io::Result<&mut File> {

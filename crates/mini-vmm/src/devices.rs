@@ -2,19 +2,28 @@
 
 use std::sync::Arc;
 
+use virtio_device::props::PropValue;
+use virtio_pci::Addr;
 use vm_device::DevicePio;
 use vm_device::bus::{PioAddress, PioRange};
 use vm_device::device_manager::{IoManager, PioManager};
+use vm_pci::Slot;
 
 use crate::acpi::Platform;
+use crate::backends::Backends;
 use crate::exit::Wishes;
 use crate::options::{BadOption, DeviceOptions, Key, KeyVals, near_matches};
+use crate::pci::Pci;
 use crate::ports::{DebugExit, PvPanic};
 
 /// What devices are plugged into.
 pub struct Board<'a> {
     /// I/O ports and device memory.
     pub bus: &'a mut IoManager,
+    /// PCI.
+    pub pci: &'a mut Pci,
+    /// Host ends, by identifier.
+    pub backends: &'a mut Backends,
     /// What ACPI tells the guest.
     pub platform: &'a mut Platform,
     /// Where wishes of the guest go.
@@ -29,7 +38,7 @@ pub fn plug(board: &mut Board<'_>, options: &DeviceOptions) -> Result<(), BadOpt
     let row = find(&options.driver)?;
     let mut properties = properties(options);
     properties.check(row.properties)?;
-    (row.plug)(board, &mut properties)
+    (row.plug)(board, options.id.as_deref(), &mut properties)
 }
 
 /// What `-device help` (no `driver`) and `-device TYPE,help` print.
@@ -59,8 +68,10 @@ struct Row {
     bus: &'static str,
     help: &'static str,
     properties: &'static [Key],
-    plug: fn(&mut Board<'_>, &mut KeyVals) -> Result<(), BadOption>,
+    plug: Plug,
 }
+
+type Plug = fn(&mut Board<'_>, Option<&str>, &mut KeyVals) -> Result<(), BadOption>;
 
 fn find(driver: &str) -> Result<&'static Row, BadOption> {
     DEVICES
@@ -79,7 +90,11 @@ fn properties(options: &DeviceOptions) -> KeyVals {
     )
 }
 
-fn plug_debug_exit(board: &mut Board<'_>, properties: &mut KeyVals) -> Result<(), BadOption> {
+fn plug_debug_exit(
+    board: &mut Board<'_>,
+    _: Option<&str>,
+    properties: &mut KeyVals,
+) -> Result<(), BadOption> {
     let base = properties
         .take_number("iobase", PORTS)?
         .unwrap_or(DEBUG_EXIT_PORT);
@@ -88,13 +103,52 @@ fn plug_debug_exit(board: &mut Board<'_>, properties: &mut KeyVals) -> Result<()
     plug_ports(board, properties, "iobase", (base, size), device).map(drop)
 }
 
-fn plug_pvpanic(board: &mut Board<'_>, properties: &mut KeyVals) -> Result<(), BadOption> {
+fn plug_pvpanic(
+    board: &mut Board<'_>,
+    _: Option<&str>,
+    properties: &mut KeyVals,
+) -> Result<(), BadOption> {
     let base = properties
         .take_number("ioport", PORTS)?
         .unwrap_or(PVPANIC_PORT);
     let device = Arc::new(PvPanic(board.wishes.clone()));
     board.platform.pvpanic = Some(plug_ports(board, properties, "ioport", (base, 1), device)?);
     Ok(())
+}
+
+fn plug_root_port(
+    board: &mut Board<'_>,
+    id: Option<&str>,
+    properties: &mut KeyVals,
+) -> Result<(), BadOption> {
+    let option = properties.option().to_owned();
+    let Some(id) = id else {
+        return Err(BadOption::property(
+            &option,
+            "id",
+            "",
+            "missing",
+            "a name for its bus",
+        ));
+    };
+    let addr = properties
+        .take("addr")
+        .map(|text| slot(&option, &text))
+        .transpose()?;
+    // Numbers that only name the port to the user's eyes, given for QEMU's sake.
+    properties.take_number("chassis", 0..=0xff)?;
+    properties.take_number("port", 0..=0xff)?;
+    properties.take_number("slot", 0..=0x1fff)?;
+    let location = board
+        .pci
+        .locate(&option, properties.take("bus").as_deref(), addr)?;
+    board.pci.attach_port(&option, id, location)
+}
+
+/// A slot as QEMU writes it: device and function in hexadecimal.
+fn slot(option: &str, text: &str) -> Result<Slot, BadOption> {
+    let parsed = Addr::parse(text).map(|addr| addr.0);
+    parsed.ok_or_else(|| BadOption::property(option, "addr", text, "not a slot", Addr::ACCEPTS))
 }
 
 /// Registers `device` at `size` ports from `base`, which the property `key` gave; returns the first.
@@ -117,6 +171,22 @@ fn plug_ports(
 }
 
 const DEVICES: &[Row] = &[
+    Row {
+        name: "pcie-root-port",
+        bus: "PCI",
+        help: "a PCI Express port, whose bus has the name given by id=",
+        properties: &[
+            (
+                "addr",
+                "<slot[.function]> place on the bus (default: a free one)",
+            ),
+            ("bus", "<name> pcie.0, the only bus with ports"),
+            ("chassis", "<number> accepted, without effect"),
+            ("port", "<number> accepted, without effect"),
+            ("slot", "<number> accepted, without effect"),
+        ],
+        plug: plug_root_port,
+    },
     Row {
         name: "isa-debug-exit",
         bus: "ISA",

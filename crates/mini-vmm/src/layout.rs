@@ -123,3 +123,8 @@ pub fn pci_mmio64(memory: u64) -> Range {
         size: PCI_MMIO64_SIZE,
     }
 }
+
+/// Interrupt of pin `pin` (0 is INTA#) of the device in slot `slot` of the root bus.
+pub fn intx_gsi(slot: u8, pin: u8) -> u32 {
+    PCI_INTX_BASE + (u32::from(slot) + u32::from(pin)) % PCI_INTX
+}

@@ -10,6 +10,7 @@
 //! | [`memory`], [`boot`], [`acpi`], [`cpu`] | what the guest finds when it starts |
 //! | [`devices`] | the table of device types |
 //! | [`vm`], [`vcpu`], [`gate`], [`irq`] | the running machine |
+//! | [`pci`], [`msi`], [`line`], [`doorbells`] | PCI, and the seams of the virtio crates on KVM |
 //! | [`chardev`], [`serial`], [`ports`] | host ends and small devices |
 //! | [`sandbox`], [`terminal`], [`signals`], [`exit`] | the process around it |
 
@@ -21,14 +22,19 @@ pub mod boot;
 pub mod chardev;
 pub mod cpu;
 pub mod devices;
+pub mod doorbells;
+pub mod drive;
 pub mod error;
 pub mod exit;
 pub mod gate;
 pub mod irq;
 pub mod layout;
+pub mod line;
 pub mod logger;
 pub mod memory;
+pub mod msi;
 pub mod options;
+pub mod pci;
 pub mod pidfile;
 pub mod ports;
 pub mod sandbox;

@@ -27,6 +27,7 @@ use crate::irq::{IrqState, Irqs};
 use crate::layout::{self, Range};
 use crate::memory::{self, SharedMemory};
 use crate::options::{BadOption, Config};
+use crate::pci::Pci;
 use crate::pidfile::PidFile;
 use crate::ports::{KeyboardReset, Power};
 use crate::sandbox::{self, Class};
@@ -63,6 +64,7 @@ struct Machine {
     serials: Vec<Arc<SerialPort>>,
     irqs: Irqs,
     power_on: IrqState,
+    pci: Pci,
     images: Images,
     platform: Platform,
     backends: Backends,
@@ -76,16 +78,13 @@ impl Machine {
             cpus: config.cpus,
             ..Default::default()
         };
-        let mut images = Images::open(config, ecam(&platform))?;
+        let images = Images::open(config)?;
         let kvm = open_kvm()?;
         let model = Model::new(&kvm, &config.cpu, config.cpus)?;
         let memory = memory::allocate(config.memory).map_err(|error| {
             let given = format!("{}M", config.memory >> 20);
             BadOption::value("-m", &given, error, "less, or more memory in the host")
         })?;
-        // Loaded once more at the start; here a kernel that is none ends with nothing made.
-        images.load(&memory)?;
-
         let wishes = Wishes::new().map_err(host("cannot make an event"))?;
         let mut backends = Backends::open(config, &wishes)?;
         let vm = Arc::new(kvm.create_vm().map_err(host("cannot create a VM"))?);
@@ -99,14 +98,20 @@ impl Machine {
             .copied()
             .take(serials.len())
             .collect();
+        let mut pci = Pci::new(&vm, config.memory)?;
         for options in &config.devices {
             let mut board = Board {
                 bus: &mut bus,
+                pci: &mut pci,
+                backends: &mut backends,
                 platform: &mut platform,
                 wishes: &wishes,
             };
             devices::plug(&mut board, options)?;
         }
+        pci.register(&mut bus)?;
+        platform.pci_buses = pci.buses();
+        platform.pci_mmio64 = Some(layout::pci_mmio64(config.memory));
 
         let gate = Arc::new(Gate::default());
         let bus = Arc::new(bus);
@@ -137,6 +142,7 @@ impl Machine {
             serials,
             irqs,
             power_on,
+            pci,
             images,
             platform,
             backends,
@@ -207,7 +213,8 @@ impl Machine {
     /// Loads the guest and lets it go.
     fn start(&mut self) -> Result<(), Error> {
         let memory = self.memory.memory();
-        let entry: GuestAddress = self.images.load(&memory)?;
+        self.pci.reset()?;
+        let entry: GuestAddress = self.images.load(&memory, ecam(&self.platform))?;
         let tables = cpu::write_tables(&memory).and_then(|()| self.platform.write(&memory));
         tables.map_err(|error| Error::Host("cannot write boot tables", io::Error::other(error)))?;
         self.gate.open(Order::Start(entry));
