@@ -32,10 +32,6 @@ impl PortBackend for Stdout {
         // As if it never blocked. A VMM's would say `WouldBlock`, and lend its descriptor.
         None
     }
-
-    fn poll_connected(&mut self) -> bool {
-        true
-    }
 }
 
 fn main() -> Result<(), virtio_serial::SerialError> {

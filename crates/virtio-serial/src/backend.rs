@@ -21,8 +21,8 @@ pub trait PortBackend: Send {
     /// Writes bytes of the guest, and returns how many it took, at least one.
     ///
     /// # Errors
-    /// `WouldBlock` where it can take none now. After any other error the rest of the guest's
-    /// buffer is dropped.
+    /// `WouldBlock` where it can take none now and has an [`output`](Self::output) to wait for.
+    /// After any other error the rest of the guest's buffer is dropped.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize>;
 
     /// A descriptor that is readable when [`read`](Self::read) has something, or when a peer waits
@@ -34,12 +34,21 @@ pub trait PortBackend: Send {
     /// always does.
     fn output(&self) -> Option<BorrowedFd<'_>>;
 
-    /// Takes in a peer that waits, if there is none, and says whether one is connected. Called at
-    /// the start and whenever a descriptor is ready.
+    /// Whether somebody is at the other end, as far as is known. What the guest sends to nobody is
+    /// dropped. Asked after every call that can have found out.
     ///
-    /// A back-end that closes a descriptor which it has lent must be seen disconnected, by one call
-    /// of this, before it lends another.
-    fn poll_connected(&mut self) -> bool;
+    /// By default somebody always is. A back-end whose peers come and go implements this and
+    /// [`poll_connected`](Self::poll_connected).
+    fn is_connected(&self) -> bool {
+        true
+    }
+
+    /// Takes in a peer, if there is none and one waits, and says whether somebody is connected now.
+    /// Called at the start, and after that while nobody is connected. Only here may a back-end
+    /// begin to lend other descriptors than before.
+    fn poll_connected(&mut self) -> bool {
+        self.is_connected()
+    }
 
     /// The guest opened or closed its end of the port.
     fn guest_opened(&mut self, open: bool) {
@@ -66,9 +75,5 @@ impl PortBackend for Null {
 
     fn output(&self) -> Option<BorrowedFd<'_>> {
         None
-    }
-
-    fn poll_connected(&mut self) -> bool {
-        true
     }
 }

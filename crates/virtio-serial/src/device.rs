@@ -13,8 +13,8 @@ use virtio_device::{
 use crate::handle::Inbox;
 use crate::numbering::number;
 use crate::port_state::PortState;
+use crate::ports::{Negotiated, Ports};
 use crate::timer::Timer;
-use crate::worker::{Negotiated, Ports};
 use crate::{Port, SerialHandle, SerialProps, SerialWorker, config_space, queues, saved};
 
 /// A console device with its ports.

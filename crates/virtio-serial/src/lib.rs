@@ -17,6 +17,7 @@ mod handle;
 mod numbering;
 mod port;
 mod port_state;
+mod ports;
 mod props;
 mod queues;
 mod receive;

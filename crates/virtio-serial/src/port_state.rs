@@ -89,19 +89,19 @@ impl PortState {
         *watches = Watches::default();
     }
 
-    /// Asks the back-end whether somebody is there.
+    /// Sees who came and went at the host end. A peer that took the place of another is both.
     pub(crate) fn refresh<AS: AddressSpace>(&mut self, cx: &mut Cx<'_, AS>) {
-        let connected = self.backend.poll_connected();
-        if connected == self.connected {
-            return;
-        }
-        self.connected = connected;
-        self.ended = false;
-        if connected {
-            self.dialogue.host_opened();
-        } else {
-            // Its descriptor may be closed, and its number another's next.
+        if self.connected && !self.backend.is_connected() {
+            self.connected = false;
+            // Its descriptor may be closed, and its number the next one's.
             self.watches.clear(cx, self.number);
+        }
+        if !self.connected {
+            self.connected = self.backend.poll_connected();
+            if self.connected {
+                self.ended = false;
+                self.dialogue.host_opened();
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use virtio_device::{Error, Result};
 
 use crate::dialogue::Dialogue;
 use crate::port_state::PortState;
-use crate::worker::Ports;
+use crate::ports::Ports;
 use crate::{receive, transmit};
 
 /// Encodes the state of `ports`. `None` while one of them is in the middle of a write that is too

@@ -203,6 +203,8 @@ impl Sink<'_> {
         let Some(backend) = self.backend.as_deref_mut() else {
             return Wrote::Lost;
         };
+        // Without a descriptor, nobody would say when to go on.
+        let waits = !self.impatient && backend.output().is_some();
         let result = loop {
             match backend.write(bytes) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
@@ -214,9 +216,7 @@ impl Sink<'_> {
                 self.progress = true;
                 Wrote::Bytes(written.min(bytes.len()))
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock && !self.impatient => {
-                Wrote::Nothing
-            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock && waits => Wrote::Nothing,
             _ => Wrote::Lost,
         }
     }

@@ -1,6 +1,6 @@
 //! The data plane: one worker for all queues.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,8 +14,8 @@ use crate::config_space;
 use crate::control::{HEADER, Request};
 use crate::handle::{Inbox, Letters};
 use crate::port_state::PortState;
+use crate::ports::{Negotiated, Ports};
 use crate::queues::{CONTROL_RECEIVE, CONTROL_TRANSMIT, Role, transmit_queue};
-use crate::timer::Timer;
 use crate::transmit::SCRATCH;
 use crate::watch::port_of;
 
@@ -34,25 +34,6 @@ pub struct SerialWorker {
     started: bool,
     chain: Chain,
     scratch: Box<[u8]>,
-}
-
-/// What outlives a worker.
-pub(crate) struct Ports {
-    pub(crate) by_number: BTreeMap<u16, PortState>,
-    /// The driver wants to hear of ports.
-    pub(crate) device_ready: bool,
-    pub(crate) timer: Timer,
-    /// How long a console may hold its guest up.
-    pub(crate) patience: Duration,
-}
-
-/// What the driver and the device agreed on, as far as it matters here.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Negotiated {
-    /// VIRTIO_CONSOLE_F_MULTIPORT.
-    pub(crate) multiport: bool,
-    /// VIRTIO_CONSOLE_F_SIZE.
-    pub(crate) size: bool,
 }
 
 /// One direction of the port of this number.

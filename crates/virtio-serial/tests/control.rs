@@ -88,6 +88,26 @@ fn driver_without_buffers_misses_no_change() {
 }
 
 #[test]
+fn driver_hears_of_ports_whose_queues_it_left_off() {
+    let wire = Wire::unconnected();
+    let mut bus = TestBus::new(console_and_port(&Wire::new(), &wire));
+    assert!(bus.negotiate(modern()));
+    for queue in [2, 3] {
+        bus.set_up_queue(queue, 32);
+    }
+    bus.driver_ok();
+    open_all(&mut bus);
+    // Resetting a queue has put the worker on another event loop.
+    for _ in 0..2 {
+        wire.connect();
+        assert_eq!(hear(&mut bus), [(1, PORT_OPEN, 1, vec![])]);
+        wire.leave();
+        tell(&mut bus, 1, PORT_OPEN, 1);
+        assert_eq!(hear(&mut bus), [(1, PORT_OPEN, 0, vec![])]);
+    }
+}
+
+#[test]
 fn back_end_hears_who_opens_the_port_in_the_guest() {
     let wire = Wire::new();
     let mut bus = opened(console_and_port(&Wire::new(), &wire), modern());

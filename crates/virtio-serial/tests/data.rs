@@ -2,11 +2,15 @@
 
 mod common;
 
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::*;
 use testkit::{Segment, TestBus};
-use virtio_serial::{Null, Port};
+use virtio_serial::{Port, PortBackend};
 
 #[test]
 fn bug_23_guests_bytes_arrive_whatever_their_segmentation() {
@@ -230,9 +234,32 @@ fn peer_that_leaves_takes_what_was_for_it_along() {
     assert!(got == b"abcghi" || got == b"abcdefghi", "{got:?}");
 }
 
+/// Never has anything, and counts how often it is asked.
+struct Empty(Arc<AtomicUsize>);
+
+impl PortBackend for Empty {
+    fn read(&mut self, _buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Ok(0)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(bytes.len())
+    }
+
+    fn input(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    fn output(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
 #[test]
 fn ended_back_end_is_left_alone() {
-    let mut bus = opened(serial(vec![Port::console(Null)]), modern());
+    let reads = Arc::new(AtomicUsize::new(0));
+    let mut bus = opened(serial(vec![Port::console(Empty(reads.clone()))]), modern());
     bus.request(1, &[b"into the void"], &[]);
     for _ in 0..10 {
         bus.submit(0, &[], &[16]);
@@ -240,6 +267,7 @@ fn ended_back_end_is_left_alone() {
     }
     assert!(!bus.run());
     assert!(!bus.queue(0).has_used());
+    assert_eq!(reads.load(Ordering::Relaxed), 1);
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 
 use common::*;
@@ -40,26 +41,40 @@ impl PortBackend for Stream {
     fn output(&self) -> Option<BorrowedFd<'_>> {
         Some(self.0.as_fd())
     }
-
-    fn poll_connected(&mut self) -> bool {
-        true
-    }
 }
 
 /// A server that watches its listener, then its client, under numbers that the system reuses.
 struct Server {
     listener: UnixListener,
     client: Option<UnixStream>,
+    says_end: bool,
+}
+
+impl Server {
+    fn at(path: &Path, says_end: bool) -> Self {
+        let listener = UnixListener::bind(path).unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self {
+            listener,
+            client: None,
+            says_end,
+        }
+    }
 }
 
 impl PortBackend for Server {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let client = self.client.as_mut().unwrap();
         let read = client.read(buffer);
-        if matches!(read, Ok(0)) {
-            self.client = None;
+        if !matches!(read, Ok(0)) {
+            return read;
         }
-        read
+        self.client = None;
+        // Both say that this one is gone.
+        match self.says_end {
+            true => Ok(0),
+            false => Err(io::ErrorKind::WouldBlock.into()),
+        }
     }
 
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -73,6 +88,10 @@ impl PortBackend for Server {
 
     fn output(&self) -> Option<BorrowedFd<'_>> {
         self.client.as_ref().map(AsFd::as_fd)
+    }
+
+    fn is_connected(&self) -> bool {
+        self.client.is_some()
     }
 
     fn poll_connected(&mut self) -> bool {
@@ -104,10 +123,6 @@ impl PortBackend for Regular {
 
     fn output(&self) -> Option<BorrowedFd<'_>> {
         None
-    }
-
-    fn poll_connected(&mut self) -> bool {
-        true
     }
 }
 
@@ -143,10 +158,7 @@ fn one_descriptor_serves_both_directions() {
 fn clients_of_a_server_come_and_go() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("s");
-    let listener = UnixListener::bind(&path).unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let client = None;
-    let device = serial(vec![Port::serial("served", Server { listener, client })]);
+    let device = serial(vec![Port::serial("served", Server::at(&path, true))]);
     let mut bus = opened(device, modern());
     for round in 0..5 {
         bus.request(5, &[b"nobody hears"], &[]);
@@ -170,6 +182,35 @@ fn clients_of_a_server_come_and_go() {
 }
 
 #[test]
+fn client_that_waits_takes_the_place_of_the_last_at_once() {
+    replace_clients(true);
+    replace_clients(false);
+}
+
+/// The next client gets the descriptor of the last.
+fn replace_clients(says_end: bool) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("s");
+    let device = serial(vec![Port::serial("served", Server::at(&path, says_end))]);
+    let mut bus = opened(device, modern());
+    let connect = || UnixStream::connect(&path).unwrap();
+    let mut current = connect();
+    hear(&mut bus);
+    for _ in 0..5 {
+        let next = connect();
+        let request = bus.submit(4, &[], &[64]);
+        bus.run();
+        drop(std::mem::replace(&mut current, next));
+        let swap = [(1, PORT_OPEN, 0, vec![]), (1, PORT_OPEN, 1, vec![])];
+        assert_eq!(hear(&mut bus), swap);
+        current.write_all(b"next").unwrap();
+        bus.run();
+        let used = bus.queue(4).collect().unwrap();
+        assert_eq!(bus.response(&request, used).bytes[..4], *b"next");
+    }
+}
+
+#[test]
 fn peer_that_breaks_off_does_no_harm() {
     let (near, far) = Stream::pair();
     let mut bus = opened(serial(vec![Port::serial("broken", near)]), modern());
@@ -179,6 +220,8 @@ fn peer_that_breaks_off_does_no_harm() {
     bus.run();
     for _ in 0..3 {
         bus.request(5, &[b"gone"], &[]);
+        bus.submit(4, &[], &[64]);
+        assert!(!bus.run() || !bus.run(), "an end is read once");
     }
     assert!(!bus.run());
     assert!(!bus.needs_reset());

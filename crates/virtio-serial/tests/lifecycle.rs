@@ -197,12 +197,25 @@ fn queue_reset_forgets_what_is_half_done_in_it() {
         let data = pattern(2 << 20);
         bus.submit(5, &[&data], &[]);
         bus.run();
+        // With or without a look at the device before the queue is back.
+        for run in [true, false] {
+            bus.core().reset_queue(5);
+            if run {
+                bus.run();
+            }
+            bus.set_up_queue(5, 16);
+            wire.set_room(usize::MAX);
+            bus.run();
+            assert_eq!(wire.received(), data[..5]);
+            wire.set_room(5);
+            bus.submit(5, &[&data], &[]);
+            bus.run();
+        }
         bus.reset_queue(5);
-        bus.run();
+        bus.set_up_queue(5, 16);
         wire.set_room(usize::MAX);
         bus.run();
         assert_eq!(wire.received(), data[..5]);
-        bus.set_up_queue(5, 16);
         bus.request(5, &[b"anew"], &[]);
         assert_eq!(wire.received(), b"anew");
         assert!(!bus.needs_reset());

@@ -107,6 +107,11 @@ impl Wire {
         self.change(|state| state.hung_up = true);
     }
 
+    /// Somebody has left, and the back-end knows.
+    pub fn leave(&self) {
+        self.change(|state| (state.connected, state.hung_up) = (false, false));
+    }
+
     /// What the guest told of its end.
     pub fn guest(&self) -> Vec<bool> {
         self.state().guest.clone()
@@ -179,11 +184,13 @@ impl PortBackend for Near {
         Some(self.0.0.output.fd.as_fd())
     }
 
+    fn is_connected(&self) -> bool {
+        self.0.state().connected
+    }
+
     fn poll_connected(&mut self) -> bool {
         self.0.change(|state| {
-            if !state.connected && std::mem::take(&mut state.caller) {
-                state.connected = true;
-            }
+            state.connected |= std::mem::take(&mut state.caller);
             state.connected
         })
     }
