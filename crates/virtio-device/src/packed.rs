@@ -207,13 +207,16 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
             return flags != EVENT_DISABLE;
         }
         let position = u32::from(offset & !WRAP);
-        // How long ago the device used the descriptor that the driver waits for.
+        // How long ago the device used the descriptor that the driver waits for. A batch may be
+        // two laps long: what was in flight before, and a queueful besides.
         let same_lap = (offset & WRAP != 0) == ring.used_wrap;
-        let since = match same_lap {
-            true => ring.next_used.checked_sub(position + 1),
-            false => (ring.next_used + self.size).checked_sub(position + 1),
+        let lap = if same_lap {
+            2 * self.size
+        } else {
+            3 * self.size
         };
-        since.is_some_and(|since| since < ring.unsignalled)
+        let since = (ring.next_used + lap).wrapping_sub(position + 1) % (2 * self.size);
+        since < ring.unsignalled
     }
 
     pub(crate) fn has_available(&self, ring: &Ring) -> bool {

@@ -159,6 +159,49 @@ fn completions_of_a_long_batch_are_seen_before_it_ends() {
     }
 }
 
+/// Chains from before the wake-up and a queueful of it can be two laps of the ring in one batch.
+#[test]
+fn an_event_two_laps_back_is_not_overlooked() {
+    for packed in FORMATS {
+        for event in 0..8 {
+            let mut rig = Rig::new(8, packed | EVENT_IDX);
+            rig.driver.set_interrupts(false);
+            match rig.driver.ring_mut() {
+                DriverRing::Split(ring) => ring.set_used_event(event),
+                DriverRing::Packed(ring) => ring.set_driver_event(event | 1 << 15, 2),
+            }
+            let mut held = Vec::new();
+            for _ in 0..8 {
+                rig.offer(&[], &[1]);
+                held.push(rig.pop().unwrap().unwrap());
+            }
+            let one = rig.segments(&[], &[1]);
+            let Rig {
+                memory,
+                driver,
+                ring,
+                interrupts,
+                ..
+            } = &mut rig;
+            let memory: &testkit::Memory = memory;
+            let mut queue = virtio_device::Virtqueue::attach(0, ring, memory, interrupts).unwrap();
+            held.iter_mut().for_each(|chain| queue.push(chain, 0));
+            for _ in 0..8 {
+                driver.collect().unwrap();
+                driver.add(&one).unwrap();
+                driver.publish();
+            }
+            let mut chain = Chain::new();
+            for _ in 0..8 {
+                assert!(queue.pop(&mut chain).unwrap());
+                queue.push(&mut chain, 0);
+            }
+            drop(queue);
+            assert_eq!(rig.interrupts(), 1, "{packed:?}, event {event}");
+        }
+    }
+}
+
 /// More chains than 16 bits count, over rings of sizes around which packed ones wrap unevenly.
 #[test]
 fn counters_wrap() {

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use common::Rig;
 use proptest::collection::vec;
 use proptest::prelude::*;
-use testkit::Segment;
+use testkit::{DriverRing, Segment};
 use virtio_device::{Buffer, Chain, Features};
 
 #[derive(Clone, Debug)]
@@ -18,6 +18,8 @@ enum Driver {
     Publish,
     Collect,
     Interrupts(bool),
+    /// Waits for this used index or position, and does not move on when it collects.
+    Event(u16),
 }
 
 #[derive(Clone, Debug)]
@@ -43,6 +45,7 @@ fn driver() -> impl Strategy<Value = Driver> {
         3 => Just(Driver::Publish),
         2 => Just(Driver::Collect),
         1 => any::<bool>().prop_map(Driver::Interrupts),
+        1 => (0..20_u16, any::<bool>()).prop_map(|(at, wrap)| Driver::Event(at | u16::from(wrap) << 15)),
     ]
 }
 
@@ -264,6 +267,16 @@ impl Reference {
             Driver::Interrupts(on) => {
                 driver.set_interrupts(on);
             }
+            Driver::Event(at) => {
+                driver.set_interrupts(false);
+                match driver.ring_mut() {
+                    DriverRing::Split(ring) => ring.set_used_event(at & 0x7fff),
+                    DriverRing::Packed(ring) => {
+                        let spot = ((at & 0x7fff) % self.size) | (at & 0x8000);
+                        ring.set_driver_event(spot, 2);
+                    }
+                }
+            }
         }
     }
 
@@ -316,7 +329,9 @@ impl Reference {
             (false, true) => spots.contains(&half(at + 4 + 2 * u64::from(self.size))),
             (true, _) => match half(at + 2) {
                 0 => !spots.is_empty(),
-                2 => spots.contains(&half(at)),
+                2 if event_idx => spots.contains(&half(at)),
+                // Without EVENT_IDX there is no such value.
+                2 => !spots.is_empty(),
                 _ => false,
             },
         };
