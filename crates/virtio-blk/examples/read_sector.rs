@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::fs::File;
 use std::io;
+use std::process::ExitCode;
 use std::sync::Arc;
 
 use virtio_blk::virtio_device::props::{Props, split_options};
@@ -15,8 +16,18 @@ use virtio_blk::virtio_device::{
 };
 use virtio_blk::{Blk, BlkProps, RawImage, guest_io::Mode};
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let mut device = device(&std::env::args().nth(1).ok_or("usage: image=FILE[,...]")?)?;
+fn main() -> ExitCode {
+    let options = std::env::args().nth(1).unwrap_or_default();
+    match device(&options).and_then(read_sector) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("virtio-blk: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn read_sector(mut device: Blk<RawImage>) -> Result<(), Box<dyn Error>> {
     let memory = Arc::new(GuestMemoryMmap::<()>::from_ranges(&[(
         GuestAddress(0),
         1 << 20,

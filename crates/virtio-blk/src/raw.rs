@@ -6,8 +6,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Once};
 
 use guest_io::{
-    Access, BlockSize, Completion, Deferred, Disk, Engine, FileRange, Flags, Iovecs, MemoryGuard,
-    Mode, Segment, SubmitError, Submitted, lock,
+    Access, Completion, Deferred, Disk, Engine, FileRange, Flags, Iovecs, MemoryGuard, Mode,
+    Segment, SubmitError, Submitted, lock,
 };
 use virtio_device::vm_memory::bitmap::BitmapSlice;
 
@@ -78,12 +78,9 @@ impl Backend for RawImage {
     type Channel<G: MemoryGuard + Send + Sync> = RawChannel<G>;
 
     fn facts(&self) -> io::Result<Facts> {
-        let BlockSize { logical, physical } = self.disk.block_size()?;
-        // The page cache takes any size.
-        let logical = if self.disk.is_direct() { logical } else { 512 };
         Ok(Facts {
             size: self.disk.size()?,
-            block_size: BlockSize { logical, physical },
+            block_size: self.disk.block_size()?,
             read_only: self.read_only,
             write_back: !self.write_through,
         })

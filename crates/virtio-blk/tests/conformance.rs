@@ -1,4 +1,4 @@
-//! What every virtio device must stand: on a file with io_uring, on one without, and read-only.
+//! What every virtio device must stand, in every mode of I/O.
 
 mod common;
 
@@ -48,14 +48,5 @@ mod sync {
     testkit::device_suite! {
         device: || device(Mode::Sync),
         traffic: good_requests,
-    }
-}
-
-mod read_only {
-    use super::*;
-
-    testkit::device_suite! {
-        device: || Blk::new(&BlkProps::default(), raw(&image()).read_only(true)).unwrap(),
-        traffic: |bus| assert_eq!(read(bus, 0, 512).status, OK),
     }
 }

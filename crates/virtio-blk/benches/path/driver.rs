@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use virtio_blk::guest_io::Mode;
 use virtio_blk::virtio_device::vm_memory::{
     Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, Permissions, VolatileSlice,
 };
@@ -31,8 +32,9 @@ pub(crate) struct Guest {
 }
 
 impl Guest {
-    pub(crate) fn new(file: &File, depth: usize) -> Self {
-        let image = RawImage::new(file.try_clone().expect("a descriptor")).expect("an image");
+    pub(crate) fn new(file: &File, mode: Mode, depth: usize) -> Self {
+        let image = RawImage::new(file.try_clone().expect("a descriptor"));
+        let image = image.expect("an image").mode(mode);
         let props = BlkProps::default().queue_size(SIZE).share_rw(true);
         let mut device = Blk::new(&props, image).expect("a device");
         let activation = Activation {

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use bare::{Preadv, Ring};
 use driver::Guest;
+use virtio_blk::guest_io::Mode;
 
 /// Something that reads blocks.
 trait Contender {
@@ -44,7 +45,7 @@ fn compare(name: &str, file: &File) {
     );
     for depth in [1, 8, 32, 128] {
         let mut contenders: [Box<dyn Contender>; 3] = [
-            Box::new(Guest::new(file, depth)),
+            Box::new(Guest::new(file, Mode::Auto, depth)),
             Box::new(Ring::new(file, depth)),
             Box::new(Preadv::new(file)),
         ];
