@@ -95,11 +95,14 @@ impl PortState {
             self.connected = false;
             // Its descriptor may be closed, and its number the next one's.
             self.watches.clear(cx, self.number);
+            self.transmit.abandon();
         }
         if !self.connected {
             self.connected = self.backend.poll_connected();
             if self.connected {
                 self.ended = false;
+                // Whether the guest has room shows when there is something for it.
+                self.waiting = true;
                 self.dialogue.host_opened();
             }
         }
@@ -155,6 +158,11 @@ impl PortState {
         self.blocked = blocked.then(|| since.unwrap_or_else(Instant::now));
         self.refresh(cx);
         transmitted.map(|transmitted| transmitted == Transmitted::Again)
+    }
+
+    /// Whether bytes wait for a back-end that nobody is at any more.
+    pub(crate) fn is_stranded(&self) -> bool {
+        self.blocked.is_some() && !self.connected
     }
 
     /// Writes a character that has no place in any queue, if the back-end takes it.

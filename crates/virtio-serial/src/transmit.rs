@@ -66,6 +66,12 @@ impl Transmit {
         }
     }
 
+    /// What is half written is for a peer that left: the rest of it is lost.
+    pub(crate) fn abandon(&mut self) {
+        self.offset = u32::MAX;
+        self.parked.clear();
+    }
+
     /// Gives the chain back to the guest and keeps what is left of it, so that the queue can be
     /// stopped. A rest that is longer than [`MAX_PARKED`] stays where it is.
     pub(crate) fn park<M: GuestMemory>(&mut self, queue: &mut Virtqueue<'_, M>) {

@@ -120,8 +120,12 @@ impl SerialWorker {
             Task::Transmit(_) => port.transmit(cx, &mut self.scratch),
         };
         port.watch(cx);
+        let stranded = port.is_stranded();
         if port.patience(self.ports.patience, Instant::now()).is_some() {
             self.ports.timer.arm(self.ports.patience);
+        }
+        if stranded {
+            self.add(Task::Transmit(number));
         }
         more
     }

@@ -217,21 +217,32 @@ fn bytes_for_nobody_are_lost() {
 
 #[test]
 fn peer_that_leaves_takes_what_was_for_it_along() {
-    let wire = Wire::with_room(3);
-    let mut bus = opened(console_and_port(&Wire::new(), &wire), modern());
-    bus.submit(5, &[b"abcdef"], &[]);
-    bus.submit(4, &[], &[16]);
-    bus.run();
-    assert!(!bus.queue(5).has_used());
-    wire.hang_up();
-    bus.run();
-    wire.connect();
-    wire.set_room(usize::MAX);
-    bus.run();
-    assert!(bus.queue(5).collect().is_some());
-    bus.request(5, &[b"ghi"], &[]);
-    let got = wire.received();
-    assert!(got == b"abcghi" || got == b"abcdefghi", "{got:?}");
+    for replaced in [false, true] {
+        let wire = Wire::with_room(3);
+        let mut bus = opened(console_and_port(&Wire::new(), &wire), modern());
+        bus.submit(5, &[b"abcdef"], &[]);
+        bus.submit(4, &[], &[16]);
+        bus.run();
+        assert!(!bus.queue(5).has_used());
+        if replaced {
+            wire.connect();
+        }
+        wire.hang_up();
+        bus.run();
+        wire.set_room(usize::MAX);
+        bus.run();
+        assert!(
+            bus.queue(5).collect().is_some(),
+            "nobody waits for who left"
+        );
+        wire.connect();
+        bus.run();
+        bus.request(5, &[b"ghi"], &[]);
+        assert_eq!(wire.received(), b"abcghi");
+        bus.submit(5, &[b"jkl"], &[]);
+        bus.run();
+        assert_eq!(wire.received(), b"jkl");
+    }
 }
 
 /// Never has anything, and counts how often it is asked.
