@@ -9,26 +9,30 @@ use vm_memory::bitmap::BitmapSlice;
 /// A run of guest memory with a fixed place in host memory: a ring, or a whole region.
 ///
 /// vm-memory checks, in each of several nested calls, what this type knows: that the run is mapped
-/// for `'m`. What is left per access is one comparison with the length and one with the alignment,
-/// inlined at every optimisation level, and every access is a single atomic one, so that an index
-/// or a descriptor word can never be seen torn.
+/// for `'m` and starts at a multiple of `ALIGN` bytes. What is left per access is one comparison
+/// with the length, inlined at every optimisation level, and every access is a single atomic one,
+/// so that an index or a descriptor word can never be seen torn.
 #[derive(Clone, Debug)]
-pub struct Area<'m, B> {
+pub struct Area<'m, B, const ALIGN: usize = 1> {
     base: *mut u8,
     len: usize,
     bitmap: B,
     memory: PhantomData<&'m ()>,
 }
 
-impl<'m, B: BitmapSlice> Area<'m, B> {
-    /// The area that `slice` covers.
-    pub fn new(slice: &VolatileSlice<'m, B>) -> Self {
-        Self {
-            base: slice.ptr_guard_mut().as_ptr(),
-            len: slice.len(),
-            bitmap: slice.bitmap().clone(),
+impl<'m, B: BitmapSlice, const ALIGN: usize> Area<'m, B, ALIGN> {
+    /// The area that `slice` covers; `None` where that is not aligned in host memory.
+    #[inline]
+    pub fn new(slice: &VolatileSlice<'m, B>) -> Option<Self> {
+        let base = slice.ptr_guard_mut().as_ptr();
+        let (len, bitmap) = (slice.len(), slice.bitmap().clone());
+        let aligned = (base as usize).is_multiple_of(ALIGN);
+        aligned.then_some(Self {
+            base,
+            len,
+            bitmap,
             memory: PhantomData,
-        }
+        })
     }
 
     /// Length in bytes.
@@ -43,15 +47,15 @@ impl<'m, B: BitmapSlice> Area<'m, B> {
         self.len == 0
     }
 
-    /// Loads the word at byte `offset`, in guest byte order; `None` where it is not inside or not
-    /// aligned in host memory.
+    /// Loads the word at byte `offset`, in guest byte order; `None` where it is not inside or the
+    /// offset not a multiple of the word's size.
     ///
     /// # Panics
     /// Where `order` is not one of a load.
     #[inline(always)]
     pub fn load<T: Word>(&self, offset: usize, order: Ordering) -> Option<T> {
         // SAFETY: `at` returns pointers that are inside the area, which is mapped for `'m`, and
-        // aligned for `T`. The guest may write there at any time; the access is atomic.
+        // aligned for `T`, because area and offset are. The guest may write there at any time; the access is atomic.
         self.at::<T>(offset).map(|at| unsafe { T::load(at, order) })
     }
 
@@ -72,7 +76,7 @@ impl<'m, B: BitmapSlice> Area<'m, B> {
     }
 
     /// Stores a word at byte `offset`, in guest byte order, and marks it dirty; `None` where it is
-    /// not inside or not aligned in host memory.
+    /// not inside or the offset not a multiple of the word's size.
     ///
     /// # Panics
     /// Where `order` is not one of a store.
@@ -82,6 +86,23 @@ impl<'m, B: BitmapSlice> Area<'m, B> {
         // SAFETY: as in `load`. Nothing in this process holds a reference to guest memory.
         unsafe { T::store(at, value, order) };
         self.bitmap.mark_dirty(offset, size_of::<T>());
+        Some(())
+    }
+
+    /// Stores two words that follow one another, as [`store`](Self::store) does, the second one
+    /// last.
+    ///
+    /// # Panics
+    /// Where `order` is not one of a store.
+    #[inline(always)]
+    pub fn store_pair<T: Word>(&self, offset: usize, pair: (T, T), order: Ordering) -> Option<()> {
+        let first = self.at::<[T; 2]>(offset)?.cast::<T>();
+        // SAFETY: as in `load_pair`.
+        unsafe {
+            T::store(first, pair.0, Ordering::Relaxed);
+            T::store(first.add(1), pair.1, order);
+        }
+        self.bitmap.mark_dirty(offset, 2 * size_of::<T>());
         Some(())
     }
 
@@ -105,12 +126,17 @@ impl<'m, B: BitmapSlice> Area<'m, B> {
 
     #[inline(always)]
     fn at<T>(&self, offset: usize) -> Option<*mut T> {
-        if !self.contains(offset, size_of::<T>()) {
+        const {
+            assert!(
+                align_of::<T>() <= ALIGN,
+                "the area is aligned for its words"
+            )
+        };
+        if !self.contains(offset, size_of::<T>()) || !offset.is_multiple_of(align_of::<T>()) {
             return None;
         }
         // SAFETY: the byte at `offset` is inside the area.
-        let at = unsafe { self.base.add(offset) }.cast::<T>();
-        at.is_aligned().then_some(at)
+        Some(unsafe { self.base.add(offset) }.cast())
     }
 }
 

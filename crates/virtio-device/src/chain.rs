@@ -30,7 +30,7 @@ pub struct Chain {
     /// As long as the largest queue it was popped from; the chain is the first `extent.buffers`.
     storage: Vec<Buffer>,
     extent: Extent,
-    token: Option<Token>,
+    token: Token,
 }
 
 /// How much of a chain's storage is in use, and for what.
@@ -43,17 +43,30 @@ pub(crate) struct Extent {
     writable_len: u64,
 }
 
-/// What the ring needs to take a chain back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What the ring needs to take a chain back. The default is that of no ring.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Token {
-    /// Which life of which ring popped it: a chain that outlived its ring is not pushed to the next.
-    pub(crate) epoch: u32,
-    /// Position in the order of availability, modulo 2^32.
-    pub(crate) sequence: u32,
+    /// Which life of which ring popped it, in the upper half: a chain that outlived its ring is
+    /// not pushed to the next. Its place in the order of availability, in the lower half.
+    pub(crate) ticket: u64,
     /// Head index (split) or buffer id (packed).
     pub(crate) id: u16,
     /// Descriptors that it occupies in the ring itself.
     pub(crate) descriptors: u16,
+}
+
+impl Token {
+    /// Whether a chain has been popped with it.
+    #[inline(always)]
+    pub(crate) fn is_live(self) -> bool {
+        self.ticket != 0
+    }
+
+    /// Whether `ring_ticket` is the next ticket of the ring that it comes from.
+    #[inline(always)]
+    pub(crate) fn is_of(self, ring_ticket: u64) -> bool {
+        self.ticket >> 32 == ring_ticket >> 32
+    }
 }
 
 impl Chain {
@@ -94,7 +107,7 @@ impl Chain {
 
     /// Whether it was popped and not yet pushed.
     pub fn is_live(&self) -> bool {
-        self.token.is_some()
+        self.token.is_live()
     }
 
     /// `len` bytes of the readable part from byte `offset` on, as buffers. Clipped to the part.
@@ -212,23 +225,26 @@ impl Chain {
     /// The chain is what was put into the storage.
     #[inline(always)]
     pub(crate) fn set(&mut self, extent: Extent, token: Token) {
-        (self.extent, self.token) = (extent, Some(token));
+        (self.extent, self.token) = (extent, token);
     }
 
-    pub(crate) fn token(&self) -> Option<Token> {
+    pub(crate) fn token(&self) -> Token {
         self.token
     }
 
     /// Empties it, and returns the token of a chain that was never pushed.
     #[inline]
-    pub(crate) fn clear(&mut self) -> Option<Token> {
+    pub(crate) fn clear(&mut self) -> Token {
         self.extent = Extent::default();
-        self.token.take()
+        self.take_token()
     }
 
-    #[inline]
-    pub(crate) fn take_token(&mut self) -> Option<Token> {
-        self.token.take()
+    #[inline(always)]
+    pub(crate) fn take_token(&mut self) -> Token {
+        Token {
+            ticket: std::mem::take(&mut self.token.ticket),
+            ..self.token
+        }
     }
 }
 

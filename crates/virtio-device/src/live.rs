@@ -4,45 +4,39 @@
 ///
 /// The driver may not make a buffer available again before it was used. A device that does not
 /// check hands the same memory to two requests at once.
+///
+/// A byte for each id: bits would make every request wait for the previous one's store to the
+/// same word.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct LiveSet {
-    words: Box<[u64]>,
+    there: Box<[bool]>,
 }
 
 impl LiveSet {
     /// An empty set that can hold ids below `ids`.
-    pub(crate) fn new(ids: u32) -> Self {
+    pub(crate) fn new(ids: usize) -> Self {
         Self {
-            words: vec![0; (ids as usize).div_ceil(64)].into(),
+            there: vec![false; ids].into(),
         }
     }
 
     /// Adds `id`; false if it was there already or cannot be.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn insert(&mut self, id: u16) -> bool {
-        let Some(word) = self.words.get_mut(usize::from(id) / 64) else {
-            return false;
-        };
-        let bit = 1 << (id % 64);
-        let new = *word & bit == 0;
-        *word |= bit;
-        new
+        let slot = self.there.get_mut(usize::from(id));
+        slot.is_some_and(|there| !std::mem::replace(there, true))
     }
 
     /// Removes `id`; false if it was not there.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn remove(&mut self, id: u16) -> bool {
-        let Some(word) = self.words.get_mut(usize::from(id) / 64) else {
-            return false;
-        };
-        let bit = 1 << (id % 64);
-        let there = *word & bit != 0;
-        *word &= !bit;
-        there
+        self.there
+            .get_mut(usize::from(id))
+            .is_some_and(std::mem::take)
     }
 
     /// Number of ids in the set.
-    pub(crate) fn len(&self) -> u32 {
-        self.words.iter().map(|word| word.count_ones()).sum()
+    pub(crate) fn len(&self) -> usize {
+        self.there.iter().filter(|&&there| there).count()
     }
 }

@@ -13,9 +13,9 @@ use crate::{Chain, GuestView, QueueError, RingArea};
 
 /// The three areas of a packed virtqueue, resolved for one wake-up.
 pub(crate) struct PackedAreas<'a, M: GuestMemory> {
-    ring: Words<'a, M>,
-    driver_event: Words<'a, M>,
-    device_event: Words<'a, M>,
+    ring: Words<'a, M, 8>,
+    driver_event: Words<'a, M, 4>,
+    device_event: Words<'a, M, 4>,
     size: u32,
     /// The first used descriptor of the batch, held back: while the driver cannot see it, it does
     /// not look at those behind it.
@@ -28,11 +28,15 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         view: &mut GuestView<'a, M>,
     ) -> Result<Self, QueueError> {
         let size = u32::from(config.size.get());
-        let mut area = |area, address, len| words(view, address, len, area);
         Ok(Self {
-            ring: area(RingArea::Descriptor, config.descriptor, DESCRIPTOR * size)?,
-            driver_event: area(RingArea::Driver, config.driver, EVENT)?,
-            device_event: area(RingArea::Device, config.device, EVENT)?,
+            ring: words(
+                view,
+                config.descriptor,
+                DESCRIPTOR * size,
+                RingArea::Descriptor,
+            )?,
+            driver_event: words(view, config.driver, EVENT, RingArea::Driver)?,
+            device_event: words(view, config.device, EVENT, RingArea::Device)?,
             size,
             held: None,
         })
@@ -126,13 +130,11 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         ring.descriptors += descriptors;
         (ring.next_avail, ring.avail_wrap) =
             self.advance(ring.next_avail, ring.avail_wrap, descriptors);
-        let (epoch, sequence, descriptors) = (ring.epoch, ring.sequence, descriptors as u16);
-        ring.sequence = sequence.wrapping_add(1);
+        let (ticket, descriptors) = (ring.take_ticket(), descriptors as u16);
         chain.set(
             extent,
             Token {
-                epoch,
-                sequence,
+                ticket,
                 id,
                 descriptors,
             },

@@ -119,9 +119,8 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     #[inline]
     pub fn push(&mut self, chain: &mut Chain, written: u32) {
         let written = written.min(chain.writable_len());
-        if let Some(token) = chain.take_token() {
-            self.complete(token, written);
-        }
+        let token = chain.take_token();
+        self.complete(token, written);
     }
 
     /// Lets the driver see every pushed chain and notifies it if it wants to be.
@@ -181,18 +180,17 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     }
 
     fn remember_order(&mut self, chain: &Chain) {
-        let entry = chain.token().map(|token| Ordered {
+        let token = chain.token();
+        self.ring.order.push_back(Ordered {
             token,
             written: None,
         });
-        self.ring.order.extend(entry);
     }
 
     #[cold]
     fn complete_lost(&mut self, chain: &mut Chain) {
-        if let Some(lost) = chain.clear() {
-            self.complete(lost, 0);
-        }
+        let lost = chain.clear();
+        self.complete(lost, 0);
     }
 
     /// This wake-up has had its share, or the ring is broken, which takes away the share.
@@ -224,7 +222,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
 
     #[inline]
     fn complete(&mut self, token: Token, written: u32) {
-        if token.epoch != self.ring.epoch {
+        if !token.is_of(self.ring.ticket) {
             return;
         }
         if self.ring.in_order {
@@ -236,8 +234,12 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
 
     #[cold]
     fn complete_in_order(&mut self, token: Token, written: u32) {
-        let first = self.ring.order.front().map_or(0, |o| o.token.sequence);
-        let behind = token.sequence.wrapping_sub(first) as usize;
+        let first = self
+            .ring
+            .order
+            .front()
+            .map_or(0, |first| first.token.ticket as u32);
+        let behind = (token.ticket as u32).wrapping_sub(first) as usize;
         if let Some(entry) = self.ring.order.get_mut(behind) {
             entry.written = Some(written);
         }

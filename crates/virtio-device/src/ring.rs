@@ -136,7 +136,6 @@ pub struct Ring {
     pub(crate) event_idx: bool,
     pub(crate) in_order: bool,
     pub(crate) indirect: bool,
-    pub(crate) epoch: u32,
     pub(crate) live: LiveSet,
     // Counters are 32 bits wide although the rings count in 16: a counter that is stored narrow
     // and loaded together with its neighbour stalls the pipeline.
@@ -151,8 +150,9 @@ pub struct Ring {
     pub(crate) unsignalled: u32,
     /// Descriptors in flight (packed).
     pub(crate) descriptors: u32,
-    /// Sequence number of the next chain popped.
-    pub(crate) sequence: u32,
+    /// Ticket of the next chain popped: the ring's epoch in the upper half, a sequence number in
+    /// the lower one.
+    pub(crate) ticket: u64,
     pub(crate) order: VecDeque<Ordered>,
     pub(crate) suppressed: bool,
     pub(crate) drained: bool,
@@ -196,7 +196,7 @@ impl Ring {
         config.check()?;
         let size = config.size.get();
         let (mask, ids) = match config.format() {
-            RingFormat::Split => (u16::MAX, u32::from(size)),
+            RingFormat::Split => (u16::MAX, usize::from(size)),
             RingFormat::Packed => (!WRAP, 1 << 16),
         };
         let (next_avail, next_used) = (position.avail & mask, position.used & mask);
@@ -211,7 +211,6 @@ impl Ring {
             event_idx: config.features.contains(Features::EVENT_IDX),
             in_order: config.features.contains(Features::IN_ORDER),
             indirect: config.features.contains(Features::INDIRECT_DESC),
-            epoch: EPOCH.fetch_add(1, Ordering::Relaxed),
             live: LiveSet::new(ids),
             next_avail: next_avail.into(),
             avail_wrap: position.avail & WRAP != 0,
@@ -219,7 +218,7 @@ impl Ring {
             used_wrap: position.used & WRAP != 0,
             unsignalled: 0,
             descriptors: 0,
-            sequence: 0,
+            ticket: u64::from(EPOCH.fetch_add(1, Ordering::Relaxed)) << 32,
             order: VecDeque::new(),
             suppressed: false,
             drained: false,
@@ -247,7 +246,7 @@ impl Ring {
 
     /// Chains popped and not yet pushed.
     pub fn in_flight(&self) -> u32 {
-        self.live.len()
+        self.live.len() as u32
     }
 
     /// What the driver did wrong, if that has stopped the ring for good.
@@ -267,6 +266,18 @@ impl Ring {
         self.drained
     }
 }
+
+impl Ring {
+    /// The next ticket. The lower half wraps on its own: the epoch stays.
+    #[inline(always)]
+    pub(crate) fn take_ticket(&mut self) -> u64 {
+        let ticket = self.ticket;
+        self.ticket = ticket & EPOCH_MASK | u64::from((ticket as u32).wrapping_add(1));
+        ticket
+    }
+}
+
+const EPOCH_MASK: u64 = !0 << 32;
 
 /// The wrap counter's place in a saved position and in event suppression structures.
 pub(crate) const WRAP: u16 = 1 << 15;

@@ -12,9 +12,9 @@ use crate::{Buffer, Chain, GuestView, QueueError, RingArea};
 
 /// The three areas of a split virtqueue, resolved for one wake-up.
 pub(crate) struct SplitAreas<'a, M: GuestMemory> {
-    table: Words<'a, M>,
-    avail: Words<'a, M>,
-    used: Words<'a, M>,
+    table: Words<'a, M, 8>,
+    avail: Words<'a, M, 2>,
+    used: Words<'a, M, 4>,
     /// The driver's index when it was last read.
     avail_idx: u32,
     size: u32,
@@ -26,11 +26,15 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
         view: &mut GuestView<'a, M>,
     ) -> Result<Self, QueueError> {
         let size = u32::from(config.size.get());
-        let mut area = |area, address, len| words(view, address, len, area);
+        let (table, avail, used) = (
+            DESCRIPTOR * size,
+            AVAIL_RING + 2 * size + 2,
+            USED_RING + 8 * size + 2,
+        );
         Ok(Self {
-            table: area(RingArea::Descriptor, config.descriptor, DESCRIPTOR * size)?,
-            avail: area(RingArea::Driver, config.driver, AVAIL_RING + 2 * size + 2)?,
-            used: area(RingArea::Device, config.device, USED_RING + 8 * size + 2)?,
+            table: words(view, config.descriptor, table, RingArea::Descriptor)?,
+            avail: words(view, config.driver, avail, RingArea::Driver)?,
+            used: words(view, config.device, used, RingArea::Device)?,
             avail_idx: u32::MAX,
             size,
         })
@@ -107,13 +111,11 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
             return Err(QueueError::InFlight { id });
         }
         ring.next_avail = (ring.next_avail + 1) & 0xffff;
-        let (epoch, sequence) = (ring.epoch, ring.sequence);
-        ring.sequence = sequence.wrapping_add(1);
+        let ticket = ring.take_ticket();
         chain.set(
             extent,
             Token {
-                epoch,
-                sequence,
+                ticket,
                 id,
                 descriptors: 1,
             },
@@ -147,14 +149,9 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     pub(crate) fn push(&mut self, ring: &mut Ring, token: Token, written: u32) {
         let slot = ring.next_used & (self.size - 1);
         // The used ring is 4-byte aligned, so an element is two words.
-        let at = USED_RING + 8 * slot;
-        store(
-            &self.used,
-            at,
-            u32::from(token.id).to_le(),
-            Ordering::Relaxed,
-        );
-        store(&self.used, at + 4, written.to_le(), Ordering::Relaxed);
+        let element = (u32::from(token.id).to_le(), written.to_le());
+        self.used
+            .store_pair((USED_RING + 8 * slot) as usize, element, Ordering::Relaxed);
         ring.next_used = (ring.next_used + 1) & 0xffff;
         ring.unsignalled += 1;
     }
@@ -219,7 +216,7 @@ pub(crate) struct Descriptor {
 impl Descriptor {
     /// Entry `index` of a split table (section 2.7.5).
     #[inline(always)]
-    fn load<B: BitmapSlice>(table: &Area<'_, B>, index: u16) -> Result<Self, QueueError> {
+    fn load<B: BitmapSlice>(table: &Area<'_, B, 8>, index: u16) -> Result<Self, QueueError> {
         match table.load_pair(DESCRIPTOR as usize * usize::from(index), Ordering::Relaxed) {
             Some((address, rest)) => {
                 Ok(Self::from_words(u64::from_le(address), u64::from_le(rest)))
@@ -255,7 +252,7 @@ impl Descriptor {
 
 /// An indirect descriptor table (sections 2.7.5.3 and 2.8.7).
 pub(crate) struct IndirectTable<'a, M: GuestMemory> {
-    words: Option<Words<'a, M>>,
+    words: Option<Words<'a, M, 8>>,
     memory: &'a M,
     address: u64,
     len: u32,
@@ -275,8 +272,10 @@ impl<'a, M: GuestMemory> IndirectTable<'a, M> {
         }
         address.checked_add(len.into()).ok_or(QueueError::Wrap)?;
         // Tables need no alignment; most have it.
-        let words = view.slice(address, len).ok().filter(|_| address % 8 == 0);
-        let words = words.map(|slice| Area::new(&slice));
+        let words = view
+            .slice(address, len)
+            .ok()
+            .and_then(|slice| Area::new(&slice));
         Ok(Self {
             words,
             memory: view.memory(),
@@ -327,27 +326,27 @@ fn outside(bytes: usize, index: u16) -> QueueError {
 }
 
 /// A resolved area of a ring.
-pub(crate) type Words<'a, M> = Area<'a, BS<'a, <M as GuestMemory>::Bitmap>>;
+pub(crate) type Words<'a, M, const ALIGN: usize> =
+    Area<'a, BS<'a, <M as GuestMemory>::Bitmap>, ALIGN>;
 
 /// Resolves the area `which` of a ring: `len` bytes at `address`.
-pub(crate) fn words<'a, M: GuestMemory>(
+pub(crate) fn words<'a, M: GuestMemory, const ALIGN: usize>(
     view: &mut GuestView<'a, M>,
     address: u64,
     len: u32,
     which: RingArea,
-) -> Result<Words<'a, M>, QueueError> {
-    let slice = view
-        .slice(address, len)
-        .map_err(|_| QueueError::RingMemory(which))?;
-    Ok(Area::new(&slice))
+) -> Result<Words<'a, M, ALIGN>, QueueError> {
+    let slice = view.slice(address, len).ok();
+    slice
+        .and_then(|slice| Area::new(&slice))
+        .ok_or(QueueError::RingMemory(which))
 }
 
-/// A load from a resolved area. Its length and alignment in guest memory were checked, so the
-/// default is seen only where a region of guest memory is misaligned in host memory, which is the
-/// VMM's mistake and does no harm.
+/// A load from a resolved area. Where it lies and how long the area is was checked when it was
+/// resolved, so the default is never seen.
 #[inline(always)]
-pub(crate) fn load<T: Word + Default, B: BitmapSlice>(
-    area: &Area<'_, B>,
+pub(crate) fn load<T: Word + Default, B: BitmapSlice, const ALIGN: usize>(
+    area: &Area<'_, B, ALIGN>,
     at: u32,
     order: Ordering,
 ) -> T {
@@ -356,17 +355,14 @@ pub(crate) fn load<T: Word + Default, B: BitmapSlice>(
 
 /// A store to a resolved area, of which the same is true. Marks the page dirty.
 #[inline(always)]
-pub(crate) fn store<T: Word, B: BitmapSlice>(
-    area: &Area<'_, B>,
+pub(crate) fn store<T: Word, B: BitmapSlice, const ALIGN: usize>(
+    area: &Area<'_, B, ALIGN>,
     at: u32,
     value: T,
     order: Ordering,
 ) {
     let stored = area.store(at as usize, value, order);
-    debug_assert!(
-        stored.is_some(),
-        "a region of guest memory is misaligned in host memory"
-    );
+    debug_assert!(stored.is_some(), "resolved areas are long enough");
 }
 
 pub(crate) const NEXT: u16 = 1;

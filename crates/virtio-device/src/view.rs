@@ -162,8 +162,8 @@ impl<'m, M: GuestMemory> GuestView<'m, M> {
             .get_slices(start, len, Permissions::ReadWrite)
             .ok()?;
         let slice = slices.next()?.ok()?;
-        let area = Area::new(&slice);
-        (area.len() == len).then_some(Region {
+        let area = Area::new(&slice).filter(|area| area.len() == len)?;
+        Some(Region {
             start: start.raw_value(),
             area,
         })
