@@ -1,5 +1,6 @@
 //! The machine: made from a [`Config`], run until it ends, reset in place.
 
+use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -40,6 +41,13 @@ use crate::vcpu::Vcpu;
 /// # Errors
 /// A wrong option, or a host that refuses something; nothing made is left behind.
 pub fn run(config: &Config) -> Result<Wish, Error> {
+    if let Some(name) = config
+        .name
+        .as_ref()
+        .and_then(|name| CString::new(name.as_str()).ok())
+    {
+        let _ = rustix::thread::set_name(&name);
+    }
     let mut machine = Machine::new(config)?;
     if let Some(wish) = machine.wait_for_clients()? {
         return Ok(wish);
@@ -55,7 +63,7 @@ pub fn run(config: &Config) -> Result<Wish, Error> {
 
 type Subscriber = Arc<dyn EventSubscriber + Send + Sync>;
 
-/// A machine. The order of fields is the order they are dropped in: the VM goes before its memory.
+/// A machine.
 struct Machine {
     threads: Vec<JoinHandle<()>>,
     gate: Arc<Gate>,
@@ -171,7 +179,8 @@ impl Machine {
         }
         for vcpu in vcpus {
             let name = format!("vcpu{}", vcpu.index);
-            let thread = std::thread::Builder::new().name(name).spawn(move || {
+            let thread = std::thread::Builder::new().name(name).stack_size(STACK);
+            let thread = thread.spawn(move || {
                 match sandboxed
                     .then(|| sandbox::restrict_calls(Class::Vcpu))
                     .transpose()
@@ -375,3 +384,6 @@ fn make_vcpu(
     let reset = ResetState::take(kvm, &fd)?;
     Ok((fd, reset))
 }
+
+/// Bytes of a vCPU thread's stack: less than a huge page, or the host may spend one on it.
+const STACK: usize = 256 << 10;

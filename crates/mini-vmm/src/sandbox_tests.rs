@@ -1,0 +1,80 @@
+use std::io::ErrorKind;
+use std::process::Command;
+
+use vmm_sys_util::tempdir::TempDir;
+
+use super::*;
+use crate::terminal;
+
+/// Runs `test` of this file in a process of its own, told by the environment that it is the one.
+fn in_child(test: &str) -> std::process::Output {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", &format!("sandbox::tests::{test}"), "--nocapture"])
+        .env(CHILD, test)
+        .output()
+        .unwrap()
+}
+
+fn is_child(test: &str) -> bool {
+    std::env::var(CHILD).is_ok_and(|name| name == test)
+}
+
+const CHILD: &str = "MINI_VMM_TEST_CHILD";
+
+#[test]
+fn a_refused_call_is_named_and_ends_the_process() {
+    const SELF: &str = "a_refused_call_is_named_and_ends_the_process";
+    if is_child(SELF) {
+        terminal::restore_on_crash().unwrap();
+        restrict_calls(Class::Main).unwrap();
+        // SAFETY: only asks for a number.
+        unsafe { libc::getppid() };
+        unreachable!("the filter lets getppid through");
+    }
+    let output = in_child(SELF);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("mini-vmm: the sandbox refused system call 0110\n"),
+        "{error}"
+    );
+}
+
+#[test]
+fn new_code_is_refused() {
+    const SELF: &str = "new_code_is_refused";
+    if is_child(SELF) {
+        terminal::restore_on_crash().unwrap();
+        restrict_calls(Class::Vcpu).unwrap();
+        let (prot, flags) = (libc::PROT_EXEC, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: a new mapping that nothing uses.
+        unsafe { libc::mmap(std::ptr::null_mut(), 4096, prot, flags, -1, 0) };
+        unreachable!("the filter lets executable memory through");
+    }
+    let error = in_child(SELF).stderr;
+    assert!(String::from_utf8_lossy(&error).contains("refused system call 0009\n"));
+}
+
+#[test]
+fn files_can_be_removed_where_they_were_made_and_nothing_else() {
+    let dir = TempDir::new().unwrap();
+    let (mine, other) = (dir.as_path().join("mine"), TempDir::new().unwrap());
+    let theirs = other.as_path().join("theirs");
+    std::fs::write(&mine, "x").unwrap();
+    std::fs::write(&theirs, "x").unwrap();
+    let path = dir.as_path().to_owned();
+    let restricted = std::thread::spawn(move || {
+        restrict_files([path.as_path()].into_iter()).unwrap();
+        let read = std::fs::read(&mine);
+        if read.is_ok() {
+            // A kernel without landlock.
+            return;
+        }
+        let denied = |error: std::io::Error| error.kind() == ErrorKind::PermissionDenied;
+        assert!(read.is_err_and(denied));
+        assert!(std::fs::remove_file(&theirs).is_err_and(denied));
+        assert!(std::fs::write(path.join("new"), "x").is_err_and(denied));
+        std::fs::remove_file(&mine).unwrap();
+    });
+    restricted.join().unwrap();
+}
