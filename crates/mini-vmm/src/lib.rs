@@ -10,7 +10,7 @@
 //! | [`memory`], [`boot`], [`acpi`], [`cpu`] | what the guest finds when it starts |
 //! | [`devices`] | the table of device types |
 //! | [`vm`], [`vcpu`], [`gate`], [`irq`] | the running machine |
-//! | [`pci`], [`msi`], [`line`], [`doorbells`] | PCI, and the seams of the virtio crates on KVM |
+//! | [`pci`], [`msi`], [`mod@line`], [`doorbells`] | PCI, and the seams of the virtio crates on KVM |
 //! | [`chardev`], [`serial`], [`ports`] | host ends and small devices |
 //! | [`sandbox`], [`terminal`], [`signals`], [`exit`] | the process around it |
 

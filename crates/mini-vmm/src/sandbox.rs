@@ -134,8 +134,8 @@ const MAIN: &[i64] = &[
 ];
 const VCPU: &[i64] = &[];
 
-/// TCSETS and TCSETSW: the terminal is restored by whichever thread fails.
-const COMMON_IOCTLS: &[u16] = &[0x5402, 0x5403];
+/// TCSETS2 and TCSETS: the terminal is restored by whichever thread fails.
+const COMMON_IOCTLS: &[u16] = &[0x542b, 0x5402];
 /// FIONBIO of accepted sockets; KVM_SET_IRQCHIP and KVM_SET_PIT2.
 const MAIN_IOCTLS: &[u16] = &[0x5421, 0xae63, 0xaea0];
 /// KVM_RUN, and what a reset puts back: SET_REGS, SET_SREGS, GET_SREGS, SET_MSRS, SET_FPU,

@@ -1,18 +1,25 @@
 use std::io::ErrorKind;
 use std::process::Command;
 
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+use rustix::termios::tcgetattr;
 use vmm_sys_util::tempdir::TempDir;
 
 use super::*;
-use crate::terminal;
+use crate::terminal::{self, RawTerminal};
 
-/// Runs `test` of this file in a process of its own, told by the environment that it is the one.
+/// A process that runs `test` of this file, told by the environment that it is the child `name`.
+fn child(test: &str, name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    let test = format!("sandbox::tests::{test}");
+    command
+        .args(["--exact", &test, "--nocapture"])
+        .env(CHILD, name);
+    command
+}
+
 fn in_child(test: &str) -> std::process::Output {
-    Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", &format!("sandbox::tests::{test}"), "--nocapture"])
-        .env(CHILD, test)
-        .output()
-        .unwrap()
+    child(test, test).output().unwrap()
 }
 
 fn is_child(test: &str) -> bool {
@@ -38,6 +45,42 @@ fn a_refused_call_is_named_and_ends_the_process() {
         error.contains("mini-vmm: the sandbox refused system call 0110\n"),
         "{error}"
     );
+}
+
+#[test]
+fn every_class_may_restore_the_terminal() {
+    const SELF: &str = "every_class_may_restore_the_terminal";
+    for (name, class) in [("main", Class::Main), ("vcpu", Class::Vcpu)] {
+        if is_child(name) {
+            let raw = RawTerminal::enter(false).unwrap().unwrap();
+            restrict_calls(class).unwrap();
+            drop(raw);
+        }
+    }
+    if std::env::var_os(CHILD).is_some() {
+        return;
+    }
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY;
+    let controller = openpt(flags).unwrap();
+    unlockpt(&controller).unwrap();
+    let user = ptsname(&controller, Vec::new())
+        .unwrap()
+        .into_string()
+        .unwrap();
+    let user = std::fs::File::options()
+        .read(true)
+        .write(true)
+        .open(user)
+        .unwrap();
+    let before = format!("{:?}", tcgetattr(&user).unwrap());
+    for name in ["main", "vcpu"] {
+        let status = child(SELF, name)
+            .stdin(user.try_clone().unwrap())
+            .status()
+            .unwrap();
+        assert!(status.success(), "{name}");
+        assert_eq!(format!("{:?}", tcgetattr(&user).unwrap()), before, "{name}");
+    }
 }
 
 #[test]

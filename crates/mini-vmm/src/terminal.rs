@@ -96,8 +96,8 @@ fn install(signal: c_int) -> io::Result<()> {
     }
 }
 
-/// SA_RESETHAND has put the default action back: when this returns, the faulting instruction runs
-/// again and ends the process. A refused system call would go on, so that is ended here.
+/// SA_RESETHAND has put the default action back: raised again, the signal ends the process when this
+/// returns. A refused system call is told to the user first.
 extern "C" fn on_fatal(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void) {
     restore();
     if signal == libc::SIGSYS {
@@ -108,6 +108,8 @@ extern "C" fn on_fatal(signal: c_int, info: *mut libc::siginfo_t, _: *mut c_void
         // SAFETY: async-signal-safe, and ends the process.
         unsafe { libc::_exit(crate::exit::FAILURE.into()) };
     }
+    // SAFETY: async-signal-safe.
+    unsafe { libc::raise(signal) };
 }
 
 /// Prints the number of the refused system call without allocating.
