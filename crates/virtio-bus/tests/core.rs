@@ -270,6 +270,36 @@ fn bug_41_positions_and_needs_reset_are_saved() {
 }
 
 #[test]
+fn bug_79_a_state_with_another_number_of_queues_is_refused() {
+    let mut bus = TestBus::new(Toy::new(2, &[&[0, 1]]).0);
+    bus.boot(MODERN);
+    bus.core().pause();
+    let state = bus.core().save().unwrap();
+    for queues in [1, 3] {
+        let mut other = TestBus::new(Toy::new(queues, &[&[0]]).0);
+        let restored = other.core().restore(&state);
+        assert!(matches!(restored, Err(Error::State(_))), "{queues}");
+    }
+}
+
+#[test]
+fn bug_42_a_notification_before_driver_ok_or_after_reset_is_forgotten() {
+    let mut bus = TestBus::new(Toy::new(1, &[&[0]]).0);
+    let fd = bus.core().kicks().fds()[0].clone();
+    bus.notify(0);
+    assert!(fd.read().is_err(), "at reset");
+    assert!(bus.negotiate(MODERN));
+    bus.notify(0);
+    assert!(fd.read().is_err(), "before DRIVER_OK");
+    bus.set_up_queue(0, 8);
+    bus.driver_ok();
+    bus.notify(0);
+    bus.reset();
+    bus.notify(0);
+    assert!(fd.read().is_err(), "after a reset");
+}
+
+#[test]
 fn a_core_that_is_dropped_has_its_workers_back() {
     let (toy, knobs) = Toy::new(2, &[&[0], &[1]]);
     let mut bus = TestBus::new(toy);

@@ -186,10 +186,8 @@ fn drive(bus: &mut TestBus, requests: u32) {
     let (mut sent, mut done, mut random) = (0_u32, 0_u32, 1_u32);
     while done < requests {
         random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        let burst = (random >> 16) % 8 + 1;
-        for _ in 0..burst.min(requests - sent) {
-            let queue = bus.queue(0);
-            if queue.in_flight() >= 8 || queue.add(&chains[sent as usize % 16]).is_none() {
+        for _ in 0..((random >> 16) % 16 + 1).min(requests - sent) {
+            if bus.queue(0).add(&chains[sent as usize % 16]).is_none() {
                 break;
             }
             sent += 1;
@@ -197,41 +195,54 @@ fn drive(bus: &mut TestBus, requests: u32) {
         if bus.queue(0).publish() {
             bus.notify(0);
         }
-        done += sleep_until_used(bus);
+        match random >> 30 {
+            0 => sleep_until_used(bus),
+            // Refills as soon as it can, while the device is about to go to sleep.
+            _ => spin_until_used(bus),
+        }
+        while bus.queue(0).collect().is_some() {
+            done += 1;
+        }
     }
-    assert_eq!(
-        (sent, done, bus.queue(0).in_flight()),
-        (requests, requests, 0)
-    );
+    let left = bus.queue(0).in_flight();
+    assert_eq!((sent, done, left), (requests, requests, 0));
 }
 
 /// As a driver does: no interrupts while busy, one when idle.
-fn sleep_until_used(bus: &mut TestBus) -> u32 {
+fn sleep_until_used(bus: &mut TestBus) {
     let before = bus.interrupts().queue(0);
     if !bus.queue(0).set_interrupts(true) {
-        let start = Instant::now();
-        while bus.interrupts().queue(0) == before {
+        wait_for(|| bus.interrupts().queue(0) != before);
+    }
+    bus.queue(0).set_interrupts(false);
+}
+
+fn spin_until_used(bus: &mut TestBus) {
+    wait_for(|| bus.queue(0).has_used());
+}
+
+fn wait_for(mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    let mut spins = 0_u32;
+    while !done() {
+        spins += 1;
+        if spins.is_multiple_of(1024) {
             let waited = start.elapsed();
             assert!(waited < Duration::from_secs(20), "a wake-up was lost");
             std::thread::yield_now();
         }
     }
-    bus.queue(0).set_interrupts(false);
-    let mut count = 0;
-    while bus.queue(0).collect().is_some() {
-        count += 1;
-    }
-    count
 }
 
+/// One descriptor or two, so that a wake-up can have more than its share.
 fn chain(bus: &TestBus, i: u32) -> Vec<Segment> {
-    [false, true]
-        .map(|writable| Segment {
-            address: bus.heap().alloc(8, 8),
-            len: 4 + i % 4,
-            writable,
-        })
-        .to_vec()
+    let segment = |writable| Segment {
+        address: bus.heap().alloc(8, 8),
+        len: 4 + i % 4,
+        writable,
+    };
+    let readable = i.is_multiple_of(4).then(|| segment(false));
+    readable.into_iter().chain([segment(true)]).collect()
 }
 
 /// Of each of eight kinds.
