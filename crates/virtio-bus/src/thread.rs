@@ -57,6 +57,7 @@ impl<AS: AddressSpace> Runner<AS> for ThreadRunner {
         let (on_start, limit) = (self.on_start.clone(), self.poll);
         let thread = std::thread::Builder::new()
             .name(self.name.clone())
+            .stack_size(STACK)
             .spawn(move || {
                 if let Some(f) = on_start {
                     f();
@@ -122,3 +123,7 @@ fn poll<AS: AddressSpace>(job: &mut Job<AS>, window: Duration) -> bool {
     }
     false
 }
+
+/// Bytes of a thread's stack. Workers need little, and a mapping as large as a huge page may be
+/// given one.
+const STACK: usize = 256 << 10;

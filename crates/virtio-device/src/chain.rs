@@ -44,30 +44,76 @@ pub(crate) struct Extent {
 }
 
 /// What the ring needs to take a chain back. The default is that of no ring.
+///
+/// Each field is stored and loaded whole: two halves stored apart and loaded together stall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Token {
-    /// Which life of which ring popped it, in the upper half: a chain that outlived its ring is
-    /// not pushed to the next. Its place in the order of availability, in the lower half.
-    pub(crate) ticket: u64,
-    /// Head index (split) or buffer id (packed).
-    pub(crate) id: u16,
-    /// Descriptors that it occupies in the ring itself.
-    pub(crate) descriptors: u16,
+    /// Which life of which ring popped it, above: a chain that outlived its ring is not pushed to
+    /// the next. Its place in the order of availability, below.
+    pub(crate) ticket: Ticket,
+    /// Head index (split) or buffer id (packed), and in the upper half the descriptors that it
+    /// occupies in the ring itself.
+    entry: u32,
 }
 
 impl Token {
+    #[inline(always)]
+    pub(crate) fn new(ticket: Ticket, id: u16, descriptors: u32) -> Self {
+        Self {
+            ticket,
+            entry: u32::from(id) | descriptors << 16,
+        }
+    }
+
     /// Whether a chain has been popped with it.
     #[inline(always)]
     pub(crate) fn is_live(self) -> bool {
-        self.ticket != 0
+        self.ticket.0 != 0
     }
 
-    /// Whether `ring_ticket` is the next ticket of the ring that it comes from.
+    /// Head index (split) or buffer id (packed).
     #[inline(always)]
-    pub(crate) fn is_of(self, ring_ticket: u64) -> bool {
-        self.ticket >> 32 == ring_ticket >> 32
+    pub(crate) fn id(self) -> u16 {
+        self.entry as u16
+    }
+
+    /// Descriptors that it occupies in the ring itself.
+    #[inline(always)]
+    pub(crate) fn descriptors(self) -> u32 {
+        self.entry >> 16
     }
 }
+
+/// A ring's epoch in the upper 12 bits, and below a sequence number that takes centuries of
+/// chains to wrap. 0 is never given out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Ticket(u64);
+
+impl Ticket {
+    /// The first ticket of a ring.
+    pub(crate) fn first(epoch: u32) -> Self {
+        // Epochs from 1 to 4095, over and over.
+        Self(u64::from(epoch % 4095 + 1) << SEQUENCE)
+    }
+
+    #[inline(always)]
+    pub(crate) fn next(self) -> Self {
+        Self(self.0.wrapping_add(1))
+    }
+
+    /// Whether both are of the same ring.
+    #[inline(always)]
+    pub(crate) fn is_kin(self, other: Self) -> bool {
+        (self.0 ^ other.0) >> SEQUENCE == 0
+    }
+
+    /// How many tickets after `earlier` it was given out.
+    pub(crate) fn since(self, earlier: Self) -> usize {
+        self.0.wrapping_sub(earlier.0) as usize
+    }
+}
+
+const SEQUENCE: u32 = 52;
 
 impl Chain {
     /// An empty chain, to pop into.

@@ -130,15 +130,8 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         ring.descriptors += descriptors;
         (ring.next_avail, ring.avail_wrap) =
             self.advance(ring.next_avail, ring.avail_wrap, descriptors);
-        let (ticket, descriptors) = (ring.take_ticket(), descriptors as u16);
-        chain.set(
-            extent,
-            Token {
-                ticket,
-                id,
-                descriptors,
-            },
-        );
+        chain.set(extent, Token::new(ring.ticket, id, descriptors));
+        ring.ticket = ring.ticket.next();
         Ok(true)
     }
 
@@ -179,13 +172,13 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         if written > 0 {
             flags |= WRITE;
         }
-        let word = u64::from(written) | u64::from(token.id) << 32 | u64::from(flags) << 48;
+        let word = u64::from(written) | u64::from(token.id()) << 32 | u64::from(flags) << 48;
         let at = DESCRIPTOR * ring.next_used + 8;
         match self.held {
             None => self.held = Some((at, word)),
             Some(_) => store(&self.ring, at, word.to_le(), Ordering::Release),
         }
-        let descriptors = u32::from(token.descriptors);
+        let descriptors = token.descriptors();
         ring.descriptors = ring.descriptors.saturating_sub(descriptors);
         ring.unsignalled += descriptors;
         (ring.next_used, ring.used_wrap) =

@@ -222,7 +222,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
 
     #[inline]
     fn complete(&mut self, token: Token, written: u32) {
-        if !token.is_of(self.ring.ticket) {
+        if !token.ticket.is_kin(self.ring.ticket) {
             return;
         }
         if self.ring.in_order {
@@ -234,13 +234,9 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
 
     #[cold]
     fn complete_in_order(&mut self, token: Token, written: u32) {
-        let first = self
-            .ring
-            .order
-            .front()
-            .map_or(0, |first| first.token.ticket as u32);
-        let behind = (token.ticket as u32).wrapping_sub(first) as usize;
-        if let Some(entry) = self.ring.order.get_mut(behind) {
+        let first = self.ring.order.front().map(|first| first.token.ticket);
+        let behind = first.map(|first| token.ticket.since(first));
+        if let Some(entry) = behind.and_then(|behind| self.ring.order.get_mut(behind)) {
             entry.written = Some(written);
         }
         while let Some(&Ordered {
@@ -255,7 +251,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
 
     #[inline(never)]
     fn use_chain(&mut self, token: Token, written: u32) {
-        if !self.ring.live.remove(token.id) {
+        if !self.ring.live.remove(token.id()) {
             return;
         }
         match &mut self.areas {

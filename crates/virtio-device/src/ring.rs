@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::chain::Token;
+use crate::chain::{Ticket, Token};
 use crate::live::LiveSet;
 use crate::{Features, QueueError};
 
@@ -150,9 +150,8 @@ pub struct Ring {
     pub(crate) unsignalled: u32,
     /// Descriptors in flight (packed).
     pub(crate) descriptors: u32,
-    /// Ticket of the next chain popped: the ring's epoch in the upper half, a sequence number in
-    /// the lower one.
-    pub(crate) ticket: u64,
+    /// Ticket of the next chain popped.
+    pub(crate) ticket: Ticket,
     pub(crate) order: VecDeque<Ordered>,
     pub(crate) suppressed: bool,
     pub(crate) drained: bool,
@@ -218,7 +217,7 @@ impl Ring {
             used_wrap: position.used & WRAP != 0,
             unsignalled: 0,
             descriptors: 0,
-            ticket: u64::from(EPOCH.fetch_add(1, Ordering::Relaxed)) << 32,
+            ticket: Ticket::first(EPOCH.fetch_add(1, Ordering::Relaxed)),
             order: VecDeque::new(),
             suppressed: false,
             drained: false,
@@ -267,20 +266,8 @@ impl Ring {
     }
 }
 
-impl Ring {
-    /// The next ticket. The lower half wraps on its own: the epoch stays.
-    #[inline(always)]
-    pub(crate) fn take_ticket(&mut self) -> u64 {
-        let ticket = self.ticket;
-        self.ticket = ticket & EPOCH_MASK | u64::from((ticket as u32).wrapping_add(1));
-        ticket
-    }
-}
-
-const EPOCH_MASK: u64 = !0 << 32;
-
 /// The wrap counter's place in a saved position and in event suppression structures.
 pub(crate) const WRAP: u16 = 1 << 15;
 
-/// Tells one ring's chains from another's. 0 is never a ring's.
-static EPOCH: AtomicU32 = AtomicU32::new(1);
+/// Tells one ring's chains from another's.
+static EPOCH: AtomicU32 = AtomicU32::new(0);

@@ -111,15 +111,8 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
             return Err(QueueError::InFlight { id });
         }
         ring.next_avail = (ring.next_avail + 1) & 0xffff;
-        let ticket = ring.take_ticket();
-        chain.set(
-            extent,
-            Token {
-                ticket,
-                id,
-                descriptors: 1,
-            },
-        );
+        chain.set(extent, Token::new(ring.ticket, id, 1));
+        ring.ticket = ring.ticket.next();
         Ok(true)
     }
 
@@ -149,7 +142,7 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     pub(crate) fn push(&mut self, ring: &mut Ring, token: Token, written: u32) {
         let slot = ring.next_used & (self.size - 1);
         // The used ring is 4-byte aligned, so an element is two words.
-        let element = (u32::from(token.id).to_le(), written.to_le());
+        let element = (u32::from(token.id()).to_le(), written.to_le());
         self.used
             .store_pair((USED_RING + 8 * slot) as usize, element, Ordering::Relaxed);
         ring.next_used = (ring.next_used + 1) & 0xffff;
