@@ -5,7 +5,7 @@ use std::sync::atomic::{Ordering, fence};
 use vm_memory::GuestMemory;
 
 use crate::chain::{Extent, Token};
-use crate::ring::{Ring, RingConfig, WRAP};
+use crate::ring::{Popped, Ring, RingConfig, WRAP};
 use crate::split::{
     DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, WRITE, Words, load, store, words,
 };
@@ -45,6 +45,20 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     // Not inlined, and indirect chains apart, for the reasons given at the split engine's `pop`.
     #[inline(never)]
     pub(crate) fn pop(
+        &mut self,
+        ring: &mut Ring,
+        tables: &mut GuestView<'a, M>,
+        chain: &mut Chain,
+    ) -> Popped {
+        match self.try_pop(ring, tables, chain) {
+            Ok(true) => Popped::Chain,
+            Ok(false) => Popped::Nothing,
+            Err(error) => ring.fail(error),
+        }
+    }
+
+    #[inline(always)]
+    fn try_pop(
         &mut self,
         ring: &mut Ring,
         tables: &mut GuestView<'a, M>,

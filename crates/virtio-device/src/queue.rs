@@ -4,7 +4,7 @@ use vm_memory::GuestMemory;
 
 use crate::chain::Token;
 use crate::packed::PackedAreas;
-use crate::ring::{Ordered, Ring, RingFormat};
+use crate::ring::{Ordered, Popped, Ring, RingFormat};
 use crate::split::SplitAreas;
 use crate::{Chain, GuestView, Interrupt, IrqSource, QueueError};
 
@@ -98,7 +98,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
             Areas::Split(areas) => areas.pop(self.ring, &mut self.tables, chain),
             Areas::Packed(areas) => areas.pop(self.ring, &mut self.tables, chain),
         };
-        if !matches!(popped, Ok(true)) {
+        if popped != Popped::Chain {
             return self.not_popped(chain, popped);
         }
         self.budget -= 1;
@@ -207,17 +207,14 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     }
 
     #[inline(never)]
-    fn not_popped(
-        &mut self,
-        chain: &mut Chain,
-        popped: Result<bool, QueueError>,
-    ) -> Result<bool, QueueError> {
-        chain.clear();
-        match popped {
-            Ok(_) => self.ring.drained = true,
-            Err(error) => (self.ring.broken, self.budget) = (Some(error), 0),
+    fn not_popped(&mut self, chain: &mut Chain, popped: Popped) -> Result<bool, QueueError> {
+        if popped == Popped::Broken {
+            self.budget = 0;
+            return self.exhausted(chain);
         }
-        popped
+        chain.clear();
+        self.ring.drained = true;
+        Ok(false)
     }
 
     #[inline]

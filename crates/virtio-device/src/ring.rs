@@ -166,6 +166,15 @@ pub(crate) struct Ordered {
     pub(crate) written: Option<u32>,
 }
 
+/// What became of a pop: a byte, where the error itself would cost every pop its packing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Popped {
+    Chain,
+    Nothing,
+    /// See [`Ring::broken`].
+    Broken,
+}
+
 impl Ring {
     /// A new ring, at its start.
     ///
@@ -251,6 +260,13 @@ impl Ring {
     /// What the driver did wrong, if that has stopped the ring for good.
     pub fn broken(&self) -> Option<QueueError> {
         self.broken
+    }
+
+    /// Stops the ring for good.
+    #[cold]
+    pub(crate) fn fail(&mut self, error: QueueError) -> Popped {
+        self.broken = Some(error);
+        Popped::Broken
     }
 
     /// Whether a worker ran out of budget on it since this was last asked, so that it must be

@@ -7,7 +7,7 @@ use vm_memory::bitmap::{BS, BitmapSlice};
 use vm_memory::{Bytes, GuestMemory};
 
 use crate::chain::{Extent, Token};
-use crate::ring::{Ring, RingConfig};
+use crate::ring::{Popped, Ring, RingConfig};
 use crate::{Buffer, Chain, GuestView, QueueError, RingArea};
 
 /// The three areas of a split virtqueue, resolved for one wake-up.
@@ -44,6 +44,20 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     // went through memory would be stored field by field and loaded whole, which stalls.
     #[inline(never)]
     pub(crate) fn pop(
+        &mut self,
+        ring: &mut Ring,
+        tables: &mut GuestView<'a, M>,
+        chain: &mut Chain,
+    ) -> Popped {
+        match self.try_pop(ring, tables, chain) {
+            Ok(true) => Popped::Chain,
+            Ok(false) => Popped::Nothing,
+            Err(error) => ring.fail(error),
+        }
+    }
+
+    #[inline(always)]
+    fn try_pop(
         &mut self,
         ring: &mut Ring,
         tables: &mut GuestView<'a, M>,
