@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: the targets of the workspace in `fuzz/`, by cargo-fuzz.
+//! `cargo xtask fuzz`: the targets of the workspace in `fuzz/`, by cargo-fuzz; and a short run of
+//! them by the stable compiler, for `cargo xtask test`.
 
 use std::fs;
 use std::path::Path;
@@ -6,20 +7,54 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 use crate::cargo;
-use crate::report::Report;
+use crate::report::{Count, Report};
 
 /// Runs one target, or each, for so many seconds.
 pub fn run(report: &mut Report, only: Option<&str>, seconds: u32) {
-    let time = format!("-max_total_time={seconds}");
     let names = match chosen(only) {
         Ok(names) => names,
         Err(error) => return report.step("fuzz targets", || Err(error)),
     };
     for name in names {
-        report.step(format!("fuzz {name}"), || {
-            cargo::check(&["fuzz", "run", "--fuzz-dir", "fuzz", &name, "--", &time])
-        });
+        report.step(format!("fuzz {name}"), || fuzz(&name, seconds));
     }
+}
+
+/// Runs every target for some seconds, on its seeds and a fixed stream of inputs.
+pub fn smoke() -> Result<Count> {
+    cargo::tests(&[
+        "test",
+        "--manifest-path",
+        "fuzz/Cargo.toml",
+        "--no-default-features",
+        "--release",
+        "--test",
+        "smoke",
+    ])
+}
+
+/// New inputs go to `fuzz/corpus`; the seeds are only read. The sanitizer needs flags that the
+/// stable compiler has but hides.
+fn fuzz(name: &str, seconds: u32) -> Result<Count> {
+    let corpus = format!("fuzz/corpus/{name}");
+    fs::create_dir_all(cargo::workspace().join(&corpus)).context("the corpus")?;
+    let seeds = format!("fuzz/seeds/{name}");
+    let time = format!("-max_total_time={seconds}");
+    cargo::check_with(
+        &[
+            "fuzz",
+            "run",
+            "--fuzz-dir",
+            "fuzz",
+            name,
+            &corpus,
+            &seeds,
+            "--",
+            &time,
+            "-timeout=20",
+        ],
+        &[("RUSTC_BOOTSTRAP", "1")],
+    )
 }
 
 fn chosen(only: Option<&str>) -> Result<Vec<String>> {

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::cargo;
+use crate::fuzz;
 use crate::lint;
 use crate::report::{Count, Report};
 
@@ -27,6 +28,7 @@ pub fn lint(report: &mut Report) {
 pub fn test(report: &mut Report, filter: &str) {
     report.step("tests", || run_tests(filter));
     if filter.is_empty() {
+        report.step("fuzz targets, briefly", fuzz::smoke);
         report.step("doc tests", || {
             cargo::tests(&["test", "--doc", "--workspace", "--all-features"])
         });

@@ -1,0 +1,24 @@
+//! The targets.
+
+pub use crate::blk::blk;
+pub use crate::mmio::mmio;
+pub use crate::pci::pci;
+pub use crate::restore::restore;
+pub use crate::ring::{packed_ring, split_ring};
+pub use crate::rng::rng;
+pub use crate::serial::serial;
+
+/// A target: what it does with an input.
+pub type Target = fn(&[u8]);
+
+/// Every target and its name.
+pub const ALL: &[(&str, Target)] = &[
+    ("split_ring", split_ring),
+    ("packed_ring", packed_ring),
+    ("blk", blk),
+    ("rng", rng),
+    ("serial", serial),
+    ("pci", pci),
+    ("mmio", mmio),
+    ("restore", restore),
+];
