@@ -245,6 +245,20 @@ fn bug_42_the_queue_size_is_the_drivers() {
 }
 
 #[test]
+fn bug_43_a_buffer_in_the_devices_own_registers_is_not_memory() {
+    let board = Board::new();
+    board.start(0);
+    board.offer(0, 0);
+    let status = BASE + STATUS;
+    board.poke(areas(0)[0].into(), &status.to_le_bytes());
+    board.notify(0);
+    assert_eq!(board.served(), 1, "the buffer was looked at");
+    assert_eq!(board.read(STATUS), 15 | 64, "refused, and nothing written");
+    board.write(STATUS, 0);
+    board.start(0);
+}
+
+#[test]
 fn bug_45_the_status_bits_come_in_order() {
     // Features, status writes, status read at the end.
     let cases: &[(u64, &[u32], u32)] = &[
