@@ -4,6 +4,7 @@
 pub mod crates;
 pub mod dependencies;
 pub mod sources;
+pub mod tables;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +30,7 @@ pub type Fault = String;
 /// Checks every rule and prints what breaks it.
 pub fn run(workspace: &Path) -> Result<Count> {
     let (sources, mut count) = (sources_of(workspace)?, Count::default());
-    let rules: [(&str, Vec<Fault>); 5] = [
+    let rules: [(&str, Vec<Fault>); 7] = [
         ("nothing unfinished", sources::unfinished(&sources)),
         ("no paths of one machine", sources::machine_paths(&sources)),
         (
@@ -41,6 +42,8 @@ pub fn run(workspace: &Path) -> Result<Count> {
             crates::complete(workspace)?,
         ),
         ("dependencies fit", dependencies::fit(workspace)?),
+        ("tests in docs/ exist", tables::named_tests_exist(&sources)),
+        ("past bugs are listed", tables::bugs_are_listed(&sources)),
     ];
     for (rule, faults) in rules {
         let mark = if faults.is_empty() {
