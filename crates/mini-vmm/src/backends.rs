@@ -13,7 +13,7 @@ use crate::options::{BadOption, Config, DriveOptions, SerialTarget};
 /// An open disk image.
 #[derive(Debug)]
 pub struct Drive {
-    /// The image, locked for as long as it is open.
+    /// The image.
     pub file: File,
     /// How it is to be used.
     pub options: DriveOptions,

@@ -9,6 +9,7 @@ use vm_pci::IoAddr;
 use vmm_sys_util::eventfd::EventFd;
 
 /// Registers ioeventfds of a virtual machine.
+#[derive(Clone, Debug)]
 pub struct Doorbells(pub Arc<VmFd>);
 
 impl virtio_mmio::IoEventFds for Doorbells {

@@ -1,17 +1,14 @@
-//! Disk images: opened, checked and locked as `-drive` says.
+//! Disk images: opened and checked as `-drive` says. The device that takes one locks it.
 
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 
-use guest_io::{Access, lock};
-
 use crate::options::{BadOption, Cache, DriveOptions};
 
-/// Opens the image of `options` and takes its lock, which other processes respect that take it too:
-/// one writer, or any number of readers.
+/// Opens the image of `options`.
 ///
 /// # Errors
-/// A file that cannot be opened or locked, or that is no raw image, under the option's name.
+/// A file that cannot be opened, or that is no raw image, under the option's name.
 pub fn open(options: &DriveOptions) -> Result<File, BadOption> {
     let bad = |why: &dyn std::fmt::Display, accepted: &str| {
         let path = options.file.display().to_string();
@@ -28,12 +25,6 @@ pub fn open(options: &DriveOptions) -> Result<File, BadOption> {
         .custom_flags(direct)
         .open(&options.file)
         .map_err(|error| bad(&error, accepted_file(options)))?;
-    let access = if options.read_only {
-        Access::Read
-    } else {
-        Access::Write
-    };
-    lock(&file, access).map_err(|_| bad(&"locked by another process", "an image not in use"))?;
     let disk = file.try_clone().and_then(guest_io::Disk::new);
     let size = disk
         .and_then(|disk| disk.size())
@@ -74,23 +65,6 @@ mod tests {
         let path = dir.as_path().join(format!("image{size}"));
         File::create(&path).unwrap().set_len(size).unwrap();
         path
-    }
-
-    #[test]
-    fn an_image_has_one_writer_or_many_readers() {
-        let dir = TempDir::new().unwrap();
-        let path = image(&dir, 4096);
-        let writer = try_open(&path, "").unwrap();
-        for more in ["", ",readonly=on"] {
-            let error = try_open(&path, more).unwrap_err();
-            assert!(
-                error.contains("locked by another process; accepted: an image"),
-                "{error}"
-            );
-        }
-        drop(writer);
-        let _readers = [(); 2].map(|()| try_open(&path, ",readonly=on").unwrap());
-        assert!(try_open(&path, "").is_err());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 use crate::layout;
 
 /// The in-kernel interrupt controllers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Irqs {
     vm: Arc<VmFd>,
 }

@@ -8,9 +8,9 @@
 //! | [`options`] | the command line, parsed without touching the host |
 //! | [`layout`] | where everything is in the guest's address spaces |
 //! | [`memory`], [`boot`], [`acpi`], [`cpu`] | what the guest finds when it starts |
-//! | [`devices`] | the table of device types |
-//! | [`vm`], [`vcpu`], [`gate`], [`irq`] | the running machine |
-//! | [`pci`], [`msi`], [`mod@line`], [`doorbells`] | PCI, and the seams of the virtio crates on KVM |
+//! | [`devices`], [`workers`] | the table of device types, and where devices run |
+//! | [`vm`], [`hardware`], [`vcpu`], [`gate`], [`irq`], [`control`] | the running machine |
+//! | [`pci`], [`mmio`], [`msi`], [`mod@line`], [`doorbells`] | buses, and the seams of the virtio crates on KVM |
 //! | [`chardev`], [`serial`], [`ports`] | host ends and small devices |
 //! | [`sandbox`], [`terminal`], [`signals`], [`exit`] | the process around it |
 
@@ -20,6 +20,7 @@ pub mod acpi;
 pub mod backends;
 pub mod boot;
 pub mod chardev;
+pub mod control;
 pub mod cpu;
 pub mod devices;
 pub mod doorbells;
@@ -27,11 +28,13 @@ pub mod drive;
 pub mod error;
 pub mod exit;
 pub mod gate;
+pub mod hardware;
 pub mod irq;
 pub mod layout;
 pub mod line;
 pub mod logger;
 pub mod memory;
+pub mod mmio;
 pub mod msi;
 pub mod options;
 pub mod pci;
@@ -43,5 +46,6 @@ pub mod signals;
 pub mod terminal;
 pub mod vcpu;
 pub mod vm;
+pub mod workers;
 
 pub use error::Error;

@@ -22,8 +22,12 @@ use seccompiler::{
 pub enum Class {
     /// The main thread: events, character devices, reset.
     Main,
-    /// A vCPU.
+    /// A vCPU, which also starts and stops devices.
     Vcpu,
+    /// A thread of a device.
+    Worker,
+    /// What starts those: whatever they may do, it must be able to hand on.
+    Launcher,
 }
 
 /// Why the sandbox could not be set up.
@@ -66,31 +70,46 @@ pub fn restrict_files<'a>(directories: impl Iterator<Item = &'a Path>) -> Result
 /// # Errors
 /// Where the kernel refuses.
 pub fn restrict_calls(class: Class) -> Result<(), Error> {
-    let program = filter(class).map_err(|error| Error::Seccomp(error.to_string()))?;
-    seccompiler::apply_filter(&program).map_err(|error| Error::Seccomp(error.to_string()))
+    let apply = |program: Result<BpfProgram, seccompiler::BackendError>| {
+        let program = program.map_err(|error| Error::Seccomp(error.to_string()))?;
+        seccompiler::apply_filter(&program).map_err(|error| Error::Seccomp(error.to_string()))
+    };
+    if class == Class::Launcher {
+        apply(without_clone3())?;
+    }
+    apply(filter(class))
 }
 
 fn filter(class: Class) -> Result<BpfProgram, seccompiler::BackendError> {
-    let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        COMMON.iter().map(|call| (*call, Vec::new())).collect();
-    let (calls, ioctls) = match class {
-        Class::Main => (MAIN, MAIN_IOCTLS),
-        Class::Vcpu => (VCPU, VCPU_IOCTLS),
+    let (calls, ioctls): (&[&[i64]], &[&[u16]]) = match class {
+        Class::Main => (&[MAIN, CHARDEV], &[MAIN_IOCTLS, STOP_IOCTLS]),
+        Class::Vcpu => (&[VCPU], &[VCPU_IOCTLS, STOP_IOCTLS]),
+        Class::Worker => (&[WORKER, CHARDEV], &[WORKER_IOCTLS]),
+        Class::Launcher => (&[LAUNCHER, WORKER, CHARDEV], &[WORKER_IOCTLS]),
     };
-    rules.extend(calls.iter().map(|call| (*call, Vec::new())));
-    let ioctls = COMMON_IOCTLS.iter().chain(ioctls);
-    rules.insert(
-        c::SYS_ioctl,
-        ioctls
-            .map(|number| ioctl(*number))
-            .collect::<Result<_, _>>()?,
-    );
+    let calls = calls.iter().copied().chain([COMMON]).flatten();
+    let mut rules: Rules = calls.map(|call| (*call, Vec::new())).collect();
+    let ioctls = ioctls.iter().copied().chain([COMMON_IOCTLS]).flatten();
+    let ioctls = ioctls.map(|number| ioctl(*number));
+    rules.insert(c::SYS_ioctl, ioctls.collect::<Result<_, _>>()?);
     for call in [c::SYS_mmap, c::SYS_mprotect] {
         rules.insert(call, vec![no_new_code()?]);
     }
-    let arch = TargetArch::x86_64;
-    SeccompFilter::new(rules, SeccompAction::Trap, SeccompAction::Allow, arch)?.try_into()
+    if class == Class::Launcher {
+        rules.insert(c::SYS_clone, vec![threads_only()?]);
+    }
+    SeccompFilter::new(rules, SeccompAction::Trap, SeccompAction::Allow, ARCH)?.try_into()
 }
+
+/// A filter that has clone3 as unknown, whose flags are out of a filter's sight; the C library then
+/// goes back to clone.
+fn without_clone3() -> Result<BpfProgram, seccompiler::BackendError> {
+    let rules = Rules::from([(c::SYS_clone3, Vec::new())]);
+    let unknown = SeccompAction::Errno(c::ENOSYS as u32);
+    SeccompFilter::new(rules, SeccompAction::Allow, unknown, ARCH)?.try_into()
+}
+
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
 
 /// Type and number of an ioctl, in its low 16 bits; the size above them is the kernel's matter.
 fn ioctl(number: u16) -> Result<SeccompRule, seccompiler::BackendError> {
@@ -113,7 +132,19 @@ fn no_new_code() -> Result<SeccompRule, seccompiler::BackendError> {
     )?])
 }
 
+fn threads_only() -> Result<SeccompRule, seccompiler::BackendError> {
+    let thread = (c::CLONE_THREAD | c::CLONE_VM) as u64;
+    let flags = SeccompCmpOp::MaskedEq(thread);
+    SeccompRule::new(vec![SeccompCondition::new(
+        0,
+        SeccompCmpArgLen::Qword,
+        flags,
+        thread,
+    )?])
+}
+
 const NEWEST_ABI: ABI = ABI::V6;
+const ARCH: TargetArch = TargetArch::x86_64;
 
 #[rustfmt::skip]
 /// Memory, locks, time, open descriptors, and the end of a thread.
@@ -125,24 +156,51 @@ const COMMON: &[i64] = &[
     c::SYS_rt_sigprocmask, c::SYS_rt_sigreturn, c::SYS_sched_yield, c::SYS_sendto,
     c::SYS_sigaltstack, c::SYS_tgkill, c::SYS_write, c::SYS_writev,
 ];
+/// Character devices, and waiting for events.
 #[rustfmt::skip]
-/// Character devices, reloading the kernel, waiting for events, removing files at the end.
+const CHARDEV: &[i64] = &[
+    c::SYS_accept4, c::SYS_epoll_ctl, c::SYS_epoll_pwait, c::SYS_epoll_wait, c::SYS_recvfrom,
+];
+/// Reloading the kernel, and removing files at the end.
+#[rustfmt::skip]
 const MAIN: &[i64] = &[
-    c::SYS_accept4, c::SYS_dup, c::SYS_epoll_ctl, c::SYS_epoll_pwait, c::SYS_epoll_wait,
-    c::SYS_fcntl, c::SYS_fstat, c::SYS_lseek, c::SYS_newfstatat, c::SYS_pread64, c::SYS_recvfrom,
+    c::SYS_dup, c::SYS_fcntl, c::SYS_fstat, c::SYS_lseek, c::SYS_newfstatat, c::SYS_pread64,
     c::SYS_statx, c::SYS_unlink, c::SYS_unlinkat,
 ];
-const VCPU: &[i64] = &[];
+/// Starting devices: timers, and io_uring with the event that it signals.
+const VCPU: &[i64] = &[
+    c::SYS_eventfd2,
+    c::SYS_io_uring_register,
+    c::SYS_io_uring_setup,
+    c::SYS_timerfd_create,
+];
+/// Disk images and timers.
+#[rustfmt::skip]
+const WORKER: &[i64] = &[
+    c::SYS_fallocate, c::SYS_fdatasync, c::SYS_io_uring_enter, c::SYS_pread64, c::SYS_preadv,
+    c::SYS_preadv2, c::SYS_pwrite64, c::SYS_pwritev, c::SYS_pwritev2, c::SYS_timerfd_settime,
+];
+/// Making a thread, what it does first, and putting it into its own sandbox.
+#[rustfmt::skip]
+const LAUNCHER: &[i64] = &[
+    c::SYS_clone3, c::SYS_epoll_create1, c::SYS_eventfd2, c::SYS_prctl, c::SYS_rseq,
+    c::SYS_sched_getaffinity, c::SYS_seccomp, c::SYS_set_robust_list,
+];
 
-/// TCSETS2 and TCSETS: the terminal is restored by whichever thread fails.
-const COMMON_IOCTLS: &[u16] = &[0x542b, 0x5402];
+/// TCSETS2 and TCSETS: the terminal is restored by whichever thread fails. KVM_IRQ_LINE and
+/// KVM_SIGNAL_MSI: interrupts.
+const COMMON_IOCTLS: &[u16] = &[0x542b, 0x5402, 0xae61, 0xaea5];
 /// FIONBIO of accepted sockets; KVM_SET_IRQCHIP and KVM_SET_PIT2.
 const MAIN_IOCTLS: &[u16] = &[0x5421, 0xae63, 0xaea0];
+/// KVM_IOEVENTFD, KVM_IRQFD and KVM_SET_GSI_ROUTING, of devices that are stopped or started.
+const STOP_IOCTLS: &[u16] = &[0xae79, 0xae76, 0xae6a];
 /// KVM_RUN, and what a reset puts back: SET_REGS, SET_SREGS, GET_SREGS, SET_MSRS, SET_FPU,
 /// SET_LAPIC, SET_MP_STATE, SET_VCPU_EVENTS, SET_DEBUGREGS, SET_XCRS; GET_REGS for a report.
 const VCPU_IOCTLS: &[u16] = &[
     0xae80, 0xae82, 0xae84, 0xae83, 0xae89, 0xae8d, 0xae8f, 0xae99, 0xaea0, 0xaea2, 0xaea7, 0xae81,
 ];
+/// FIONBIO of accepted sockets; BLKDISCARD and BLKZEROOUT.
+const WORKER_IOCTLS: &[u16] = &[0x5421, 0x1277, 0x127f];
 
 #[cfg(test)]
 #[path = "sandbox_tests.rs"]

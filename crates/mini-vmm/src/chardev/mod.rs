@@ -1,9 +1,10 @@
-//! Character devices on the host: the other ends of serial ports.
+//! Character devices on the host: the other ends of serial ports and consoles.
 //!
 //! All of them are non-blocking and meet their users as a pair of calls and a pair of descriptors
 //! to wait for. What a guest writes is never stored here without bound.
 
 mod escape;
+mod port;
 mod socket;
 mod stdio;
 mod watch;
@@ -19,6 +20,7 @@ use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::exit::Wishes;
 use crate::options::{BadOption, ChardevKind};
+pub use port::ChardevPort;
 use socket::Socket;
 use stdio::Stdio;
 use watch::Watch;

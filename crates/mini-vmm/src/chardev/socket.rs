@@ -6,7 +6,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::watch::Watch;
 use super::would_block;
@@ -14,7 +14,7 @@ use super::would_block;
 #[derive(Debug)]
 pub(super) struct Socket {
     server: Option<Server>,
-    stream: Mutex<Option<UnixStream>>,
+    stream: Mutex<Option<Arc<UnixStream>>>,
     /// Holds the listener, then the stream.
     input: Watch,
     output: Watch,
@@ -57,7 +57,7 @@ impl Socket {
         if stream.is_none() {
             *stream = self.accept()?;
         }
-        let Some(connected) = stream.as_mut() else {
+        let Some(mut connected) = stream.as_deref() else {
             return would_block();
         };
         match connected.read(buffer) {
@@ -68,7 +68,11 @@ impl Socket {
     }
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self.stream().as_mut().map(|stream| stream.write(bytes)) {
+        match self
+            .stream()
+            .as_deref()
+            .map(|mut stream| stream.write(bytes))
+        {
             Some(Err(error)) if is_transient(&error) => would_block(),
             Some(Ok(written)) => Ok(written),
             // The reader notices the end, and takes the next client.
@@ -91,6 +95,11 @@ impl Socket {
         &self.output
     }
 
+    /// The stream of whoever is at the other end.
+    pub(super) fn client(&self) -> Option<Arc<UnixStream>> {
+        self.stream().clone()
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.stream().is_some()
     }
@@ -108,11 +117,11 @@ impl Socket {
         )
     }
 
-    fn stream(&self) -> MutexGuard<'_, Option<UnixStream>> {
+    fn stream(&self) -> MutexGuard<'_, Option<Arc<UnixStream>>> {
         self.stream.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accept(&self) -> io::Result<Option<UnixStream>> {
+    fn accept(&self) -> io::Result<Option<Arc<UnixStream>>> {
         let Some(server) = &self.server else {
             return Ok(None);
         };
@@ -121,17 +130,20 @@ impl Socket {
         self.accepted(stream).map(Some)
     }
 
-    fn accepted(&self, stream: UnixStream) -> io::Result<UnixStream> {
+    fn accepted(&self, stream: UnixStream) -> io::Result<Arc<UnixStream>> {
         stream.set_nonblocking(true)?;
         self.input.add(&stream)?;
         self.output.add(&stream)?;
-        Ok(stream)
+        Ok(Arc::new(stream))
     }
 
-    /// Closing the stream takes it out of both epoll instances. A client's side ends for good,
-    /// a server's waits for the next client.
-    fn disconnect(&self, stream: &mut Option<UnixStream>) -> io::Result<usize> {
-        *stream = None;
+    /// Takes the stream out of both epoll instances: somebody else may still keep it open. A
+    /// client's side ends for good, a server's waits for the next client.
+    fn disconnect(&self, stream: &mut Option<Arc<UnixStream>>) -> io::Result<usize> {
+        if let Some(gone) = stream.take() {
+            self.input.remove(&*gone)?;
+            self.output.remove(&*gone)?;
+        }
         let Some(server) = &self.server else {
             return Ok(0);
         };

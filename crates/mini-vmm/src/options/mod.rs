@@ -15,6 +15,7 @@ mod table;
 mod values;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 pub use chardev::{ChardevKind, ChardevOptions};
 pub use cpu::CpuOptions;
@@ -67,6 +68,8 @@ pub struct Config {
     pub no_defaults: bool,
     /// `-sandbox`: system calls and files restricted while the guest runs.
     pub sandbox: bool,
+    /// `-poll-max-ns`: how long a device's thread looks for work before it sleeps.
+    pub poll: Duration,
     /// `-pidfile`.
     pub pidfile: Option<PathBuf>,
     /// `-name`: shown in the process list.
@@ -99,6 +102,7 @@ impl Default for Config {
             no_reboot: false,
             no_defaults: false,
             sandbox: true,
+            poll: DEFAULT_POLL,
             pidfile: None,
             name: None,
         }
@@ -197,3 +201,4 @@ fn unique<'a>(option: &str, ids: impl Iterator<Item = &'a str>) -> Result<(), Ba
 }
 
 const DEFAULT_MEMORY: u64 = 128 << 20;
+const DEFAULT_POLL: Duration = Duration::from_micros(50);

@@ -1,5 +1,7 @@
 //! The options, one row each: name, value, help text and effect.
 
+use std::time::Duration;
+
 use super::{
     BadOption, ChardevKind, ChardevOptions, Command, Config, CpuOptions, DeviceOptions,
     DriveOptions, KeyVals, ObjectOptions, SerialTarget, cpu, help, near, values,
@@ -169,6 +171,12 @@ pub(super) const OPTIONS: &[Spec] = &[
         },
     },
     Spec {
+        name: "poll-max-ns",
+        value: "N",
+        help: "nanoseconds a device looks for work before it sleeps, 0 to 1000000 (default 50000)",
+        apply: |config, value| set(&mut config.poll, poll(value)?),
+    },
+    Spec {
         name: "name",
         value: "NAME",
         help: "name in the process list",
@@ -283,6 +291,14 @@ fn memory(value: &str) -> Result<u64, BadOption> {
     Ok(bytes.next_multiple_of(MIB))
 }
 
+fn poll(value: &str) -> Result<Duration, BadOption> {
+    let time = values::number(value).filter(|time| *time <= MOST_POLL);
+    time.map(Duration::from_nanos).ok_or_else(|| {
+        let accepted = format!("a number from 0 to {MOST_POLL}");
+        BadOption::value("-poll-max-ns", value, "not accepted", accepted)
+    })
+}
+
 fn machine(_: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
     let mut kv = KeyVals::parse("-machine", value, Some("type"));
     if kv.asks_help() {
@@ -316,5 +332,7 @@ fn device(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption
 }
 
 const MIB: u64 = 1 << 20;
+/// A millisecond: longer than that, sleeping always pays.
+const MOST_POLL: u64 = 1_000_000;
 const LEAST_MEMORY: u64 = 16 * MIB;
 const MOST_MEMORY: u64 = 1 << 40;

@@ -1,0 +1,130 @@
+//! Devices: made from options and host ends first, plugged into the machine later.
+//!
+//! Whatever can be wrong with an option is found while a device is made, before there is a machine.
+//! [`table`] is the one place that says which types there are.
+
+mod blk;
+mod isa;
+mod proxy;
+mod rng;
+mod root_port;
+mod serial;
+mod table;
+mod virtio;
+
+use vm_device::device_manager::IoManager;
+
+use crate::acpi::Platform;
+use crate::backends::Backends;
+use crate::exit::Wishes;
+use crate::memory::SharedMemory;
+use crate::mmio::Mmio;
+use crate::options::{BadOption, Config, DeviceOptions, KeyVals, near_matches};
+use crate::pci::Pci;
+use crate::workers::Workers;
+use serial::Ports;
+use table::{DEVICES, Kind, Row};
+
+/// What devices are plugged into.
+pub struct Board<'a> {
+    /// I/O ports and device memory.
+    pub bus: &'a mut IoManager,
+    /// PCI.
+    pub pci: &'a mut Pci,
+    /// Virtio-mmio slots.
+    pub mmio: &'a mut Mmio,
+    /// What ACPI tells the guest.
+    pub platform: &'a mut Platform,
+    /// Guest memory.
+    pub memory: &'a SharedMemory,
+    /// Where devices do their work.
+    pub workers: &'a Workers,
+    /// Where wishes of the guest go.
+    pub wishes: &'a Wishes,
+}
+
+/// A device that is made, and only needs to be plugged in.
+pub type Plug = Box<dyn FnOnce(&mut Board<'_>) -> Result<(), BadOption>>;
+
+/// Makes the devices of `config` on the host ends in `backends`, in the order given.
+///
+/// # Errors
+/// An unknown type or property, or a value that a device refuses.
+pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOption> {
+    let devices = config.devices.iter();
+    let devices = devices.map(|options| Ok((options, find(&options.driver)?)));
+    let devices: Vec<(&DeviceOptions, &Row)> = devices.collect::<Result<_, _>>()?;
+    let mut ports = serial::ports(&devices, backends)?;
+    let mut plugs = Vec::new();
+    for (index, (options, row)) in devices.into_iter().enumerate() {
+        let id = options.id.clone();
+        plugs.push(match row.kind {
+            Kind::Port(_) => continue,
+            Kind::Board { properties, make } => {
+                let mut given = KeyVals::of(&option(options), options.properties.clone());
+                given.check(properties)?;
+                make(id, given)?
+            }
+            Kind::Virtio(model, proxy) => {
+                let mut parts = Parts {
+                    backends,
+                    cpus: config.cpus,
+                    ports: ports.remove(&index).unwrap_or_default(),
+                };
+                virtio::make(options, model, proxy, &mut parts)?
+            }
+        });
+    }
+    Ok(plugs)
+}
+
+/// What `-device help` (no `driver`) and `-device TYPE,help` print.
+///
+/// # Errors
+/// An unknown type.
+pub fn help(driver: &str) -> Result<String, BadOption> {
+    if driver.is_empty() {
+        let line = |row: &Row| format!("  {:<30} bus {:<13} {}\n", row.name, row.bus(), row.help());
+        let lines = DEVICES.iter().map(line).collect::<String>();
+        return Ok(format!("Devices:\n{lines}"));
+    }
+    let row = find(driver)?;
+    let lines = match row.kind {
+        Kind::Board { properties, .. } => properties
+            .iter()
+            .map(|(name, help)| format!("  {name:<26} {help}\n"))
+            .collect(),
+        Kind::Virtio(model, proxy) => virtio::help(model, proxy),
+        Kind::Port(_) => serial::port_help(),
+    };
+    Ok(format!(
+        "{} ({})\nProperties:\n{lines}",
+        row.name,
+        row.help()
+    ))
+}
+
+/// What a device can be made of.
+struct Parts<'a> {
+    backends: &'a mut Backends,
+    /// Number of vCPUs.
+    cpus: u8,
+    /// Ports, where it is a controller of such.
+    ports: Ports,
+}
+
+fn find(driver: &str) -> Result<&'static Row, BadOption> {
+    let row = DEVICES.iter().find(|row| row.name == driver);
+    row.ok_or_else(|| {
+        let names = near_matches(driver, DEVICES.iter().map(|row| row.name));
+        BadOption::value("-device", driver, "unknown type", names)
+    })
+}
+
+/// How errors call a device.
+fn option(options: &DeviceOptions) -> String {
+    format!("-device {}", options.driver)
+}
+
+#[cfg(test)]
+mod tests;

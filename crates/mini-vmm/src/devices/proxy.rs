@@ -1,0 +1,160 @@
+//! Transports: the part of a virtio device that its type name ends with.
+
+use std::sync::Arc;
+
+use virtio_device::Features;
+use virtio_device::props::{DynProps, OnOffAuto, PropError, PropHelp, Props};
+use virtio_mmio::{MmioParts, MmioProps, MmioTransport};
+use virtio_pci::{Error, PciParts, PciProps, PciTransport};
+
+use super::Board;
+use super::virtio::{Device, bad_property};
+use crate::options::BadOption;
+
+/// How a virtio device meets its driver.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Proxy {
+    /// PCI, with the interfaces that properties and place ask for.
+    Pci,
+    /// PCI, legacy and modern interface.
+    PciTransitional,
+    /// PCI, modern interface.
+    PciModern,
+    /// MMIO.
+    Mmio,
+}
+
+impl Proxy {
+    pub(super) fn bus(self) -> &'static str {
+        match self {
+            Self::Mmio => "virtio-mmio",
+            _ => "PCI",
+        }
+    }
+
+    /// Its properties, at their defaults.
+    pub(super) fn props(self) -> ProxyProps {
+        let legacy = match self {
+            Self::Pci => OnOffAuto::Auto,
+            Self::PciTransitional => OnOffAuto::Off,
+            Self::PciModern => OnOffAuto::On,
+            Self::Mmio => return ProxyProps::Mmio(MmioProps::default()),
+        };
+        ProxyProps::Pci {
+            props: PciProps::default().disable_legacy(legacy),
+            bus: None,
+            fixed: self != Self::Pci,
+        }
+    }
+}
+
+/// Properties of a transport.
+pub(super) enum ProxyProps {
+    Pci {
+        props: PciProps,
+        bus: Option<String>,
+        /// The type's name says which interfaces there are.
+        fixed: bool,
+    },
+    Mmio(MmioProps),
+}
+
+/// A device on its way to a transport.
+pub(super) struct VirtioPart {
+    pub(super) device: Device,
+    pub(super) features: Features,
+    /// What its threads are called.
+    pub(super) name: String,
+    /// What errors call it.
+    pub(super) option: String,
+}
+
+impl ProxyProps {
+    pub(super) fn plug(self, board: &mut Board<'_>, part: VirtioPart) -> Result<(), BadOption> {
+        match self {
+            Self::Pci { props, bus, .. } => plug_pci(board, part, &props, bus.as_deref()),
+            Self::Mmio(props) => plug_mmio(board, part, &props),
+        }
+    }
+}
+
+impl DynProps for ProxyProps {
+    fn set(&mut self, name: &str, value: &str) -> Result<bool, PropError> {
+        match self {
+            Self::Pci { fixed: true, .. } if INTERFACES.contains(&name) => Ok(false),
+            Self::Pci { bus, .. } if name == BUS => {
+                *bus = Some(value.to_owned());
+                Ok(true)
+            }
+            Self::Pci { props, .. } => Props::set(props, name, value),
+            Self::Mmio(props) => Props::set(props, name, value),
+        }
+    }
+
+    fn describe(&self) -> Vec<PropHelp> {
+        let (props, fixed) = match self {
+            Self::Mmio(props) => return Props::describe(props),
+            Self::Pci { props, fixed, .. } => (props, *fixed),
+        };
+        let mut described = Props::describe(props);
+        described.retain(|property| !fixed || !INTERFACES.contains(&property.name));
+        described.push(PropHelp {
+            name: BUS,
+            accepts: "text",
+            value: "pcie.0".to_owned(),
+            help: "Bus: pcie.0, or the id of a pcie-root-port.",
+        });
+        described
+    }
+}
+
+fn plug_pci(
+    board: &mut Board<'_>,
+    part: VirtioPart,
+    props: &PciProps,
+    bus: Option<&str>,
+) -> Result<(), BadOption> {
+    let option = part.option;
+    let place = board
+        .pci
+        .locate(&option, bus, props.addr.map(|addr| addr.0))?;
+    let parts = PciParts {
+        device: part.device,
+        runner: board.workers.runner(&part.name),
+        memory: board.memory.clone(),
+        features: part.features,
+    };
+    let transport = PciTransport::new(board.pci.wires(place), props, parts);
+    let transport = transport.map_err(|error| match error {
+        Error::Property(error) => bad_property(&option, error),
+        error => BadOption::new(&option, error, "another set of properties"),
+    })?;
+    board.pci.attach(&option, place, Arc::new(transport))
+}
+
+fn plug_mmio(board: &mut Board<'_>, part: VirtioPart, props: &MmioProps) -> Result<(), BadOption> {
+    let parts = MmioParts {
+        device: part.device,
+        runner: board.workers.runner(&part.name),
+        memory: board.memory.clone(),
+        features: part.features,
+    };
+    let bad =
+        |error: &dyn std::fmt::Display, accepted| BadOption::new(&part.option, error, accepted);
+    let (place, slot) = board
+        .mmio
+        .slot()
+        .map_err(|error| bad(&error, "virtio-mmio devices up to the number of slots"))?;
+    let transport = MmioTransport::new(slot, props, parts);
+    let transport = transport.map_err(|error| bad(&error, "another set of properties"))?;
+    board
+        .mmio
+        .attach(board.bus, place, Arc::new(transport))
+        .map_err(|error| bad(&error, ""))?;
+    board.platform.virtio_mmio.push(place);
+    Ok(())
+}
+
+const BUS: &str = "bus";
+/// Properties that the names `*-transitional` and `*-non-transitional` decide.
+const INTERFACES: [&str; 2] = ["disable-legacy", "disable-modern"];

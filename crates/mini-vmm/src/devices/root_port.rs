@@ -1,0 +1,47 @@
+//! `pcie-root-port`.
+
+use virtio_device::props::PropValue;
+use virtio_pci::Addr;
+
+use super::Plug;
+use super::table::Kind;
+use crate::options::{BadOption, KeyVals};
+
+pub(super) const NAME: &str = "pcie-root-port";
+
+pub(super) const KIND: Kind = Kind::Board {
+    properties: &[
+        (
+            "addr",
+            "<slot[.function]> place on the bus (default: a free one)",
+        ),
+        ("bus", "<name> pcie.0, the only bus with ports"),
+        ("chassis", "<number> accepted, without effect"),
+        ("port", "<number> accepted, without effect"),
+        ("slot", "<number> accepted, without effect"),
+    ],
+    make,
+};
+
+fn make(id: Option<String>, mut properties: KeyVals) -> Result<Plug, BadOption> {
+    let option = properties.option().to_owned();
+    let missing = || BadOption::property(&option, "id", "", "missing", "a name for its bus");
+    let id = id.ok_or_else(missing)?;
+    let addr = properties.take("addr");
+    let addr = addr.map(|text| slot(&option, &text)).transpose()?;
+    // Numbers that only name the port to the user's eyes, given for QEMU's sake.
+    properties.take_number("chassis", 0..=0xff)?;
+    properties.take_number("port", 0..=0xff)?;
+    properties.take_number("slot", 0..=0x1fff)?;
+    let bus = properties.take("bus");
+    Ok(Box::new(move |board| {
+        let place = board.pci.locate(&option, bus.as_deref(), addr)?;
+        board.pci.attach_port(&option, &id, place)
+    }))
+}
+
+/// A slot as QEMU writes it: device and function in hexadecimal.
+fn slot(option: &str, text: &str) -> Result<vm_pci::Slot, BadOption> {
+    let parsed = Addr::parse(text).map(|addr| addr.0);
+    parsed.ok_or_else(|| BadOption::property(option, "addr", text, "not a slot", Addr::ACCEPTS))
+}

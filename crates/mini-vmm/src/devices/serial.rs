@@ -1,0 +1,182 @@
+//! `virtio-serial` and its ports, `virtconsole` and `virtserialport`.
+//!
+//! A controller is made with its ports, which come after it on the command line.
+
+use std::collections::BTreeMap;
+
+use virtio_device::props::{DynProps, PropError, PropHelp, Props};
+use virtio_serial::{
+    Null, Port, PortBackend, PortKind, PortProps, Serial, SerialError, SerialProps,
+};
+
+use super::table::{Kind, Row};
+use super::virtio::{Device, Model, ModelProps, apply, bad_property, line};
+use super::{Parts, option};
+use crate::backends::Backends;
+use crate::chardev::ChardevPort;
+use crate::options::{BadOption, DeviceOptions};
+
+pub(super) const MODEL: Model = Model {
+    help: "consoles and named ports: virtconsole, virtserialport",
+    props: || Box::new(SerialProps::default()),
+};
+
+/// The ports of a controller.
+pub(super) type Ports = Vec<NamedPort>;
+
+/// A port and what errors call it.
+pub(super) struct NamedPort {
+    option: String,
+    props: PortProps,
+    port: Port,
+}
+
+impl ModelProps for SerialProps {
+    fn device(&mut self, option: &str, parts: &mut Parts<'_>) -> Result<Device, BadOption> {
+        let (names, ports): (Vec<_>, Vec<_>) = std::mem::take(&mut parts.ports)
+            .into_iter()
+            .map(|named| ((named.option, named.props), named.port))
+            .unzip();
+        match Serial::new(self, ports) {
+            Ok(device) => Ok(Box::new(device)),
+            Err(SerialError::Property(error)) => {
+                let option = culprit(&names, &error).unwrap_or(option);
+                Err(bad_property(option, error))
+            }
+            Err(error) => Err(BadOption::new(option, error, "fewer devices")),
+        }
+    }
+}
+
+/// The ports among `devices`, by their controller's place in the list.
+pub(super) fn ports(
+    devices: &[(&DeviceOptions, &Row)],
+    backends: &mut Backends,
+) -> Result<BTreeMap<usize, Ports>, BadOption> {
+    let mut ports = BTreeMap::<usize, Ports>::new();
+    for (index, (options, row)) in devices.iter().enumerate() {
+        if let Kind::Port(kind) = row.kind {
+            let (bus, port) = port(options, kind, backends)?;
+            let controller = controller(devices, index, bus.as_deref());
+            let controller = controller.ok_or_else(|| no_bus(devices, options, bus))?;
+            ports.entry(controller).or_default().push(port);
+        }
+    }
+    Ok(ports)
+}
+
+/// Properties of a port, as help lists them.
+pub(super) fn port_help() -> String {
+    let described = OnBus::default().describe();
+    described.iter().map(line).collect()
+}
+
+fn port(
+    options: &DeviceOptions,
+    kind: PortKind,
+    backends: &mut Backends,
+) -> Result<(Option<String>, NamedPort), BadOption> {
+    let (option, mut given) = (option(options), OnBus::default());
+    apply(&option, options, &mut [&mut given])?;
+    let OnBus { props, bus } = given;
+    let backend: Box<dyn PortBackend> = match &props.chardev {
+        None => Box::new(Null),
+        Some(id) => Box::new(ChardevPort::new(backends.chardev(&option, "chardev", id)?)),
+    };
+    let port = Port::new(kind, props.clone(), backend);
+    Ok((
+        bus,
+        NamedPort {
+            option,
+            props,
+            port,
+        },
+    ))
+}
+
+/// The controller whose bus is called `bus`; without a name, the last one before the port.
+fn controller(devices: &[(&DeviceOptions, &Row)], port: usize, bus: Option<&str>) -> Option<usize> {
+    let mut controllers = controllers(devices);
+    match bus {
+        Some(bus) => controllers.find(|(_, options)| bus_of(options).as_deref() == Some(bus)),
+        None => controllers.take_while(|(index, _)| *index < port).last(),
+    }
+    .map(|(index, _)| index)
+}
+
+fn controllers<'a>(
+    devices: &'a [(&DeviceOptions, &Row)],
+) -> impl Iterator<Item = (usize, &'a DeviceOptions)> {
+    let devices = devices.iter().enumerate();
+    devices.filter_map(|(index, (options, row))| {
+        let controls = row.name.starts_with("virtio-serial-");
+        controls.then_some((index, *options))
+    })
+}
+
+/// QEMU's name of a controller's bus.
+fn bus_of(options: &DeviceOptions) -> Option<String> {
+    options.id.as_ref().map(|id| format!("{id}.0"))
+}
+
+fn no_bus(
+    devices: &[(&DeviceOptions, &Row)],
+    options: &DeviceOptions,
+    bus: Option<String>,
+) -> BadOption {
+    let names: Vec<_> = controllers(devices)
+        .filter_map(|(_, options)| bus_of(options))
+        .collect();
+    let accepted = if names.is_empty() {
+        "ID.0, after a -device virtio-serial-pci,id=ID".to_owned()
+    } else {
+        names.join(", ")
+    };
+    let bus = bus.unwrap_or_default();
+    BadOption::property(&option(options), "bus", &bus, "no such bus", accepted)
+}
+
+/// The port whose property is at fault, if it is one of a port.
+fn culprit<'a>(names: &'a [(String, PortProps)], error: &PropError) -> Option<&'a str> {
+    let PropError::Value { name, value, .. } = error else {
+        return None;
+    };
+    let at_fault = |props: &PortProps| match *name {
+        "nr" => props.nr.to_string() == *value,
+        "name" => props.name.as_ref() == Some(value),
+        _ => false,
+    };
+    // Of two that are at odds, the later one is refused.
+    let port = names.iter().rev().find(|(_, props)| at_fault(props));
+    port.map(|(option, _)| option.as_str())
+}
+
+/// Properties of a port, with the bus that it is on.
+#[derive(Default)]
+struct OnBus {
+    props: PortProps,
+    bus: Option<String>,
+}
+
+impl DynProps for OnBus {
+    fn set(&mut self, name: &str, value: &str) -> Result<bool, PropError> {
+        if name == BUS {
+            self.bus = Some(value.to_owned());
+            return Ok(true);
+        }
+        Props::set(&mut self.props, name, value)
+    }
+
+    fn describe(&self) -> Vec<PropHelp> {
+        let mut described = Props::describe(&self.props);
+        described.push(PropHelp {
+            name: BUS,
+            accepts: "text",
+            value: String::new(),
+            help: "Bus: ID.0 of a virtio-serial device; the last one before it if unset.",
+        });
+        described
+    }
+}
+
+const BUS: &str = "bus";

@@ -1,0 +1,112 @@
+//! Virtio devices: from `name=value` pairs to a device behind a transport.
+//!
+//! A pair is offered to the device first, then to what all virtio devices have, then to the
+//! transport, so that one option sets up all three.
+
+use virtio_bus::VirtioProps;
+use virtio_device::DynDevice;
+use virtio_device::props::{self, DynProps, PropError, PropHelp};
+
+use super::proxy::{Proxy, VirtioPart};
+use super::{Parts, Plug, option};
+use crate::memory::SharedMemory;
+use crate::options::{BadOption, DeviceOptions, near_matches};
+
+/// A type of virtio device, apart from its transport.
+#[derive(Clone, Copy)]
+pub(super) struct Model {
+    /// What it is.
+    pub(super) help: &'static str,
+    /// Its properties, at their defaults.
+    pub(super) props: fn() -> Box<dyn ModelProps>,
+}
+
+/// Properties of a virtio device, which know how to make one.
+pub(super) trait ModelProps: DynProps {
+    /// Makes the device; `option` is its name in errors.
+    fn device(&mut self, option: &str, parts: &mut Parts<'_>) -> Result<Device, BadOption>;
+}
+
+/// A virtio device.
+pub(super) type Device = Box<dyn DynDevice<SharedMemory>>;
+
+/// Makes the device of `options`.
+pub(super) fn make(
+    options: &DeviceOptions,
+    model: Model,
+    proxy: Proxy,
+    parts: &mut Parts<'_>,
+) -> Result<Plug, BadOption> {
+    let option = option(options);
+    let (mut model, mut common, mut proxy) =
+        ((model.props)(), VirtioProps::default(), proxy.props());
+    apply(
+        &option,
+        options,
+        &mut [&mut *model, &mut common, &mut proxy],
+    )?;
+    let part = VirtioPart {
+        device: model.device(&option, parts)?,
+        features: common.features(),
+        name: options.id.clone().unwrap_or_else(|| options.driver.clone()),
+        option,
+    };
+    Ok(Box::new(move |board| proxy.plug(board, part)))
+}
+
+/// Properties of all layers with types and defaults, a line for each.
+pub(super) fn help(model: Model, proxy: Proxy) -> String {
+    let (model, proxy) = ((model.props)(), proxy.props());
+    let layers: [&dyn DynProps; 3] = [&*model, &VirtioProps::default(), &proxy];
+    let described = layers.iter().flat_map(|layer| layer.describe());
+    described.map(|property| line(&property)).collect()
+}
+
+/// A property as help lists it.
+pub(super) fn line(property: &PropHelp) -> String {
+    let PropHelp {
+        name,
+        accepts,
+        value,
+        help,
+    } = property;
+    let default = if value.is_empty() {
+        String::new()
+    } else {
+        format!(" (default {value})")
+    };
+    format!("  {name:<26} <{accepts}> {help}{default}\n")
+}
+
+/// Applies the pairs of `options` to `layers`.
+pub(super) fn apply(
+    option: &str,
+    options: &DeviceOptions,
+    layers: &mut [&mut dyn DynProps],
+) -> Result<(), BadOption> {
+    for (name, value) in &options.properties {
+        let pair = [(name.as_str(), value.as_str())];
+        props::apply(pair, layers).map_err(|error| match error {
+            PropError::Unknown { .. } => {
+                let names = layers.iter().flat_map(|layer| layer.describe());
+                let names: Vec<_> = names.map(|property| property.name).collect();
+                let names = near_matches(name, names.into_iter());
+                BadOption::property(option, name, value, "unknown name", names)
+            }
+            error => bad_property(option, error),
+        })?;
+    }
+    Ok(())
+}
+
+/// The error of a property in the words of the command line.
+pub(super) fn bad_property(option: &str, error: PropError) -> BadOption {
+    match error {
+        PropError::Value {
+            name,
+            value,
+            accepts,
+        } => BadOption::property(option, name, &value, "not accepted", accepts),
+        error => BadOption::new(option, error, ""),
+    }
+}

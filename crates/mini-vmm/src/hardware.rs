@@ -1,0 +1,172 @@
+//! Everything in the machine but vCPUs and memory: interrupt controllers, buses and devices.
+
+use std::io;
+use std::sync::Arc;
+
+use kvm_ioctls::VmFd;
+use vm_device::DevicePio;
+use vm_device::bus::{PioAddress, PioRange};
+use vm_device::device_manager::{IoManager, PioManager};
+
+use crate::acpi::Platform;
+use crate::backends::Backends;
+use crate::chardev::Chardev;
+use crate::devices::{self, Board, Plug};
+use crate::doorbells::Doorbells;
+use crate::error::{Error, host};
+use crate::exit::Wishes;
+use crate::irq::Irqs;
+use crate::layout;
+use crate::memory::SharedMemory;
+use crate::mmio::Mmio;
+use crate::options::{BadOption, Config};
+use crate::pci::Pci;
+use crate::ports::{KeyboardReset, Power};
+use crate::serial::SerialPort;
+use crate::workers::Workers;
+
+/// Devices that are made, before there is a machine to plug them into.
+pub struct Kit {
+    serials: Vec<Arc<Chardev>>,
+    devices: Vec<Plug>,
+}
+
+impl Kit {
+    /// Makes all devices of `config`, connected to `backends`.
+    ///
+    /// # Errors
+    /// An option that is wrong.
+    pub fn new(
+        config: &Config,
+        backends: &mut Backends,
+        wishes: &Wishes,
+    ) -> Result<Self, BadOption> {
+        let wanted: Vec<_> = config.serials.iter().flatten().collect();
+        let most = layout::SERIAL_PORTS.len();
+        if wanted.len() > most {
+            let accepted = format!("{most} at most");
+            return Err(BadOption::new("-serial", "too many serial ports", accepted));
+        }
+        let serials = wanted.into_iter().enumerate();
+        Ok(Self {
+            serials: serials
+                .map(|(index, target)| backends.serial(index, target, wishes))
+                .collect::<Result<_, _>>()?,
+            devices: devices::make(config, backends)?,
+        })
+    }
+}
+
+/// The parts of a machine around its vCPUs and memory.
+pub struct Hardware {
+    /// I/O ports and device memory.
+    pub bus: Arc<IoManager>,
+    /// The serial ports.
+    pub serials: Vec<Arc<SerialPort>>,
+    /// Interrupt controllers.
+    pub irqs: Irqs,
+    /// What ACPI tells the guest.
+    pub platform: Platform,
+    pci: Pci,
+    mmio: Mmio,
+}
+
+impl Hardware {
+    /// Assembles what is in `kit` for `vm`.
+    ///
+    /// # Errors
+    /// A device that does not fit, or a host that refuses something.
+    pub fn new(
+        config: &Config,
+        kit: Kit,
+        (vm, memory): (&Arc<VmFd>, &SharedMemory),
+        (workers, wishes): (&Workers, &Wishes),
+    ) -> Result<Self, Error> {
+        let irqs = Irqs::create(Arc::clone(vm)).map_err(host("cannot create interrupts"))?;
+        let (mut bus, mut platform) = (IoManager::new(), Platform::default());
+        let mut pci = Pci::new(vm, config.memory)?;
+        let mut mmio = Mmio::new(irqs.clone(), Doorbells(Arc::clone(vm)));
+        plug_board(&mut bus, wishes)?;
+        let serials = plug_serials(&mut bus, &irqs, kit.serials)?;
+        for plug in kit.devices {
+            plug(&mut Board {
+                bus: &mut bus,
+                pci: &mut pci,
+                mmio: &mut mmio,
+                platform: &mut platform,
+                memory,
+                workers,
+                wishes,
+            })?;
+        }
+        pci.register(&mut bus)?;
+        let places = layout::SERIAL_PORTS.iter().copied();
+        let platform = Platform {
+            cpus: config.cpus,
+            pci_buses: pci.buses(),
+            pci_mmio64: Some(layout::pci_mmio64(config.memory)),
+            serials: places.take(serials.len()).collect(),
+            ..platform
+        };
+        Ok(Self {
+            bus: Arc::new(bus),
+            serials,
+            irqs,
+            platform,
+            pci,
+            mmio,
+        })
+    }
+
+    /// Puts all devices back to their state at power-on, when what they had in flight is done.
+    ///
+    /// # Errors
+    /// A host that refuses something.
+    pub fn reset(&self) -> Result<(), Error> {
+        self.mmio.reset();
+        self.pci.reset()?;
+        for serial in &self.serials {
+            serial.reset().map_err(host("cannot reset a serial port"))?;
+        }
+        Ok(())
+    }
+}
+
+fn plug_board(bus: &mut IoManager, wishes: &Wishes) -> Result<(), Error> {
+    plug_ports(bus, layout::POWER, 3, Arc::new(Power(wishes.clone())))?;
+    plug_ports(
+        bus,
+        layout::I8042_COMMAND,
+        1,
+        Arc::new(KeyboardReset(wishes.clone())),
+    )
+}
+
+fn plug_serials(
+    bus: &mut IoManager,
+    irqs: &Irqs,
+    chardevs: Vec<Arc<Chardev>>,
+) -> Result<Vec<Arc<SerialPort>>, Error> {
+    let mut ports = Vec::new();
+    for (chardev, (port, gsi)) in chardevs.into_iter().zip(layout::SERIAL_PORTS) {
+        let interrupt = irqs
+            .edge(gsi)
+            .map_err(host("cannot connect an interrupt"))?;
+        let serial = SerialPort::new(interrupt, chardev).map_err(host("cannot make an event"))?;
+        let serial = Arc::new(serial);
+        plug_ports(bus, port, 8, Arc::clone(&serial) as _)?;
+        ports.push(serial);
+    }
+    Ok(ports)
+}
+
+fn plug_ports(
+    bus: &mut IoManager,
+    port: u16,
+    size: u16,
+    device: Arc<dyn DevicePio + Send + Sync>,
+) -> Result<(), Error> {
+    let range = PioRange::new(PioAddress(port), size);
+    let plugged = range.and_then(|range| bus.register_pio(range, device));
+    plugged.map_err(|error| Error::Host("cannot register I/O ports", io::Error::other(error)))
+}

@@ -1,0 +1,105 @@
+//! Threads of devices.
+//!
+//! A device is started by the driver, that is on a vCPU's thread, which must not be able to make
+//! threads. So it asks a launcher, which can do little else and is there before the guest runs.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::time::Duration;
+
+use virtio_bus::{Job, Runner, Running, ThreadRunner};
+
+use crate::exit::{Wish, Wishes};
+use crate::memory::SharedMemory;
+use crate::sandbox::{self, Class};
+
+/// Makes runners, whose threads the launcher starts.
+pub struct Workers {
+    requests: Sender<Request>,
+    poll: Duration,
+    restrict: Restriction,
+}
+
+/// What starts threads, once it is started itself.
+pub struct Launcher {
+    requests: Receiver<Request>,
+    restrict: Restriction,
+}
+
+impl Workers {
+    /// A launcher that is not started yet. Workers poll their queues for `poll` at most before they
+    /// sleep, and are inside the sandbox if `sandboxed`, as is the launcher.
+    pub fn new(poll: Duration, sandboxed: bool, wishes: &Wishes) -> (Self, Launcher) {
+        let (requests, inbox) = mpsc::channel();
+        let restrict = restriction(sandboxed, wishes);
+        let launcher = Launcher {
+            requests: inbox,
+            restrict: Arc::clone(&restrict),
+        };
+        let workers = Self {
+            requests,
+            poll,
+            restrict,
+        };
+        (workers, launcher)
+    }
+
+    /// A runner whose threads are called `name`.
+    pub fn runner(&self, name: &str) -> Arc<dyn Runner<SharedMemory>> {
+        let restrict = Arc::clone(&self.restrict);
+        let threads = ThreadRunner::new(name).poll(self.poll);
+        Arc::new(Launched {
+            requests: self.requests.clone(),
+            threads: threads.on_start(move || restrict(Class::Worker)),
+        })
+    }
+}
+
+impl Launcher {
+    /// Starts the launcher, which ends with the last runner.
+    ///
+    /// # Errors
+    /// Where the host has no thread to give.
+    pub fn start(self) -> io::Result<()> {
+        let thread = std::thread::Builder::new().name("launcher".to_owned());
+        let thread = thread.stack_size(STACK).spawn(move || {
+            (self.restrict)(Class::Launcher);
+            self.requests.iter().for_each(|request| request());
+        });
+        thread.map(drop)
+    }
+}
+
+/// Something to do on the launcher's thread.
+type Request = Box<dyn FnOnce() + Send>;
+/// Puts a thread into the sandbox, where there is one.
+type Restriction = Arc<dyn Fn(Class) + Send + Sync>;
+
+struct Launched {
+    requests: Sender<Request>,
+    threads: ThreadRunner,
+}
+
+impl Runner<SharedMemory> for Launched {
+    fn start(&self, job: Job<SharedMemory>) -> io::Result<Box<dyn Running<SharedMemory>>> {
+        let (reply, answer) = mpsc::sync_channel(1);
+        let threads = self.threads.clone();
+        let start = move || drop(reply.send(threads.start(job)));
+        let gone = || io::Error::other("no launcher of threads");
+        self.requests.send(Box::new(start)).map_err(|_| gone())?;
+        answer.recv().map_err(|_| gone())?
+    }
+}
+
+fn restriction(sandboxed: bool, wishes: &Wishes) -> Restriction {
+    let wishes = wishes.clone();
+    Arc::new(move |class| {
+        if sandboxed && let Err(error) = sandbox::restrict_calls(class) {
+            wishes.make(Wish::Failure(error.to_string()));
+        }
+    })
+}
+
+/// Bytes of the launcher's stack.
+const STACK: usize = 128 << 10;
