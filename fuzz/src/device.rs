@@ -2,9 +2,9 @@
 
 use arbitrary::{Arbitrary, Unstructured};
 use testkit::{
-    BOUNDARY, DriverRing, Malformed, NEXT, Options, RawDescriptor, Segment, TestBus, WRITE,
+    BOUNDARY, DriverRing, Malformed, NEXT, Options, RawDescriptor, Segment, Space, TestBus, WRITE,
 };
-use virtio_bus::{QueueAddress, Status};
+use virtio_bus::{Core, QueueAddress, Status};
 use virtio_device::{Features, VirtioDevice};
 
 use crate::forge::{self, Buffer, Descriptor, Few, Place, segments, steps};
@@ -196,26 +196,25 @@ impl Guest {
                     .write_driver_features((page & 7).into(), bits);
             }
             Step::QueueSize(queue, size) => {
-                self.touch(queue.into());
-                self.bus.core().set_queue_size(queue.into(), size);
+                self.write_queue(queue.into(), |core| core.set_queue_size(queue.into(), size));
             }
             Step::QueueAddress(queue, which, place, half) => {
-                self.touch(queue.into());
                 let which = match which % 3 {
                     0 => QueueAddress::Descriptor,
                     1 => QueueAddress::Driver,
                     _ => QueueAddress::Device,
                 };
                 let mask = if half { 0xffff_ffff } else { u64::MAX };
-                let core = self.bus.core();
-                core.set_queue_address(queue.into(), which, place.address(), mask);
+                self.write_queue(queue.into(), |core| {
+                    core.set_queue_address(queue.into(), which, place.address(), mask);
+                });
             }
             Step::LegacyQueue(queue, place, align) => {
                 self.honest.retain(|&honest| honest != u16::from(queue));
                 let core = self.bus.core();
                 core.set_legacy_queue(queue.into(), place.address(), align.into());
             }
-            Step::EnableQueue(queue) => self.bus.core().enable_queue(queue),
+            Step::EnableQueue(queue) => self.write_queue(queue, |core| core.enable_queue(queue)),
             Step::ResetQueue(queue) => {
                 self.honest.retain(|&honest| honest != queue);
                 self.bus.core().reset_queue(queue);
@@ -271,14 +270,19 @@ impl Guest {
         }
     }
 
-    /// A register of a queue that is not enabled is written: it is not the one that was set up.
-    fn touch(&mut self, queue: u16) {
-        if !self
-            .bus
-            .core()
-            .queue(queue)
-            .is_some_and(|regs| regs.enabled)
-        {
+    /// Writes registers of a queue, which are fixed once it is enabled, and all of them once the
+    /// device runs, unless queues are reset one by one.
+    fn write_queue(&mut self, queue: u16, write: impl FnOnce(&mut Core<Space>)) {
+        let core = self.bus.core();
+        let one_by_one = core.driver_features().contains(Features::RING_RESET);
+        let fixed = core.status().contains(Status::DRIVER_OK) && !one_by_one;
+        let before = core.queue(queue).cloned();
+        write(core);
+        let after = core.queue(queue).cloned();
+        if before.as_ref().is_some_and(|regs| fixed || regs.enabled) {
+            assert_eq!(after, before, "registers of queue {queue}");
+        } else {
+            // It is not the queue that was set up.
             self.honest.retain(|&honest| honest != queue);
         }
     }

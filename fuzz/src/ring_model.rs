@@ -95,6 +95,14 @@ impl Model {
         let twice = self.taken.iter().any(|(other, _)| other.id == taken.id);
         assert!(!twice, "the device took {} twice", taken.id);
         self.taken.push_back((taken, None));
+        let descriptors = self
+            .taken
+            .iter()
+            .map(|(taken, _)| u32::from(taken.descriptors));
+        assert!(
+            descriptors.sum::<u32>() <= size.into(),
+            "descriptors in flight twice"
+        );
     }
 
     /// The device pushed it.
