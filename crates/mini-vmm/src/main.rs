@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use mini_vmm::exit::Wish;
 use mini_vmm::options::{self, BadOption, Command, Config};
-use mini_vmm::{Error, devices, exit, logger, terminal, vm};
+use mini_vmm::{Error, devices, exit, logger, memory, terminal, vm};
 
 fn main() -> ExitCode {
     logger::install();
@@ -24,6 +24,7 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config) -> ExitCode {
+    memory::share_heap();
     if let Err(error) = terminal::restore_on_crash() {
         return fail(&Error::Host("cannot take signals", error));
     }

@@ -43,6 +43,17 @@ pub fn allocate(bytes: u64) -> io::Result<Memory> {
     Memory::from_regions(regions).map_err(io::Error::other)
 }
 
+/// Has all threads share one heap: nothing on the way of a request allocates, a heap for each
+/// thread costs memory, and the C library would look for the number of processors in a file, which
+/// the sandbox refuses, before it makes the ninth. To be called before there is a second thread.
+pub fn share_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number that the allocator reads when a thread allocates for the first time.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Makes guest memory known to KVM.
 ///
 /// # Errors

@@ -147,14 +147,14 @@ const NEWEST_ABI: ABI = ABI::V6;
 const ARCH: TargetArch = TargetArch::x86_64;
 
 #[rustfmt::skip]
-/// Memory, locks, time, open descriptors, and the end of a thread.
+/// Memory, locks, time, open descriptors and timers, and the end of a thread.
 const COMMON: &[i64] = &[
     c::SYS_brk, c::SYS_clock_gettime, c::SYS_clock_nanosleep, c::SYS_close, c::SYS_exit,
     c::SYS_exit_group, c::SYS_futex, c::SYS_getpid, c::SYS_getrandom, c::SYS_gettid,
     c::SYS_madvise, c::SYS_membarrier, c::SYS_mremap, c::SYS_munmap, c::SYS_nanosleep,
     c::SYS_poll, c::SYS_ppoll, c::SYS_read, c::SYS_readv, c::SYS_restart_syscall,
     c::SYS_rt_sigprocmask, c::SYS_rt_sigreturn, c::SYS_sched_yield, c::SYS_sendto,
-    c::SYS_sigaltstack, c::SYS_tgkill, c::SYS_write, c::SYS_writev,
+    c::SYS_sigaltstack, c::SYS_tgkill, c::SYS_timerfd_settime, c::SYS_write, c::SYS_writev,
 ];
 /// Character devices, and waiting for events.
 #[rustfmt::skip]
@@ -174,11 +174,11 @@ const VCPU: &[i64] = &[
     c::SYS_io_uring_setup,
     c::SYS_timerfd_create,
 ];
-/// Disk images and timers.
+/// Disk images.
 #[rustfmt::skip]
 const WORKER: &[i64] = &[
     c::SYS_fallocate, c::SYS_fdatasync, c::SYS_io_uring_enter, c::SYS_pread64, c::SYS_preadv,
-    c::SYS_preadv2, c::SYS_pwrite64, c::SYS_pwritev, c::SYS_pwritev2, c::SYS_timerfd_settime,
+    c::SYS_preadv2, c::SYS_pwrite64, c::SYS_pwritev, c::SYS_pwritev2,
 ];
 /// Making a thread, what it does first, and putting it into its own sandbox.
 #[rustfmt::skip]
