@@ -307,3 +307,18 @@ fn a_core_that_is_dropped_has_its_workers_back() {
     drop(bus);
     assert_eq!(Knobs::count(&knobs.returned), 2);
 }
+
+#[test]
+fn a_queue_that_is_reset_during_a_pause_stays_off() {
+    let mut bus = TestBus::new(Toy::new(2, &[&[0, 1]]).0);
+    bus.boot(MODERN | Features::RING_RESET);
+    bus.core().pause();
+    bus.core().reset_queue(0);
+    bus.core().resume();
+    assert!(!bus.core().queue(0).unwrap().enabled);
+    let chain = bus.submit(0, &[b"echo"], &[8]);
+    bus.notify(0);
+    bus.run();
+    assert!(!bus.queue(0).has_used(), "{chain:?} came back");
+    echo(&mut bus, 1);
+}

@@ -1,0 +1,126 @@
+//! From an accepted DRIVER_OK to running jobs, and back.
+
+use std::io;
+use std::sync::Arc;
+
+use virtio_device::{Activation, AddressSpace, DeviceHost, Error, Placed, Result, Ring, Worker};
+
+use super::{Core, Phase, RunningJob};
+use crate::{Job, QueueRegs};
+
+impl<AS: AddressSpace> Core<AS> {
+    pub(super) fn start(&mut self) {
+        let features = self.driver_features;
+        let ring = |regs: &QueueRegs| {
+            let config = regs.enabled.then(|| regs.ring_config(features))?;
+            Some(config.and_then(Ring::new))
+        };
+        let rings = self.queues.iter().map(|regs| ring(regs).transpose());
+        match rings.collect::<Result<Vec<_>, _>>() {
+            Ok(rings) => {
+                self.host.set_driver_ok(true);
+                self.launch(rings);
+            }
+            Err(error) => self.fail_start(&error.into()),
+        }
+    }
+
+    /// Activates the device with `rings` and starts its jobs.
+    pub(super) fn launch(&mut self, rings: Vec<Option<Ring>>) {
+        self.host.set_driver_ok(true);
+        self.phase = Phase::Running;
+        let queues = rings
+            .iter()
+            .zip(0..)
+            .filter_map(|(ring, queue)| ring.as_ref().map(|_| queue));
+        let activation = Activation {
+            features: self.driver_features,
+            queues: queues.collect(),
+            host: self.host.clone(),
+        };
+        let started = self
+            .device
+            .activate(activation)
+            .and_then(|workers| self.start_jobs(workers, rings).map_err(Error::Backend));
+        match started {
+            Ok(()) => {
+                if let Err(error) = self.bus.assign_kicks(&self.kicks) {
+                    log::debug!("{}: no ioeventfd: {error}", self.info.id);
+                }
+                self.kicks.open();
+            }
+            Err(error) => self.fail_start(&error),
+        }
+    }
+
+    pub(super) fn fail_start(&mut self, error: &Error) {
+        log::warn!("{}: cannot start: {error}", self.info.id);
+        self.phase = Phase::Running;
+        self.host.set_driver_ok(true);
+        self.host.needs_reset();
+    }
+
+    pub(super) fn start_jobs(
+        &mut self,
+        workers: Vec<Placed<Box<dyn Worker<AS>>>>,
+        mut rings: Vec<Option<Ring>>,
+    ) -> io::Result<()> {
+        for Placed { worker, queues } in workers {
+            let mut job = Job::new(
+                worker,
+                self.queues.len(),
+                self.memory.clone(),
+                self.interrupt.clone(),
+                self.host.clone(),
+            );
+            for &queue in &queues {
+                let ring = rings.get_mut(usize::from(queue)).and_then(Option::take);
+                if let (Some(ring), Some(kick)) = (ring, self.kick_fd(queue)) {
+                    job.add_ring(queue, ring, kick);
+                }
+            }
+            self.start_job(queues, job)?;
+        }
+        Ok(())
+    }
+
+    /// Every queue is kicked, because the driver may have filled it before anybody watched.
+    pub(super) fn start_job(&mut self, queues: Vec<u16>, job: Job<AS>) -> io::Result<()> {
+        for &(queue, _) in job.kicks() {
+            self.kicks.kick(queue.into());
+        }
+        let running = self.runner.start(job)?;
+        self.jobs.push(RunningJob { queues, running });
+        Ok(())
+    }
+
+    pub(super) fn kick_fd(&self, queue: u16) -> Option<Arc<vmm_sys_util::eventfd::EventFd>> {
+        self.kicks.fds().get(usize::from(queue)).cloned()
+    }
+
+    pub(super) fn stop_kicks(&mut self) {
+        self.bus.release_kicks(&self.kicks);
+        self.kicks.close();
+    }
+
+    /// Joins every job, hands the workers back to the device and returns the rings.
+    pub(super) fn collect_jobs(&mut self) -> Vec<Option<Ring>> {
+        let mut rings: Vec<Option<Ring>> = self.queues.iter().map(|_| None).collect();
+        let jobs = std::mem::take(&mut self.jobs);
+        jobs.iter().for_each(|job| job.running.stop());
+        let mut workers = Vec::new();
+        for job in jobs {
+            let Some(job) = job.running.join() else {
+                self.host.needs_reset();
+                continue;
+            };
+            let (worker, own) = job.into_parts();
+            workers.push(worker);
+            for (slot, ring) in rings.iter_mut().zip(own) {
+                *slot = slot.take().or(ring);
+            }
+        }
+        self.device.deactivate(workers);
+        rings
+    }
+}
