@@ -4,7 +4,8 @@
 //! QEMU's TCG emulates AMD's SVM, so a Debian kernel in it has a full `/dev/kvm`. L1 needs no disk:
 //! its root is the host's file system over 9p, read-only, under a tmpfs that takes the writes.
 //! So every program of the host, and what was just built, runs in L1 under its usual path.
-//! One directory of the host is shared writable; results go there.
+//! One directory of the host is shared writable; results go there. `/run/direct` is a block device
+//! of 16 MiB, because tmpfs takes no direct I/O.
 
 use std::ffi::OsString;
 use std::fs;
@@ -150,12 +151,13 @@ const MACHINE: [&str; 16] = [
 const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off no5lvl";
 /// Printed by the kernel at power-off, whatever the log level.
 const LAST_WORDS: &str = "reboot: Power down";
-const MODULES: [&str; 6] = [
+const MODULES: [&str; 7] = [
     "virtio_pci",
     "9pnet_virtio",
     "9p",
     "overlay",
     "kvm_amd",
+    "loop",
     "tun",
 ];
 

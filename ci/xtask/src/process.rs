@@ -7,6 +7,7 @@ use std::thread::spawn;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// A running child. Dropping it kills it.
 #[derive(Debug)]
@@ -83,6 +84,11 @@ impl Process {
             }
             std::thread::sleep(POLL);
         }
+    }
+
+    /// Sends SIGTERM.
+    pub fn terminate(&self) -> Result<()> {
+        Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
 
     /// Sends SIGKILL and waits.

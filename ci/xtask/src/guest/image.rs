@@ -264,7 +264,7 @@ const DIRECTORIES: [&str; 13] = [
     "root",
 ];
 const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
-const SCRIPTS: [(&str, &str); 12] = [
+const SCRIPTS: [(&str, &str); 13] = [
     ("sbin/init", include_str!("../../guest/init.sh")),
     ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
     ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),
@@ -280,4 +280,5 @@ const SCRIPTS: [(&str, &str); 12] = [
     ("scenarios/rebind.sh", include_str!("../../guest/rebind.sh")),
     ("scenarios/reboot.sh", include_str!("../../guest/reboot.sh")),
     ("scenarios/kill.sh", include_str!("../../guest/kill.sh")),
+    ("scenarios/ends.sh", include_str!("../../guest/ends.sh")),
 ];

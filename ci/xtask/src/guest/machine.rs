@@ -101,7 +101,7 @@ impl Machine {
             drives: 0,
         };
         copy_sparsely(&image.root(), &machine.file("root"))?;
-        machine.drive(root, "root");
+        machine.drive(root, "root", &machine.file("root"), "");
         Ok(machine)
     }
 
@@ -114,7 +114,7 @@ impl Machine {
     /// guest finds the disk by `serial`, which is also the name of its file.
     pub fn disk(&mut self, device: &str, serial: &str, size: u64) -> Result<()> {
         File::create(self.file(serial))?.set_len(size)?;
-        self.drive(device, serial);
+        self.drive(device, serial, &self.file(serial), "");
         Ok(())
     }
 
@@ -137,6 +137,22 @@ impl Machine {
     /// Adds a word to the kernel's command line.
     pub fn parameter(&mut self, word: &str) {
         self.parameters.push(word.to_owned());
+    }
+
+    /// Attaches the disk image in `file`; `how` is options of `-drive`, each with a comma after it.
+    pub fn drive(&mut self, device: &str, serial: &str, file: &Path, how: &str) {
+        self.drives += 1;
+        let (id, path) = (format!("drive{}", self.drives), file.display());
+        self.option(
+            "-drive",
+            &format!("id={id},file={path},{how}format=raw,if=none"),
+        );
+        self.device(&format!("{device},drive={id},serial={serial}"));
+    }
+
+    /// Adds any other option.
+    pub fn option(&mut self, name: &str, value: &str) {
+        self.arguments.extend([name.to_owned(), value.to_owned()]);
     }
 
     /// The command that starts the machine, the early console on standard output.
@@ -163,20 +179,6 @@ impl Machine {
         }
         command.args(&self.arguments);
         command
-    }
-
-    fn drive(&mut self, device: &str, serial: &str) {
-        self.drives += 1;
-        let (id, path) = (
-            format!("drive{}", self.drives),
-            self.file(serial).display().to_string(),
-        );
-        self.option("-drive", &format!("id={id},file={path},format=raw,if=none"));
-        self.device(&format!("{device},drive={id},serial={serial}"));
-    }
-
-    fn option(&mut self, name: &str, value: &str) {
-        self.arguments.extend([name.to_owned(), value.to_owned()]);
     }
 }
 

@@ -102,6 +102,22 @@ impl Guest {
         self.process.kill()
     }
 
+    /// SIGTERM; the VMM must end in order. Returns the last record that was acknowledged, `last` if
+    /// there is none after it.
+    pub fn terminate(&mut self, mut last: u64) -> Result<u64> {
+        self.process.terminate()?;
+        while let Report::Acknowledged(record) = self.report(POWER_OFF)? {
+            last = record;
+        }
+        let status = self.process.wait(Instant::now() + POWER_OFF)?;
+        ensure!(
+            status.success(),
+            "the VMM ended with {status}; {}",
+            self.last_words()
+        );
+        Ok(last)
+    }
+
     /// The VMM's process id.
     pub fn process(&self) -> u32 {
         self.process.id()

@@ -1,6 +1,7 @@
 //! The scenarios, one to a file.
 
 pub mod console;
+pub mod ends;
 pub mod fio;
 pub mod kill;
 pub mod port;
@@ -12,7 +13,7 @@ pub mod root;
 use crate::guest::scenario::Scenario;
 
 /// Every scenario, in the order in which those that share a boot are run.
-pub const ALL: [Scenario; 8] = [
+pub const ALL: [Scenario; 9] = [
     root::SCENARIO,
     console::SCENARIO,
     rng::SCENARIO,
@@ -21,4 +22,5 @@ pub const ALL: [Scenario; 8] = [
     fio::SCENARIO,
     reboot::SCENARIO,
     kill::SCENARIO,
+    ends::SCENARIO,
 ];

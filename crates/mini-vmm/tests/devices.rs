@@ -1,0 +1,229 @@
+//! Options of virtio devices that are wrong: one line each, status 2, and no KVM needed to say so.
+
+use std::fs::File;
+use std::path::Path;
+use std::process::Command;
+
+use guest_io::{Access, lock};
+use vmm_sys_util::tempdir::TempDir;
+
+/// Runs with `line` in a directory that has images of several sizes, and a file that passes for a
+/// kernel until there is a machine to load it into.
+fn refused(dir: &Path, line: &str) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_mini-vmm"))
+        .args(["-kernel", "kernel", "-serial", "none"])
+        .args(line.split_whitespace())
+        .current_dir(dir)
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{line}: {error}");
+    assert_eq!(error.lines().count(), 1, "{line}: {error}");
+    assert!(output.stdout.is_empty());
+    error
+}
+
+fn directory() -> TempDir {
+    let dir = TempDir::new().unwrap();
+    std::fs::write(dir.as_path().join("kernel"), b"\x7fELF\x02\x01\x01").unwrap();
+    for (name, size) in [
+        ("disk", 4096),
+        ("other", 4096),
+        ("odd", 1000),
+        ("half", 512),
+    ] {
+        let file = File::create(dir.as_path().join(name)).unwrap();
+        file.set_len(size).unwrap();
+    }
+    dir
+}
+
+#[test]
+fn every_bad_property_is_named_with_what_is_accepted() {
+    let dir = directory();
+    for (line, expected) in [
+        (
+            "-device virtio-blk-pcl",
+            "-device virtio-blk-pcl: unknown type; accepted: virtio-blk-pci",
+        ),
+        (
+            "-device virtio-blk-pci",
+            "-device virtio-blk-pci drive=: missing; accepted: the id of a -drive",
+        ),
+        (
+            "-device virtio-blk-pci,drive=d1",
+            "-device virtio-blk-pci drive=d1: no such drive, or already in use; accepted: d0",
+        ),
+        (
+            "-device virtio-blk-pci,drive=d0 -device virtio-blk-device,drive=d0",
+            "-device virtio-blk-device drive=d0: no such drive, or already in use",
+        ),
+        (
+            "-device virtio-blk-pci,drvie=d0",
+            "-device virtio-blk-pci drvie=d0: unknown name; accepted: drive",
+        ),
+        (
+            "-device virtio-blk-pci,drive=d0,num-queues=0",
+            "-device virtio-blk-pci num-queues=0: not accepted; accepted: 1 to 1024, or 65535",
+        ),
+        (
+            "-device virtio-blk-pci,drive=d0,queue-size=many",
+            "-device virtio-blk-pci queue-size=many: not accepted; accepted: a number from 0",
+        ),
+        (
+            "-device virtio-blk-pci,drive=d0,queue-size=100",
+            "-device virtio-blk-pci queue-size=100: not accepted; accepted: a power of two",
+        ),
+        (
+            "-device virtio-blk-pci,drive=d0,serial=123456789012345678901",
+            "-device virtio-blk-pci serial=123456789012345678901: not accepted; accepted: at most 20",
+        ),
+        (
+            "-device virtio-blk-pci,drive=d0,packed=maybe",
+            "-device virtio-blk-pci packed=maybe: not accepted; accepted: on|off",
+        ),
+        (
+            "-device virtio-blk-pci,drive=d0,addr=20",
+            "-device virtio-blk-pci addr=20: not accepted; accepted: a slot and optional function",
+        ),
+        (
+            "-device virtio-blk-pci,drive=d0,vectors=-1",
+            "-device virtio-blk-pci vectors=-1: not accepted; accepted: a number",
+        ),
+        (
+            "-device virtio-blk-pci-transitional,drive=d0,disable-legacy=on",
+            "-device virtio-blk-pci-transitional disable-legacy=on: unknown name; accepted: ",
+        ),
+        (
+            "-device virtio-blk-device,drive=d0,vectors=2",
+            "-device virtio-blk-device vectors=2: unknown name; accepted: ",
+        ),
+        (
+            "-device virtio-rng-pci,rng=r1",
+            "-device virtio-rng-pci rng=r1: no such object; accepted: r0",
+        ),
+        (
+            "-device virtio-rng-pci,period=0",
+            "-device virtio-rng-pci period=0: not accepted; accepted: a number from 1",
+        ),
+        (
+            "-device virtio-serial-pci,max_ports=512",
+            "-device virtio-serial-pci max_ports=512: not accepted; accepted: a number from 1 to 511",
+        ),
+        (
+            "-device virtconsole",
+            "-device virtconsole bus=: no such bus; accepted: ID.0, after a -device virtio-serial",
+        ),
+        (
+            "-device virtserialport -device virtio-serial-pci,id=s0",
+            "-device virtserialport bus=: no such bus; accepted: s0.0",
+        ),
+        (
+            "-device virtio-serial-pci,id=s0 -device virtconsole,bus=s1.0",
+            "-device virtconsole bus=s1.0: no such bus; accepted: s0.0",
+        ),
+        (
+            "-device virtio-serial-pci -device virtserialport,chardev=c1",
+            "-device virtserialport chardev=c1: no such chardev; accepted: c0",
+        ),
+        (
+            "-device virtio-serial-pci -device virtconsole,chardev=c0 -device virtserialport,chardev=c0",
+            "-device virtserialport chardev=c0: already in use; accepted: another -chardev",
+        ),
+        (
+            "-device virtio-serial-pci -device virtserialport,nr=0",
+            "-device virtserialport nr=0: not accepted; accepted: a number from 1",
+        ),
+        (
+            "-device virtio-serial-pci -device virtserialport,nr=3 -device virtconsole,nr=3",
+            "-device virtconsole nr=3: not accepted; accepted: a number below max_ports",
+        ),
+        (
+            "-device virtio-serial-pci -device virtserialport,name=a -device virtserialport,name=a",
+            "-device virtserialport name=a: not accepted; accepted: a name that no other port has",
+        ),
+        (
+            "-device virtio-serial-pci,max_ports=1 -device virtserialport",
+            "-device virtio-serial-pci max_ports=1: not accepted; accepted: a number above",
+        ),
+        (
+            "-device virtio-serial-pci -device virtserialport,nane=a",
+            "-device virtserialport nane=a: unknown name; accepted: name",
+        ),
+        (
+            "-poll-max-ns 1s",
+            "-poll-max-ns 1s: not accepted; accepted: a number from 0 to 1000000",
+        ),
+    ] {
+        let common = "-drive id=d0,file=disk -object rng-random,id=r0 -chardev null,id=c0";
+        let error = refused(dir.as_path(), &format!("{common} {line}"));
+        let expected = format!("mini-vmm: {expected}");
+        assert!(
+            error.starts_with(&expected),
+            "{line}\n  {error}  {expected}"
+        );
+    }
+}
+
+#[test]
+fn an_image_that_cannot_be_used_is_named() {
+    let dir = directory();
+    for (line, expected) in [
+        (
+            "-drive id=d,file=none",
+            "file=none: No such file or directory",
+        ),
+        ("-drive id=d,file=.", "file=.: Is a directory"),
+        (
+            "-drive id=d,file=odd",
+            "file=odd: size 1000 is not a multiple of 512; accepted: a raw image",
+        ),
+        (
+            "-drive id=d,file=half -device virtio-blk-pci,drive=d,logical_block_size=4096",
+            "file=half: size 512 is not a multiple of 4096",
+        ),
+        (
+            "-drive id=d,file=disk -device virtio-blk-pci,drive=d \
+             -drive id=e,file=disk -device virtio-rng-pci -device virtio-blk-device,drive=e",
+            "file=disk: in use elsewhere; accepted: an image that nobody else has open",
+        ),
+        (
+            "-drive id=d,file=disk -device virtio-blk-pci,drive=d \
+             -drive id=e,file=disk,readonly=on -device virtio-blk-pci,drive=e",
+            "file=disk: in use elsewhere",
+        ),
+    ] {
+        let error = refused(dir.as_path(), line);
+        let expected = format!("mini-vmm: -drive {expected}");
+        assert!(
+            error.starts_with(&expected),
+            "{line}\n  {error}  {expected}"
+        );
+    }
+}
+
+#[test]
+fn an_image_is_not_written_by_two_processes() {
+    let dir = directory();
+    let path = dir.as_path().join("disk");
+    let ours = File::options().read(true).write(true).open(path).unwrap();
+    let writer = "-drive id=d,file=disk -device virtio-blk-pci,drive=d";
+    let reader = "-drive id=d,file=disk,readonly=on -device virtio-blk-pci,drive=d";
+    lock(&ours, Access::Write).unwrap();
+    for line in [writer, reader] {
+        let error = refused(dir.as_path(), line);
+        assert!(
+            error.starts_with("mini-vmm: -drive file=disk: in use elsewhere"),
+            "{error}"
+        );
+    }
+    lock(&ours, Access::Read).unwrap();
+    let error = refused(dir.as_path(), writer);
+    assert!(error.contains("in use elsewhere"), "{error}");
+    // Readers share it: what is wrong with the next one is something else.
+    let error = refused(
+        dir.as_path(),
+        &format!("{reader} -device virtio-rng-pci,period=0"),
+    );
+    assert!(error.contains("period=0"), "{error}");
+}
