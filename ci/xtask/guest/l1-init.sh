@@ -26,8 +26,8 @@ $b mkdir -p run/share
 $b mount -t 9p -o "rw,cache=none,$options" share run/share
 $b ip link set lo up
 $b truncate -s 16M /upper/direct
-$b losetup root/dev/loop0 /upper/direct
-$b ln -s /dev/loop0 root/run/direct
+$b losetup dev/loop0 /upper/direct
+$b ln -s /dev/loop0 run/direct
 
 # A pipe, because the serial line is a terminal but nobody sits in front of it.
 {

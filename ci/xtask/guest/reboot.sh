@@ -1,5 +1,10 @@
-# Reboots once; the second time the marker is there.
+# Reboots once; the second time the marker is there, and all disks work as they did.
 . /scenarios/lib.sh
+for serial in intx mmio; do
+    name=$(disk $serial) || continue
+    dd if=/bin/busybox of="/dev/$name" bs=64k count=8 conv=fsync 2>/dev/null
+    dd if="/dev/$name" bs=64k count=8 2>/dev/null | cmp -n 524288 - /bin/busybox || fail "reboot-$serial" "read back different"
+done
 if [ -e /root/rebooted ]; then
     pass reboot "the guest came back and finds its file"
 else

@@ -161,10 +161,10 @@ const COMMON: &[i64] = &[
 const CHARDEV: &[i64] = &[
     c::SYS_accept4, c::SYS_epoll_ctl, c::SYS_epoll_pwait, c::SYS_epoll_wait, c::SYS_recvfrom,
 ];
-/// Reloading the kernel, and removing files at the end.
+/// Stopping devices, reloading the kernel, and removing files at the end.
 #[rustfmt::skip]
 const MAIN: &[i64] = &[
-    c::SYS_dup, c::SYS_fcntl, c::SYS_fstat, c::SYS_lseek, c::SYS_newfstatat, c::SYS_pread64,
+    c::SYS_dup, c::SYS_fcntl, c::SYS_fstat, c::SYS_io_uring_register, c::SYS_lseek, c::SYS_newfstatat, c::SYS_pread64,
     c::SYS_statx, c::SYS_unlink, c::SYS_unlinkat,
 ];
 /// Starting devices: timers, and io_uring with the event that it signals.

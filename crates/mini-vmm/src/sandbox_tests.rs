@@ -1,4 +1,5 @@
 use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
@@ -26,6 +27,12 @@ fn is_child(test: &str) -> bool {
     std::env::var(CHILD).is_ok_and(|name| name == test)
 }
 
+const CLASSES: [(&str, Class); 4] = [
+    ("main", Class::Main),
+    ("vcpu", Class::Vcpu),
+    ("worker", Class::Worker),
+    ("launcher", Class::Launcher),
+];
 const CHILD: &str = "MINI_VMM_TEST_CHILD";
 
 #[test]
@@ -50,7 +57,7 @@ fn a_refused_call_is_named_and_ends_the_process() {
 #[test]
 fn every_class_may_restore_the_terminal() {
     const SELF: &str = "every_class_may_restore_the_terminal";
-    for (name, class) in [("main", Class::Main), ("vcpu", Class::Vcpu)] {
+    for (name, class) in CLASSES {
         if is_child(name) {
             let raw = RawTerminal::enter(false).unwrap().unwrap();
             restrict_calls(class).unwrap();
@@ -73,7 +80,7 @@ fn every_class_may_restore_the_terminal() {
         .open(user)
         .unwrap();
     let before = format!("{:?}", tcgetattr(&user).unwrap());
-    for name in ["main", "vcpu"] {
+    for (name, _) in CLASSES {
         let status = child(SELF, name)
             .stdin(user.try_clone().unwrap())
             .status()
@@ -120,4 +127,37 @@ fn files_can_be_removed_where_they_were_made_and_nothing_else() {
         std::fs::remove_file(&mine).unwrap();
     });
     restricted.join().unwrap();
+}
+
+#[test]
+fn a_launcher_makes_threads_in_their_own_sandbox_and_no_processes() {
+    const SELF: &str = "a_launcher_makes_threads_in_their_own_sandbox_and_no_processes";
+    if is_child(SELF) {
+        terminal::restore_on_crash().unwrap();
+        restrict_calls(Class::Launcher).unwrap();
+        let worker = std::thread::Builder::new().name("worker".to_owned());
+        let worker = worker.spawn(|| restrict_calls(Class::Worker)).unwrap();
+        worker.join().unwrap().unwrap();
+        eprintln!("a thread came and went");
+        // SAFETY: the child, if there were one, would end at once.
+        unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+        unreachable!("the filter lets processes through");
+    }
+    let error = in_child(SELF).stderr;
+    let error = String::from_utf8_lossy(&error);
+    assert!(error.contains("a thread came and went"), "{error}");
+    assert!(error.contains("refused system call 0056\n"), "{error}");
+}
+
+#[test]
+fn a_vcpu_makes_no_threads() {
+    const SELF: &str = "a_vcpu_makes_no_threads";
+    if is_child(SELF) {
+        terminal::restore_on_crash().unwrap();
+        restrict_calls(Class::Vcpu).unwrap();
+        let _ = std::thread::spawn(|| ()).join();
+        unreachable!("the filter lets threads through");
+    }
+    // Signals are blocked while a thread is made, so that nothing can be told.
+    assert_eq!(in_child(SELF).status.signal(), Some(libc::SIGSYS));
 }

@@ -42,8 +42,9 @@ fn print([left, right]: &[Vmm; 2], [ours, theirs]: &[Vec<Sample>; 2]) {
         } else {
             "-".to_owned()
         };
+        let digits = if ours < 10.0 { 3 } else { 1 };
         line(format_args!(
-            "{metric:<34} {ours:>12.1} {theirs:>12.1} {ratio:>8}"
+            "{metric:<34} {ours:>12.digits$} {theirs:>12.digits$} {ratio:>8}"
         ));
     }
 }

@@ -31,9 +31,10 @@ pub fn run(vmm: &Vmm, image: &Image, work: &Path) -> Result<bool> {
     let good = show(&mut guest)?;
     guest.end()?;
     line(format_args!(
-        "{} after {}",
+        "{} after {}{}",
         Paint::Title.on("power-off"),
-        seconds(start.elapsed())
+        seconds(start.elapsed()),
+        if good { ", everything works" } else { "" }
     ));
     Ok(good)
 }

@@ -66,3 +66,7 @@ impl PortBackend for ChardevPort {
         self.is_connected()
     }
 }
+
+#[cfg(test)]
+#[path = "port_tests.rs"]
+mod tests;

@@ -1,5 +1,5 @@
-//! `reboot` in the guest: the same VMM process boots the guest a second time, and a file written
-//! before is there.
+//! `reboot` in the guest: the same VMM process boots the guest a second time, a file written before
+//! is there, and every kind of device was reset on its way: both transports, MSI-X and INTx.
 
 use anyhow::{Result, bail};
 
@@ -17,6 +17,15 @@ pub const SCENARIO: Scenario = Scenario {
 
 fn equip(machine: &mut Machine) -> Result<()> {
     machine.reboots = true;
+    machine.disk("virtio-blk-pci,vectors=0", "intx", 1 << 20)?;
+    machine.device("virtio-rng-pci");
+    machine.socket("console");
+    machine.device("virtio-serial-pci");
+    machine.device("virtconsole,chardev=console");
+    if machine.vmm.has_mmio() {
+        machine.disk("virtio-blk-device", "mmio", 1 << 20)?;
+        machine.device("virtio-serial-device");
+    }
     Ok(())
 }
 
