@@ -10,12 +10,12 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::console::coloured;
+use crate::console::{coloured, line};
 use crate::cpio::Archive;
 use crate::debian::{Debian, Program};
 use crate::kernel::Kernel;
@@ -50,12 +50,33 @@ impl L1 {
 
     /// Boots L1, runs `command` in it, feeds each line that it prints to `each`, and powers off.
     /// Returns the command's exit status.
+    ///
+    /// Where L1 itself goes down before that, it is booted once more, and that is said: now and
+    /// then a processor of L1 stops for good inside its KVM, whichever VMM runs there. No program
+    /// in L1 can do that to it, so a second time is an error.
     pub fn run(
         &self,
         command: &[OsString],
         limit: Duration,
         mut each: impl FnMut(&str),
     ) -> Result<i32> {
+        if let Ok(status) = self.attempt(command, limit, &mut each)? {
+            return Ok(status);
+        }
+        line("the emulated machine's own kernel went down; once more from the start");
+        match self.attempt(command, limit, &mut each)? {
+            Ok(status) => Ok(status),
+            Err(ended) => bail!("L1 ended before its command did ({ended}); see the lines above"),
+        }
+    }
+
+    /// The command's exit status, or how QEMU ended where L1 went down before the command did.
+    fn attempt(
+        &self,
+        command: &[OsString],
+        limit: Duration,
+        each: &mut impl FnMut(&str),
+    ) -> Result<Result<i32, ExitStatus>> {
         let status = self.share.join("status");
         let _ = fs::remove_file(&status);
         fs::write(self.share.join("command"), script(command)?)?;
@@ -66,8 +87,12 @@ impl L1 {
                 }
             })?;
         match fs::read_to_string(&status) {
-            Ok(text) => text.trim().parse().context("L1 left no exit status"),
-            Err(_) => bail!("L1 ended before its command did ({ended}); see the lines above"),
+            Ok(text) => text
+                .trim()
+                .parse()
+                .map(Ok)
+                .context("L1 left no exit status"),
+            Err(_) => Ok(Err(ended)),
         }
     }
 
@@ -147,8 +172,10 @@ const MACHINE: [&str; 16] = [
     "-serial",
     "stdio",
 ];
-/// Only the job may print; a panic ends the machine. Mitigations cost much under TCG.
-const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off no5lvl";
+/// Only the job may print; a panic ends the machine, and a processor that is stuck is one.
+/// Mitigations cost much under TCG.
+const COMMAND_LINE: &str =
+    "console=ttyS0 quiet loglevel=1 panic=-1 softlockup_panic=1 mitigations=off no5lvl";
 /// Printed by the kernel at power-off, whatever the log level.
 const LAST_WORDS: &str = "reboot: Power down";
 const MODULES: [&str; 7] = [
