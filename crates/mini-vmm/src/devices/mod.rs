@@ -1,7 +1,7 @@
 //! Devices: made from options and host ends first, plugged into the machine later.
 //!
 //! Whatever can be wrong with an option is found while a device is made, before there is a machine.
-//! [`table`] is the one place that says which types there are.
+//! `table.rs` is the one place that says which types there are.
 
 mod blk;
 mod isa;
