@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 
 use event_manager::{EventOps, EventSet, Events, MutEventSubscriber};
-use virtio_device::{AddressSpace, Interest, Reactor, Source};
+use virtio_device::{AddressSpace, Reactor, Source};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
-use crate::reactor::JobLoop;
+use crate::reactor::{JobLoop, events};
 use crate::{Job, Ready};
 
 /// Serves a [`Job`] on whatever thread runs the event manager.
@@ -107,11 +107,7 @@ impl OpsReactor<'_, '_> {
 impl Reactor for OpsReactor<'_, '_> {
     fn watch(&mut self, source: Source<'_>) -> io::Result<()> {
         let fd = source.fd.as_raw_fd();
-        let events = match source.interest {
-            Interest::Read => EventSet::IN,
-            Interest::Write => EventSet::OUT,
-            Interest::ReadWrite => EventSet::IN | EventSet::OUT,
-        };
+        let events = events(source.interest);
         self.unwatch(source.token);
         let events = Events::with_data_raw(fd, source.token.into(), events);
         self.ops

@@ -130,11 +130,7 @@ impl EpollReactor {
 impl Reactor for EpollReactor {
     fn watch(&mut self, source: Source<'_>) -> io::Result<()> {
         let fd = source.fd.as_raw_fd();
-        let events = match source.interest {
-            Interest::Read => EventSet::IN,
-            Interest::Write => EventSet::OUT,
-            Interest::ReadWrite => EventSet::IN | EventSet::OUT,
-        };
+        let events = events(source.interest);
         let event = EpollEvent::new(events, source.token.into());
         if self.sources.get(&source.token) == Some(&fd)
             && self.epoll.ctl(ControlOperation::Modify, fd, event).is_ok()
@@ -154,6 +150,15 @@ impl Reactor for EpollReactor {
                 .epoll
                 .ctl(ControlOperation::Delete, fd, EpollEvent::default());
         }
+    }
+}
+
+/// What epoll calls this interest.
+pub(crate) fn events(interest: Interest) -> EventSet {
+    match interest {
+        Interest::Read => EventSet::IN,
+        Interest::Write => EventSet::OUT,
+        Interest::ReadWrite => EventSet::IN | EventSet::OUT,
     }
 }
 
