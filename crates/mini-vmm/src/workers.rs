@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use virtio_bus::{Job, Runner, Running, ThreadRunner};
+use virtio_bus::{Job, NotStarted, Runner, Running, ThreadRunner};
 
 use crate::exit::{Wish, Wishes};
 use crate::memory::SharedMemory;
@@ -82,7 +82,10 @@ struct Launched {
 }
 
 impl Runner<SharedMemory> for Launched {
-    fn start(&self, job: Job<SharedMemory>) -> io::Result<Box<dyn Running<SharedMemory>>> {
+    fn start(
+        &self,
+        job: Job<SharedMemory>,
+    ) -> Result<Box<dyn Running<SharedMemory>>, NotStarted<SharedMemory>> {
         let (reply, answer) = mpsc::sync_channel(1);
         let threads = self.threads.clone();
         let start = move || drop(reply.send(threads.start(job)));

@@ -9,7 +9,7 @@ use virtio_device::{AddressSpace, Reactor, Source};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::reactor::{JobLoop, events};
-use crate::{Job, Ready};
+use crate::{Job, NotStarted, Ready};
 
 /// Serves a [`Job`] on whatever thread runs the event manager.
 ///
@@ -27,12 +27,15 @@ impl<AS: AddressSpace> JobSubscriber<AS> {
     ///
     /// # Errors
     /// Where the host has no descriptors left.
-    pub fn new(job: Job<AS>) -> io::Result<Self> {
-        Ok(Self {
-            job,
-            pending: EventFd::new(EFD_NONBLOCK)?,
-            sources: BTreeMap::new(),
-        })
+    pub fn new(job: Job<AS>) -> Result<Self, NotStarted<AS>> {
+        match EventFd::new(EFD_NONBLOCK) {
+            Ok(pending) => Ok(Self {
+                job,
+                pending,
+                sources: BTreeMap::new(),
+            }),
+            Err(error) => Err(NotStarted::new(job, error)),
+        }
     }
 
     /// Drains the job, waiting as long as that takes, and hands it back.
@@ -40,7 +43,7 @@ impl<AS: AddressSpace> JobSubscriber<AS> {
     /// # Errors
     /// Where the host has no descriptors left to wait on.
     pub fn into_job(self) -> io::Result<Job<AS>> {
-        let mut job = JobLoop::new(self.job)?;
+        let mut job = JobLoop::new(self.job).map_err(|refused| refused.error)?;
         job.drain();
         Ok(job.job)
     }

@@ -1,12 +1,11 @@
 //! Jobs run by hand, on the caller's thread.
 
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use virtio_device::AddressSpace;
 
 use crate::reactor::{JobLoop, Turn};
-use crate::{Job, Runner, Running};
+use crate::{Job, NotStarted, Runner, Running};
 
 /// Runs jobs when told to, deterministically: for tests, fuzzing and single-threaded servers.
 ///
@@ -58,7 +57,7 @@ impl<AS: AddressSpace> Default for InlineRunner<AS> {
 }
 
 impl<AS: AddressSpace> Runner<AS> for InlineRunner<AS> {
-    fn start(&self, job: Job<AS>) -> io::Result<Box<dyn Running<AS>>> {
+    fn start(&self, job: Job<AS>) -> Result<Box<dyn Running<AS>>, NotStarted<AS>> {
         let slot: Slot<AS> = Arc::new(Mutex::new(Some(JobLoop::new(job)?)));
         let mut jobs = lock(&self.jobs);
         jobs.retain(|job| lock(job).is_some());

@@ -34,7 +34,7 @@ pub use inline::InlineRunner;
 pub use job::{Job, Ready};
 pub use kicks::Kicks;
 pub use queue_regs::{QueueAddress, QueueRegs};
-pub use runner::{Runner, Running};
+pub use runner::{NotStarted, Runner, Running};
 pub use state::{CoreState, QueueState};
 pub use status::Status;
 pub use thread::ThreadRunner;

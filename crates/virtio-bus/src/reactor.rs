@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use virtio_device::{AddressSpace, Interest, Progress, Reactor, Source};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 
-use crate::{Job, Ready};
+use crate::{Job, NotStarted, Ready};
 
 /// A job and the epoll instance that watches its descriptors.
 pub(crate) struct JobLoop<AS: AddressSpace> {
@@ -27,21 +27,11 @@ pub(crate) enum Turn {
 }
 
 impl<AS: AddressSpace> JobLoop<AS> {
-    pub(crate) fn new(job: Job<AS>) -> io::Result<Self> {
-        let mut reactor = EpollReactor {
-            epoll: Epoll::new()?,
-            sources: BTreeMap::new(),
-        };
-        for (queue, fd) in job.kicks() {
-            reactor.add(fd.as_raw_fd(), EventSet::IN, KICK | u64::from(*queue))?;
+    pub(crate) fn new(job: Job<AS>) -> Result<Self, NotStarted<AS>> {
+        match EpollReactor::of(&job) {
+            Ok(reactor) => Ok(Self { job, reactor }),
+            Err(error) => Err(NotStarted::new(job, error)),
         }
-        let mut watched = Ok(());
-        job.sources(&mut |source| {
-            if let Err(error) = reactor.watch(source) {
-                watched = Err(error);
-            }
-        });
-        watched.map(|()| Self { job, reactor })
     }
 
     /// Has waits end when `fd` becomes readable.
@@ -121,6 +111,24 @@ struct EpollReactor {
 }
 
 impl EpollReactor {
+    /// Watches what `job` is to be called for.
+    fn of<AS: AddressSpace>(job: &Job<AS>) -> io::Result<Self> {
+        let mut reactor = Self {
+            epoll: Epoll::new()?,
+            sources: BTreeMap::new(),
+        };
+        for (queue, fd) in job.kicks() {
+            reactor.add(fd.as_raw_fd(), EventSet::IN, KICK | u64::from(*queue))?;
+        }
+        let mut watched = Ok(());
+        job.sources(&mut |source| {
+            if let Err(error) = reactor.watch(source) {
+                watched = Err(error);
+            }
+        });
+        watched.map(|()| reactor)
+    }
+
     fn add(&self, fd: RawFd, events: EventSet, data: u64) -> io::Result<()> {
         self.epoll
             .ctl(ControlOperation::Add, fd, EpollEvent::new(events, data))

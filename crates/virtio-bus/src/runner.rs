@@ -12,8 +12,32 @@ pub trait Runner<AS: AddressSpace>: Send + Sync {
     /// before the start is missed.
     ///
     /// # Errors
-    /// Where the host is out of resources; the job is lost and the device needs a reset.
-    fn start(&self, job: Job<AS>) -> io::Result<Box<dyn Running<AS>>>;
+    /// Where the host is out of resources. The job comes back: its device needs a reset now, and
+    /// can be started anew after that.
+    fn start(&self, job: Job<AS>) -> Result<Box<dyn Running<AS>>, NotStarted<AS>>;
+}
+
+/// A job that its runner could not start, and why.
+pub struct NotStarted<AS: AddressSpace> {
+    /// The job, as it was; `None` where it is lost, with what its device gave to the worker.
+    pub job: Option<Box<Job<AS>>>,
+    /// What the host said.
+    pub error: io::Error,
+}
+
+impl<AS: AddressSpace> NotStarted<AS> {
+    /// `job` was not started because of `error`.
+    pub fn new(job: Job<AS>, error: io::Error) -> Self {
+        let job = Some(Box::new(job));
+        Self { job, error }
+    }
+}
+
+/// The job is lost.
+impl<AS: AddressSpace> From<io::Error> for NotStarted<AS> {
+    fn from(error: io::Error) -> Self {
+        Self { job: None, error }
+    }
 }
 
 /// A job that runs somewhere.

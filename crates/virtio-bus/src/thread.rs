@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use virtio_device::AddressSpace;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::reactor::{JobLoop, Turn};
-use crate::{Job, Runner, Running};
+use crate::{Job, NotStarted, Runner, Running};
 
 /// Gives every job a thread of its own.
 ///
@@ -50,10 +51,28 @@ impl ThreadRunner {
 }
 
 impl<AS: AddressSpace> Runner<AS> for ThreadRunner {
-    fn start(&self, job: Job<AS>) -> io::Result<Box<dyn Running<AS>>> {
-        let stop = EventFd::new(EFD_NONBLOCK)?;
+    fn start(&self, job: Job<AS>) -> Result<Box<dyn Running<AS>>, NotStarted<AS>> {
         let mut job = JobLoop::new(job)?;
+        match self.spawn(&mut job) {
+            Ok((running, hand_over)) => {
+                // The thread is there and receives it; should it have died, join will tell.
+                let _ = hand_over.send(job);
+                Ok(Box::new(running))
+            }
+            Err(error) => Err(NotStarted::new(job.job, error)),
+        }
+    }
+}
+
+impl ThreadRunner {
+    /// A thread that waits for `job`, so that the job is still at hand where there is no thread.
+    fn spawn<AS: AddressSpace>(
+        &self,
+        job: &mut JobLoop<AS>,
+    ) -> io::Result<(RunningThread<AS>, Sender<JobLoop<AS>>)> {
+        let stop = EventFd::new(EFD_NONBLOCK)?;
         job.stop_on(stop.as_raw_fd())?;
+        let (hand_over, receive) = std::sync::mpsc::channel();
         let (on_start, limit) = (self.on_start.clone(), self.poll);
         let thread = std::thread::Builder::new()
             .name(self.name.clone())
@@ -62,14 +81,15 @@ impl<AS: AddressSpace> Runner<AS> for ThreadRunner {
                 if let Some(f) = on_start {
                     f();
                 }
-                run(job, limit)
+                receive.recv().ok().map(|job| run(job, limit))
             })?;
-        Ok(Box::new(RunningThread { thread, stop }))
+        Ok((RunningThread { thread, stop }, hand_over))
     }
 }
 
 struct RunningThread<AS: AddressSpace> {
-    thread: JoinHandle<Job<AS>>,
+    /// `None` where it ended without a job.
+    thread: JoinHandle<Option<Job<AS>>>,
     stop: EventFd,
 }
 
@@ -84,7 +104,7 @@ impl<AS: AddressSpace> Running<AS> for RunningThread<AS> {
 
     fn join(self: Box<Self>) -> Option<Job<AS>> {
         self.stop();
-        self.thread.join().ok()
+        self.thread.join().ok().flatten()
     }
 }
 

@@ -4,10 +4,11 @@ mod common;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::{Knobs, Toy};
 use testkit::{Malformed, Options, Space, TestBus};
-use virtio_bus::{Job, QueueAddress, Runner, Running, Status};
+use virtio_bus::{Job, NotStarted, QueueAddress, Runner, Running, Status, ThreadRunner};
 use virtio_device::{Error, Features, RingPosition};
 
 const MODERN: Features = Features::VERSION_1;
@@ -93,27 +94,65 @@ fn bug_37_a_start_that_fails_tells_the_driver_and_can_be_repeated() {
     echo(&mut bus, 1);
 }
 
-struct NoRunner;
+/// Has threads for so many jobs, and loses those that it cannot start if told to.
+struct Tired {
+    left: AtomicU32,
+    loses: bool,
+}
 
-impl Runner<Space> for NoRunner {
-    fn start(&self, _: Job<Space>) -> io::Result<Box<dyn Running<Space>>> {
-        Err(io::Error::other("out of threads"))
+impl Runner<Space> for Tired {
+    fn start(&self, job: Job<Space>) -> Result<Box<dyn Running<Space>>, NotStarted<Space>> {
+        let error = io::Error::other("out of threads");
+        let one_less = |left: u32| left.checked_sub(1);
+        let (set, load) = (Ordering::SeqCst, Ordering::SeqCst);
+        match self.left.fetch_update(set, load, one_less) {
+            Ok(_) => ThreadRunner::new("toy").start(job),
+            Err(_) if self.loses => Err(error.into()),
+            Err(_) => Err(NotStarted::new(job, error)),
+        }
     }
+}
+
+/// A bus whose runner has threads for `jobs` jobs.
+fn tired(jobs: u32, loses: bool) -> (TestBus, Arc<Knobs>, Arc<Tired>) {
+    let left = AtomicU32::new(jobs);
+    let runner = Arc::new(Tired { left, loses });
+    let (toy, knobs) = Toy::new(3, &[&[0], &[1], &[2]]);
+    let options = Options {
+        runner: Some(runner.clone()),
+        ..Options::default()
+    };
+    (TestBus::with(toy, options), knobs, runner)
 }
 
 #[test]
 fn bug_37_a_runner_that_fails_is_a_start_that_fails() {
-    let runner: Arc<dyn Runner<Space>> = Arc::new(NoRunner);
-    let options = Options {
-        runner: Some(runner),
-        ..Options::default()
-    };
-    let mut bus = TestBus::with(Toy::new(1, &[&[0]]).0, options);
-    assert!(bus.negotiate(MODERN));
-    bus.driver_ok();
+    for (loses, returned) in [(false, 3), (true, 1)] {
+        let (mut bus, knobs, runner) = tired(1, loses);
+        assert!(bus.negotiate(MODERN));
+        bus.driver_ok();
+        assert!(bus.needs_reset());
+        assert_eq!(bus.interrupts().config(), 1);
+        assert!(!bus.kicks_assigned());
+        bus.reset();
+        assert_eq!(Knobs::count(&knobs.returned), returned, "workers");
+        runner.left.store(3, Ordering::SeqCst);
+        bus.boot(MODERN);
+        (0..3).for_each(|queue| echo(&mut bus, queue));
+    }
+}
+
+#[test]
+fn a_worker_that_is_not_started_again_after_a_queue_reset_is_not_lost() {
+    let (mut bus, knobs, runner) = tired(3, false);
+    bus.boot(MODERN | Features::RING_RESET);
+    bus.reset_queue(1);
     assert!(bus.needs_reset());
-    assert_eq!(bus.interrupts().config(), 1);
     bus.reset();
+    assert_eq!(Knobs::count(&knobs.returned), 3);
+    runner.left.store(3, Ordering::SeqCst);
+    bus.boot(MODERN);
+    (0..3).for_each(|queue| echo(&mut bus, queue));
 }
 
 #[test]

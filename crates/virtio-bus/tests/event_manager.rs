@@ -3,13 +3,12 @@
 
 mod common;
 
-use std::io;
 use std::sync::{Arc, Mutex};
 
 use common::{Knobs, Toy};
 use event_manager::{EventManager, MutEventSubscriber, SubscriberId, SubscriberOps};
 use testkit::{Options, Space, TestBus};
-use virtio_bus::{Job, JobSubscriber, Runner, Running};
+use virtio_bus::{Job, JobSubscriber, NotStarted, Runner, Running};
 use virtio_device::Features;
 
 type Subscriber = Arc<Mutex<Slot>>;
@@ -37,7 +36,7 @@ struct OnLoop {
 }
 
 impl Runner<Space> for LoopRunner {
-    fn start(&self, job: Job<Space>) -> io::Result<Box<dyn Running<Space>>> {
+    fn start(&self, job: Job<Space>) -> Result<Box<dyn Running<Space>>, NotStarted<Space>> {
         let subscriber = Arc::new(Mutex::new(Slot(Some(JobSubscriber::new(job)?))));
         let id = self.0.lock().unwrap().add_subscriber(subscriber);
         let manager = self.0.clone();

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use virtio_device::{Activation, AddressSpace, DeviceHost, Error, Placed, Result, Ring, Worker};
 
 use super::{Core, Phase, RunningJob};
-use crate::{Job, QueueRegs};
+use crate::{Job, NotStarted, QueueRegs, Running};
 
 impl<AS: AddressSpace> Core<AS> {
     pub(super) fn start(&mut self) {
@@ -65,6 +65,7 @@ impl<AS: AddressSpace> Core<AS> {
         workers: Vec<Placed<Box<dyn Worker<AS>>>>,
         mut rings: Vec<Option<Ring>>,
     ) -> io::Result<()> {
+        let mut started = Ok(());
         for Placed { worker, queues } in workers {
             let mut job = Job::new(
                 worker,
@@ -79,19 +80,26 @@ impl<AS: AddressSpace> Core<AS> {
                     job.add_ring(queue, ring, kick);
                 }
             }
-            self.start_job(queues, job)?;
+            started = started.and(self.start_job(queues, job));
         }
-        Ok(())
+        started
     }
 
-    /// Every queue is kicked, because the driver may have filled it before anybody watched.
+    /// Every queue is kicked, because the driver may have filled it before anybody watched. A job
+    /// that cannot be started is kept: its worker goes back to the device with the others.
     pub(super) fn start_job(&mut self, queues: Vec<u16>, job: Job<AS>) -> io::Result<()> {
         for &(queue, _) in job.kicks() {
             self.kicks.kick(queue.into());
         }
-        let running = self.runner.start(job)?;
-        self.jobs.push(RunningJob { queues, running });
-        Ok(())
+        let (running, started): (Option<Box<dyn Running<AS>>>, _) = match self.runner.start(job) {
+            Ok(running) => (Some(running), Ok(())),
+            Err(NotStarted { job, error }) => {
+                (job.map(|job| Box::new(AtRest(job)) as _), Err(error))
+            }
+        };
+        let running = running.map(|running| RunningJob { queues, running });
+        self.jobs.extend(running);
+        started
     }
 
     pub(super) fn kick_fd(&self, queue: u16) -> Option<Arc<vmm_sys_util::eventfd::EventFd>> {
@@ -122,5 +130,20 @@ impl<AS: AddressSpace> Core<AS> {
         }
         self.device.deactivate(workers);
         rings
+    }
+}
+
+/// A job that runs nowhere: it waits for its way back to the device.
+struct AtRest<AS: AddressSpace>(Box<Job<AS>>);
+
+impl<AS: AddressSpace> Running<AS> for AtRest<AS> {
+    fn stop(&self) {}
+
+    fn is_stopped(&self) -> bool {
+        true
+    }
+
+    fn join(self: Box<Self>) -> Option<Job<AS>> {
+        Some(*self.0)
     }
 }
