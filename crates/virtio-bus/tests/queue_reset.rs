@@ -103,6 +103,11 @@ fn a_device_reset_overtakes_a_queue_reset() {
     bus.core().write_status(virtio_bus::Status::RESET);
     Knobs::set(&knobs.hold, false);
     knobs.release();
+    // A driver that goes on polling the queue does not put its worker back to work.
+    for _ in 0..50 {
+        bus.core().queue(0);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
     bus.reset();
     bus.boot(FEATURES);
     (0..3).for_each(|queue| echo(&mut bus, queue));

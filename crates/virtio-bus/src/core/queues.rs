@@ -109,8 +109,12 @@ impl<AS: AddressSpace> Core<AS> {
         }
     }
 
-    /// Completes the reset of a queue if its job has stopped meanwhile.
+    /// Completes the reset of a queue if its job has stopped meanwhile. A reset of the device takes
+    /// care of all queues: no job is started again for one of them.
     pub(super) fn finish_queue_reset(&mut self, queue: u16) {
+        if self.phase == Phase::Resetting {
+            return;
+        }
         let owner = self.jobs.iter().find(|job| job.queues.contains(&queue));
         if owner.is_none_or(|job| job.running.is_stopped()) {
             self.complete_queue_reset(queue);
