@@ -43,9 +43,8 @@ impl<AS: AddressSpace> JobSubscriber<AS> {
     /// # Errors
     /// Where the host has no descriptors left to wait on.
     pub fn into_job(self) -> io::Result<Job<AS>> {
-        let mut job = JobLoop::new(self.job).map_err(|refused| refused.error)?;
-        job.drain();
-        Ok(job.job)
+        let job = JobLoop::new(self.job).map_err(|refused| refused.error)?;
+        Ok(job.drain())
     }
 
     /// The manager waits after this: what is drained must be armed, what is left must be seen.

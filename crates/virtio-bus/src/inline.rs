@@ -76,9 +76,7 @@ impl<AS: AddressSpace> Running<AS> for RunningInline<AS> {
     }
 
     fn join(self: Box<Self>) -> Option<Job<AS>> {
-        let mut job = lock(&self.0).take()?;
-        job.drain();
-        Some(job.job)
+        lock(&self.0).take().map(JobLoop::drain)
     }
 }
 

@@ -36,6 +36,7 @@ impl<AS: AddressSpace> JobLoop<AS> {
 
     /// Has waits end when `fd` becomes readable.
     pub(crate) fn stop_on(&mut self, fd: RawFd) -> io::Result<()> {
+        self.reactor.stop = Some(fd);
         self.reactor.add(fd, EventSet::IN, STOP)
     }
 
@@ -65,12 +66,15 @@ impl<AS: AddressSpace> JobLoop<AS> {
     }
 
     /// Drains the job, waiting as long as it takes.
-    pub(crate) fn drain(&mut self) {
+    pub(crate) fn drain(mut self) -> Job<AS> {
+        self.reactor.watch_sources_only(&self.job);
         loop {
             match self.job.quiesce(&mut self.reactor) {
-                Progress::Idle => return,
+                Progress::Idle => return self.job,
                 Progress::Again => {}
-                Progress::InFlight => self.serve_sources(),
+                // Not for ever: the source that ended the last request may have been served in
+                // the same turn as a kick.
+                Progress::InFlight => drop(self.turn(DRAIN_WAIT)),
             }
         }
     }
@@ -86,27 +90,12 @@ impl<AS: AddressSpace> JobLoop<AS> {
         }
         self.job.dispatch(Ready::Kick(index), &mut self.reactor);
     }
-
-    /// Waits for sources only: a kick starts new work. Bounded, because the source that ends the
-    /// last request may have been served in the same turn as a kick.
-    fn serve_sources(&mut self) {
-        let mut events = [EpollEvent::default(); 16];
-        let count = self
-            .reactor
-            .epoll
-            .wait(DRAIN_WAIT, &mut events)
-            .unwrap_or_default();
-        for event in events.iter().take(count) {
-            if event.data() & (KICK | STOP) == 0 {
-                self.serve(event.data());
-            }
-        }
-    }
 }
 
 /// [`Reactor`] on epoll. Remembers what it watches under which token.
 struct EpollReactor {
     epoll: Epoll,
+    stop: Option<RawFd>,
     sources: BTreeMap<u16, RawFd>,
 }
 
@@ -115,6 +104,7 @@ impl EpollReactor {
     fn of<AS: AddressSpace>(job: &Job<AS>) -> io::Result<Self> {
         let mut reactor = Self {
             epoll: Epoll::new()?,
+            stop: None,
             sources: BTreeMap::new(),
         };
         for (queue, fd) in job.kicks() {
@@ -127,6 +117,19 @@ impl EpollReactor {
             }
         });
         watched.map(|()| reactor)
+    }
+
+    /// No more kicks, which start new work, and no more order to stop: nobody reads these any more,
+    /// so that a wait would end at once.
+    fn watch_sources_only<AS: AddressSpace>(&mut self, job: &Job<AS>) {
+        let kicks = job.kicks().iter().map(|(_, fd)| fd.as_raw_fd());
+        kicks.chain(self.stop.take()).for_each(|fd| self.remove(fd));
+    }
+
+    fn remove(&self, fd: RawFd) {
+        // A descriptor that has been closed is no longer watched anyway.
+        let delete = ControlOperation::Delete;
+        let _ = self.epoll.ctl(delete, fd, EpollEvent::default());
     }
 
     fn add(&self, fd: RawFd, events: EventSet, data: u64) -> io::Result<()> {
@@ -153,10 +156,7 @@ impl Reactor for EpollReactor {
 
     fn unwatch(&mut self, token: u16) {
         if let Some(fd) = self.sources.remove(&token) {
-            // A descriptor that has been closed is no longer watched anyway.
-            let _ = self
-                .epoll
-                .ctl(ControlOperation::Delete, fd, EpollEvent::default());
+            self.remove(fd);
         }
     }
 }

@@ -114,8 +114,7 @@ fn run<AS: AddressSpace>(mut job: JobLoop<AS>, limit: Duration) -> Job<AS> {
         let wait = !(job.job.is_pending() || poll(&mut job.job, window) || job.job.arm());
         let asleep = wait.then(Instant::now);
         if job.turn(if wait { -1 } else { 0 }) == Turn::Stop {
-            job.drain();
-            return job.job;
+            return job.drain();
         }
         if let Some(asleep) = asleep {
             // Polling would have caught what came within the limit; longer waits are for sleep.

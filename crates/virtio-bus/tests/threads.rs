@@ -93,6 +93,22 @@ fn dropping_the_core_drains() {
     assert_eq!(Knobs::count(&knobs.returned), 2);
 }
 
+/// Neither the order to stop nor a driver that goes on notifying keeps a processor busy.
+#[test]
+fn a_worker_that_drains_sleeps() {
+    let (mut bus, knobs) = threaded(ThreadRunner::new("toy"));
+    bus.boot(MODERN);
+    hold_one(&mut bus, &knobs);
+    let fd = bus.core().kicks().fds()[0].clone();
+    bus.core().write_status(Status::RESET);
+    fd.write(1).unwrap();
+    std::thread::sleep(Duration::from_millis(100));
+    knobs.release();
+    assert!(bus.run_until(|bus| bus.core().status() == Status::RESET));
+    let quiesced = Knobs::count(&knobs.quiesced);
+    assert!(quiesced < 100, "asked {quiesced} times in 100 milliseconds");
+}
+
 #[test]
 fn a_pause_drains_and_a_resume_goes_on() {
     let (mut bus, knobs) = threaded(ThreadRunner::new("toy"));

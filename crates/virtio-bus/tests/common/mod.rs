@@ -26,6 +26,8 @@ pub(crate) struct Knobs {
     /// Requests in flight.
     pub(crate) held: AtomicU32,
     pub(crate) activations: AtomicU32,
+    /// Calls of a worker to be quiesced.
+    pub(crate) quiesced: AtomicU32,
     /// Workers that came back.
     pub(crate) returned: AtomicU32,
     pub(crate) host: Mutex<Option<Arc<dyn DeviceHost>>>,
@@ -33,10 +35,10 @@ pub(crate) struct Knobs {
 }
 
 impl Knobs {
-    /// Lets the workers complete what they have in flight.
+    /// Lets the workers complete what they have in flight. One that is gone does not listen.
     pub(crate) fn release(&self) {
         for done in self.done.lock().unwrap().iter_mut() {
-            done.write_all(&[0]).unwrap();
+            let _ = done.write_all(&[0]);
         }
     }
 
@@ -202,6 +204,7 @@ impl<AS: AddressSpace> Worker<AS> for ToyWorker {
     }
 
     fn quiesce(&mut self, _: &mut Cx<'_, AS>) -> Result<Progress> {
+        self.knobs.quiesced.fetch_add(1, Ordering::SeqCst);
         Ok(progress(&self.held))
     }
 }
