@@ -81,30 +81,25 @@ impl Machine {
         let kit = Kit::new(config, &mut backends, &wishes)?;
         let kvm = open_kvm()?;
         let model = Model::new(&kvm, &config.cpu, config.cpus)?;
-        let memory = memory::allocate(config.memory).map_err(|error| {
-            let given = format!("{}M", config.memory >> 20);
-            BadOption::value("-m", &given, error, "less, or more memory in the host")
-        })?;
         let vm = Arc::new(kvm.create_vm().map_err(host("cannot create a VM"))?);
-        memory::register(&vm, &memory).map_err(host("cannot give memory to KVM"))?;
-        let memory = SharedMemory::new(memory);
+        let memory = make_memory(config, &vm)?;
         let control = Control::new(wishes.clone()).map_err(host("cannot take signals"))?;
         let (workers, launcher) = Workers::new(config.poll, config.sandbox, &wishes);
         let hardware = Hardware::new(config, kit, (&vm, &memory), (&workers, &wishes))?;
         let gate = Arc::new(Gate::default());
-        let mut vcpus = Vec::new();
-        for index in 0..config.cpus {
-            let made = make_vcpu(&kvm, &vm, &model, index);
-            let (fd, reset) = made.map_err(host("cannot create a vCPU"))?;
-            vcpus.push(Vcpu {
+        let vcpus = (0..config.cpus).map(|index| {
+            let (fd, reset) = make_vcpu(&kvm, &vm, &model, index)?;
+            Ok(Vcpu {
                 fd,
                 index,
                 reset,
                 bus: Arc::clone(&hardware.bus),
                 wishes: wishes.clone(),
                 gate: Arc::clone(&gate),
-            });
-        }
+            })
+        });
+        let vcpus = vcpus.collect::<io::Result<Vec<_>>>();
+        let vcpus = vcpus.map_err(host("cannot create a vCPU"))?;
         let mut machine = Self {
             threads: Vec::new(),
             gate,
@@ -265,6 +260,15 @@ fn ecam(platform: &Platform) -> Range {
         base: layout::ECAM_BASE,
         size: u64::from(platform.pci_buses) << 20,
     }
+}
+
+fn make_memory(config: &Config, vm: &VmFd) -> Result<SharedMemory, Error> {
+    let memory = memory::allocate(config.memory).map_err(|error| {
+        let given = format!("{}M", config.memory >> 20);
+        BadOption::value("-m", &given, error, "less, or more memory in the host")
+    })?;
+    memory::register(vm, &memory).map_err(host("cannot give memory to KVM"))?;
+    Ok(SharedMemory::new(memory))
 }
 
 fn make_vcpu(

@@ -96,7 +96,7 @@ fn every_bad_property_is_named_with_what_is_accepted() {
         ),
         (
             "-device virtio-blk-device,drive=d0,vectors=2",
-            "-device virtio-blk-device vectors=2: unknown name; accepted: ",
+            "-device virtio-blk-device vectors=2: unknown name; accepted: what -device virtio-blk-device,help",
         ),
         (
             "-device virtio-rng-pci,rng=r1",

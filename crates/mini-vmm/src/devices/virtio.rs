@@ -10,7 +10,7 @@ use virtio_device::props::{self, DynProps, PropError, PropHelp};
 use super::proxy::{Proxy, VirtioPart};
 use super::{Parts, Plug, option};
 use crate::memory::SharedMemory;
-use crate::options::{BadOption, DeviceOptions, near_matches};
+use crate::options::{BadOption, DeviceOptions};
 
 /// A type of virtio device, apart from its transport.
 #[derive(Clone, Copy)]
@@ -87,10 +87,11 @@ pub(super) fn apply(
     for (name, value) in &options.properties {
         let pair = [(name.as_str(), value.as_str())];
         props::apply(pair, layers).map_err(|error| match error {
-            PropError::Unknown { .. } => {
-                let names = layers.iter().flat_map(|layer| layer.describe());
-                let names: Vec<_> = names.map(|property| property.name).collect();
-                let names = near_matches(name, names.into_iter());
+            PropError::Unknown { near, .. } => {
+                let names = match near.as_slice() {
+                    [] => format!("what {option},help lists"),
+                    near => near.join(", "),
+                };
                 BadOption::property(option, name, value, "unknown name", names)
             }
             error => bad_property(option, error),
