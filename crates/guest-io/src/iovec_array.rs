@@ -24,14 +24,15 @@ unsafe impl Send for IovecArray {}
 unsafe impl Sync for IovecArray {}
 
 impl IovecArray {
-    /// Adds a slice, to the last iovec if it continues it in host memory.
+    /// Adds a slice, to the last iovec if it continues it in host memory and is still to come.
     pub(crate) fn push<B: BitmapSlice>(&mut self, slice: &VolatileSlice<'_, B>) {
         let (base, len) = (slice.ptr_guard_mut().as_ptr(), slice.len());
         if len == 0 {
             return;
         }
         self.remaining = self.remaining.saturating_add(len);
-        match self.iovecs.last_mut() {
+        let left = self.iovecs.get_mut(self.first..).unwrap_or_default();
+        match left.last_mut() {
             Some(last) if continues(last, base) => last.iov_len += len,
             _ => self.iovecs.push(iovec {
                 iov_base: base.cast::<c_void>(),

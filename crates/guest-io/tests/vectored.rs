@@ -99,6 +99,20 @@ fn more_segments_than_one_call_takes() {
 }
 
 #[test]
+fn a_slice_may_follow_what_was_transferred() {
+    let (memory, bytes) = (memory(), pattern(0x30));
+    let (file, mut storage) = (file_of(&bytes), Storage::new());
+    let mut iovecs = Iovecs::new(&mut storage);
+    for (start, len) in [(0, 0x10), (0x10, 0x20)] {
+        let segment = (GuestAddress(start), len);
+        push(&mut iovecs, &*memory, &[segment], Permissions::Write);
+        read_exact_at(&file, &mut iovecs, start, Flags::NONE).unwrap();
+    }
+    assert_eq!(gather(&memory, &[(GuestAddress(0), 0x30)]), bytes);
+    assert_eq!(dirty_pages(&memory), [0]);
+}
+
+#[test]
 fn adjacent_segments_are_one_iovec() {
     let (memory, bytes) = (memory(), pattern(3000));
     let segments: Vec<_> = (0..3000).map(|i| (GuestAddress(i), 1)).collect();
