@@ -247,6 +247,8 @@ impl<G: MemoryGuard> Engine<G> {
                 offset.saturating_add(done as u64),
                 flags,
             ) {
+                // Linux 5.9 and 5.10 say so, now and then, of what would have to be waited for.
+                Ok(0) if flags == Flags::NOWAIT => return None,
                 Ok(0) => return Some(Ok(done)),
                 Ok(_) => {}
                 Err(error) if flags == Flags::NONE => return Some(Err(error)),

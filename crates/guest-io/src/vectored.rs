@@ -57,7 +57,8 @@ pub fn read_at<B: BitmapSlice>(
     offset: u64,
     flags: Flags,
 ) -> io::Result<usize> {
-    let count = preadv2(fd.as_fd(), iovecs.next(), file_offset(offset)?, flags)?;
+    let offset = file_offset(offset)?;
+    let count = transfer(libc::preadv2, fd.as_fd(), iovecs.next(), offset, flags)?;
     iovecs.filled(count);
     Ok(count)
 }
@@ -74,7 +75,8 @@ pub fn write_at<B: BitmapSlice>(
     offset: u64,
     flags: Flags,
 ) -> io::Result<usize> {
-    let count = pwritev2(fd.as_fd(), iovecs.next(), file_offset(offset)?, flags)?;
+    let offset = file_offset(offset)?;
+    let count = transfer(libc::pwritev2, fd.as_fd(), iovecs.next(), offset, flags)?;
     iovecs.written(count);
     Ok(count)
 }
@@ -90,7 +92,13 @@ pub fn readv<B: BitmapSlice>(
     iovecs: &mut Iovecs<'_, B>,
     flags: Flags,
 ) -> io::Result<usize> {
-    let count = preadv2(fd.as_fd(), iovecs.next(), FILE_POSITION, flags)?;
+    let count = transfer(
+        libc::preadv2,
+        fd.as_fd(),
+        iovecs.next(),
+        FILE_POSITION,
+        flags,
+    )?;
     iovecs.filled(count);
     Ok(count)
 }
@@ -106,7 +114,13 @@ pub fn writev<B: BitmapSlice>(
     iovecs: &mut Iovecs<'_, B>,
     flags: Flags,
 ) -> io::Result<usize> {
-    let count = pwritev2(fd.as_fd(), iovecs.next(), FILE_POSITION, flags)?;
+    let count = transfer(
+        libc::pwritev2,
+        fd.as_fd(),
+        iovecs.next(),
+        FILE_POSITION,
+        flags,
+    )?;
     iovecs.written(count);
     Ok(count)
 }
@@ -201,32 +215,27 @@ pub(crate) fn file_offset(offset: u64) -> io::Result<off_t> {
     off_t::try_from(offset).map_err(|_| ErrorKind::InvalidInput.into())
 }
 
-fn preadv2(fd: BorrowedFd<'_>, to: &[iovec], offset: off_t, flags: Flags) -> io::Result<usize> {
-    retry(|| {
-        // SAFETY: `to` is an array of as many iovecs as we say. They come from `Iovecs::next`:
-        // each is (a part of) volatile slices that live as long as the `Iovecs` borrowed by our
-        // caller, so the kernel may write there until the call returns, and it writes nowhere
-        // else. No Rust reference to guest memory exists that this could violate.
-        unsafe {
-            libc::preadv2(
-                fd.as_raw_fd(),
-                to.as_ptr(),
-                to.len() as c_int,
-                offset,
-                flags.bits(),
-            )
-        }
-    })
-}
+/// `preadv2` or `pwritev2`.
+type Call = unsafe extern "C" fn(c_int, *const iovec, c_int, off_t, c_int) -> isize;
 
-fn pwritev2(fd: BorrowedFd<'_>, from: &[iovec], offset: off_t, flags: Flags) -> io::Result<usize> {
+/// Calls one of them with `iovecs`, which come from [`Iovecs::next`].
+fn transfer(
+    call: Call,
+    fd: BorrowedFd<'_>,
+    iovecs: &[iovec],
+    offset: off_t,
+    flags: Flags,
+) -> io::Result<usize> {
     retry(|| {
-        // SAFETY: As in `preadv2`; the kernel only reads from the memory.
+        // SAFETY: `iovecs` is an array of as many iovecs as we say. Each is (a part of) volatile
+        // slices that live as long as the `Iovecs` borrowed by our caller, so the kernel may read
+        // or write there until the call returns, and it touches nothing else. No Rust reference
+        // to guest memory exists that this could violate.
         unsafe {
-            libc::pwritev2(
+            call(
                 fd.as_raw_fd(),
-                from.as_ptr(),
-                from.len() as c_int,
+                iovecs.as_ptr(),
+                iovecs.len() as c_int,
                 offset,
                 flags.bits(),
             )

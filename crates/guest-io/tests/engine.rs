@@ -3,7 +3,7 @@
 mod common;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 
 use common::{Guard, PAGE, contents, dirty_pages, file_of, gather, memory, pattern, push, scatter};
@@ -101,6 +101,19 @@ fn every_mode_ends_a_read_at_the_end_of_the_file() {
             );
         }
     }
+}
+
+/// Linux 5.9 and 5.10 return 0 from some `RWF_NOWAIT` reads before the end of the file.
+#[test]
+fn the_end_of_the_file_is_believed_only_of_a_read_that_may_wait() {
+    let memory = memory();
+    let mut file = tempfile::tempfile_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    file.write_all(&pattern(100)).unwrap();
+    let mut engine = engine(&file, Mode::Auto);
+    let segments = [(GuestAddress(0), 300)];
+    let submitted = submit(&mut engine, &memory, &segments, (0, None)).unwrap();
+    assert!(matches!(submitted, Submitted::InFlight), "{submitted:?}");
+    assert_eq!(result(&mut engine, submitted).unwrap(), 100);
 }
 
 #[test]
