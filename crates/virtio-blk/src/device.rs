@@ -13,6 +13,7 @@ use virtio_device::{
 
 use crate::config::Setup;
 use crate::limits::{Limits, RangeLimit};
+use crate::resize::{DriverBell, Resizer};
 use crate::shared::{Cache, Shared};
 use crate::{Backend, BlkError, BlkProps, BlkWorker, layout};
 
@@ -28,6 +29,7 @@ pub struct Blk<B> {
     queue_size: QueueSize,
     /// The `writeback` field of a device that was reset.
     write_back: bool,
+    bell: DriverBell,
 }
 
 impl<B: Backend> Blk<B> {
@@ -58,8 +60,18 @@ impl<B: Backend> Blk<B> {
             queues: props.queues(),
             queue_size: props.size()?,
             write_back,
+            bell: DriverBell::default(),
             backend,
         })
+    }
+
+    /// A way to change the size of the disk later.
+    pub fn resizer(&self) -> Resizer {
+        Resizer {
+            shared: self.shared.clone(),
+            config: self.config.clone(),
+            host: self.bell.clone(),
+        }
     }
 
     fn set_write_back(&self, on: bool) {
@@ -132,8 +144,12 @@ impl<B: Backend> VirtioDevice for Blk<B> {
         activation: Activation,
     ) -> Result<Vec<Placed<Self::Worker<AS>>>> {
         let Activation {
-            features, queues, ..
+            features,
+            queues,
+            host,
+            ..
         } = activation;
+        self.bell.connect(Some(host));
         // A queue that is being reset is not enabled now but may be later.
         let later = features.contains(Features::RING_RESET);
         (0..self.queues)
@@ -150,6 +166,7 @@ impl<B: Backend> VirtioDevice for Blk<B> {
     fn deactivate<AS: AddressSpace>(&mut self, workers: Vec<Self::Worker<AS>>) {
         // Quiesced, they have nothing that the device needs.
         drop(workers);
+        self.bell.connect(None);
     }
 
     fn reset(&mut self) {
@@ -160,6 +177,7 @@ impl<B: Backend> VirtioDevice for Blk<B> {
             features: _,
             queues: _,
             queue_size: _,
+            bell: _,
             write_back,
         } = self;
         let write_back = *write_back;

@@ -17,6 +17,7 @@ mod null;
 mod props;
 mod raw;
 mod request;
+mod resize;
 mod shared;
 mod size;
 mod worker;
@@ -27,6 +28,7 @@ pub use error::BlkError;
 pub use null::{NullChannel, NullDisk};
 pub use props::BlkProps;
 pub use raw::{RawChannel, RawImage};
+pub use resize::Resizer;
 pub use size::Size;
 pub use worker::BlkWorker;
 
