@@ -89,6 +89,9 @@ impl<AS: AddressSpace> MutEventSubscriber for JobSubscriber<AS> {
         } else {
             self.job.dispatch(Ready::Source(index), &mut reactor);
         }
+        if self.job.has_failed() {
+            reactor.unwatch_all();
+        }
         self.settle();
     }
 }
@@ -99,6 +102,12 @@ struct OpsReactor<'a, 'b> {
 }
 
 impl OpsReactor<'_, '_> {
+    fn unwatch_all(&mut self) {
+        for fd in std::mem::take(self.sources).into_values() {
+            let _ = self.ops.remove(Events::empty_raw(fd));
+        }
+    }
+
     fn add(&mut self, fd: RawFd, events: EventSet, data: u32) {
         if let Err(error) = self.ops.add(Events::with_data_raw(fd, data, events)) {
             log::warn!("a device's descriptor cannot be watched: {error}");

@@ -78,7 +78,7 @@ impl<AS: AddressSpace> Job<AS> {
     /// Calls the worker once: one snapshot of the memory map, one dynamic call, bounded work.
     /// Then see [`is_pending`](Self::is_pending).
     pub fn dispatch(&mut self, ready: Ready, reactor: &mut dyn Reactor) {
-        if self.fault == Fault::Worker {
+        if self.has_failed() {
             return;
         }
         let progress = self.call(reactor, |worker, cx| match ready {
@@ -102,6 +102,12 @@ impl<AS: AddressSpace> Job<AS> {
         !self.pending.is_empty()
     }
 
+    /// Whether the worker has failed. It is not called any more, so nobody reads its sources: they
+    /// must not be watched any longer.
+    pub fn has_failed(&self) -> bool {
+        self.fault == Fault::Worker
+    }
+
     /// Whether a buffer is available on a queue that has been drained: for polling before
     /// [`arm`](Self::arm). What was found is then pending.
     pub fn poll(&mut self) -> bool {
@@ -120,7 +126,7 @@ impl<AS: AddressSpace> Job<AS> {
     /// again.
     pub fn quiesce(&mut self, reactor: &mut dyn Reactor) -> Progress {
         self.pending.clear();
-        if self.fault == Fault::Worker {
+        if self.has_failed() {
             return Progress::Idle;
         }
         let progress = self.call(reactor, |worker, cx| worker.quiesce(cx));
@@ -166,7 +172,7 @@ impl<AS: AddressSpace> Job<AS> {
 
     /// The guest must hear of it once, and the log as well.
     fn fail(&mut self, error: &Error) -> Progress {
-        if !matches!(error, Error::Queue(_)) && self.fault != Fault::Worker {
+        if !matches!(error, Error::Queue(_)) && !self.has_failed() {
             log::warn!("device stops until it is reset: {error}");
             self.fault = Fault::Worker;
             self.host.needs_reset();

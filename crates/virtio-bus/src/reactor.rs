@@ -63,6 +63,7 @@ impl<AS: AddressSpace> JobLoop<AS> {
     /// Goes on with one thing that was left to do.
     pub(crate) fn go_on(&mut self) {
         self.job.dispatch_pending(&mut self.reactor);
+        self.let_go_of_failed();
     }
 
     /// Drains the job, waiting as long as it takes.
@@ -83,12 +84,20 @@ impl<AS: AddressSpace> JobLoop<AS> {
         let index = data as u16;
         if data & KICK == 0 {
             self.job.dispatch(Ready::Source(index), &mut self.reactor);
-            return;
+        } else {
+            if let Some((_, fd)) = self.job.kicks().iter().find(|(queue, _)| *queue == index) {
+                let _ = fd.read();
+            }
+            self.job.dispatch(Ready::Kick(index), &mut self.reactor);
         }
-        if let Some((_, fd)) = self.job.kicks().iter().find(|(queue, _)| *queue == index) {
-            let _ = fd.read();
+        self.let_go_of_failed();
+    }
+
+    fn let_go_of_failed(&mut self) {
+        if self.job.has_failed() {
+            let sources = std::mem::take(&mut self.reactor.sources);
+            sources.into_values().for_each(|fd| self.reactor.remove(fd));
         }
-        self.job.dispatch(Ready::Kick(index), &mut self.reactor);
     }
 }
 

@@ -232,6 +232,19 @@ fn a_worker_that_fails_stops_alone() {
     (0..3).for_each(|queue| echo(&mut bus, queue));
 }
 
+/// What it waited for may be ready for ever: nobody takes it any more.
+#[test]
+fn a_worker_that_failed_is_not_watched_for() {
+    let (toy, knobs) = Toy::new(1, &[&[0]]);
+    let mut bus = TestBus::new(toy);
+    bus.boot(MODERN);
+    bus.submit(0, &[b"F"], &[1]);
+    bus.run();
+    knobs.release();
+    assert!(!bus.run(), "there is nothing to do");
+    assert!(bus.needs_reset());
+}
+
 #[test]
 fn config_changes_are_told_to_drivers_that_are_ready() {
     let (toy, knobs) = Toy::new(1, &[&[0]]);

@@ -118,6 +118,18 @@ fn more_than_one_wake_up_takes_is_served() {
 }
 
 #[test]
+fn a_worker_that_failed_is_not_watched_for() {
+    let (mut bus, manager, knobs) = on_loop(&[&[0], &[1]]);
+    bus.boot(Features::VERSION_1);
+    bus.submit(0, &[b"F"], &[1]);
+    run(&manager);
+    knobs.release();
+    run(&manager);
+    assert_eq!(run(&manager), 0, "at rest");
+    assert!(bus.needs_reset());
+}
+
+#[test]
 fn sources_are_watched_and_joined_jobs_drained() {
     let (mut bus, manager, knobs) = on_loop(&[&[0], &[1]]);
     bus.boot(Features::VERSION_1);

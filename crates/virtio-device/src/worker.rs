@@ -16,7 +16,8 @@ pub trait Worker<AS: AddressSpace>: Any + Send {
     ///
     /// # Errors
     /// A [`QueueError`](crate::QueueError) stops the queue in question, any other error all queues
-    /// of this worker; the device then needs a reset.
+    /// of this worker; the device then needs a reset. After such an error the worker is not called
+    /// any more, to drain either: nothing may be in flight by then.
     fn kick(&mut self, queue: u16, cx: &mut Cx<'_, AS>) -> Result<Progress>;
 
     /// The source watched under `token` is ready.
@@ -28,8 +29,9 @@ pub trait Worker<AS: AddressSpace>: Any + Send {
         Ok(Progress::Idle)
     }
 
-    /// Names the descriptors to watch from the start. Later changes go through
-    /// [`Cx::watch`] and [`Cx::unwatch`].
+    /// Names the descriptors to watch whenever somebody begins to run the worker: at its start, and
+    /// again after a queue of it was reset. Changes meanwhile go through [`Cx::watch`] and
+    /// [`Cx::unwatch`].
     fn sources(&self, add: &mut dyn FnMut(Source<'_>)) {
         let _ = add;
     }
