@@ -3,12 +3,14 @@
 mod common;
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
 
 use common::{Knobs, Toy};
 use testkit::{Malformed, Options, Space, TestBus};
-use virtio_bus::{Job, NotStarted, QueueAddress, Runner, Running, Status, ThreadRunner};
+use virtio_bus::{
+    InlineRunner, Job, Kicks, NotStarted, QueueAddress, Runner, Running, Status, ThreadRunner,
+};
 use virtio_device::{Error, Features, RingPosition};
 
 const MODERN: Features = Features::VERSION_1;
@@ -349,6 +351,37 @@ fn bug_42_a_notification_before_driver_ok_or_after_reset_is_forgotten() {
     bus.reset();
     bus.notify(0);
     assert!(fd.read().is_err(), "after a reset");
+}
+
+/// Serves what there is at the start, before anybody else comes to run.
+struct Hasty(InlineRunner<Space>, Mutex<Option<Arc<Kicks>>>);
+
+impl Runner<Space> for Hasty {
+    fn start(&self, job: Job<Space>) -> Result<Box<dyn Running<Space>>, NotStarted<Space>> {
+        let running = self.0.start(job)?;
+        self.0.run();
+        if let Some(kicks) = &*self.1.lock().unwrap() {
+            kicks.notify(0);
+        }
+        Ok(running)
+    }
+}
+
+/// A driver that runs while its device is resumed, on another processor.
+#[test]
+fn bug_44_a_notification_during_a_start_is_not_lost() {
+    let runner = Arc::new(Hasty(InlineRunner::new(), Mutex::new(None)));
+    let options = Options {
+        runner: Some(runner.clone()),
+        ..Options::default()
+    };
+    let mut bus = TestBus::with(Toy::new(1, &[&[0]]).0, options);
+    bus.boot(MODERN);
+    bus.core().pause();
+    *runner.1.lock().unwrap() = Some(bus.core().kicks().clone());
+    bus.core().resume();
+    let fd = &bus.core().kicks().fds()[0];
+    assert_eq!(fd.read().unwrap(), 1, "still to be served");
 }
 
 #[test]

@@ -16,19 +16,26 @@ impl<AS: AddressSpace> Core<AS> {
             Some(config.and_then(Ring::new))
         };
         let rings = self.queues.iter().map(|regs| ring(regs).transpose());
-        match rings.collect::<Result<Vec<_>, _>>() {
-            Ok(rings) => {
-                self.host.set_driver_ok(true);
-                self.launch(rings);
-            }
-            Err(error) => self.fail_start(&error.into()),
+        let rings = rings.collect::<Result<Vec<_>, _>>();
+        self.launch(rings.map_err(Error::Queue));
+    }
+
+    /// Activates the device with `rings` and starts its jobs. What fails is the driver's to see.
+    pub(super) fn launch(&mut self, rings: Result<Vec<Option<Ring>>>) {
+        self.host.set_driver_ok(true);
+        self.phase = Phase::Running;
+        // Before the workers look at their queues, so that no notification falls in between.
+        self.kicks.open();
+        if let Err(error) = rings.and_then(|rings| self.activate(rings)) {
+            log::warn!("{}: cannot start: {error}", self.info.id);
+            self.kicks.close();
+            self.host.needs_reset();
+        } else if let Err(error) = self.bus.assign_kicks(&self.kicks) {
+            log::debug!("{}: no ioeventfd: {error}", self.info.id);
         }
     }
 
-    /// Activates the device with `rings` and starts its jobs.
-    pub(super) fn launch(&mut self, rings: Vec<Option<Ring>>) {
-        self.host.set_driver_ok(true);
-        self.phase = Phase::Running;
+    fn activate(&mut self, rings: Vec<Option<Ring>>) -> Result<()> {
         let queues = rings
             .iter()
             .zip(0..)
@@ -38,29 +45,11 @@ impl<AS: AddressSpace> Core<AS> {
             queues: queues.collect(),
             host: self.host.clone(),
         };
-        let started = self
-            .device
-            .activate(activation)
-            .and_then(|workers| self.start_jobs(workers, rings).map_err(Error::Backend));
-        match started {
-            Ok(()) => {
-                if let Err(error) = self.bus.assign_kicks(&self.kicks) {
-                    log::debug!("{}: no ioeventfd: {error}", self.info.id);
-                }
-                self.kicks.open();
-            }
-            Err(error) => self.fail_start(&error),
-        }
+        let workers = self.device.activate(activation)?;
+        Ok(self.start_jobs(workers, rings)?)
     }
 
-    pub(super) fn fail_start(&mut self, error: &Error) {
-        log::warn!("{}: cannot start: {error}", self.info.id);
-        self.phase = Phase::Running;
-        self.host.set_driver_ok(true);
-        self.host.needs_reset();
-    }
-
-    pub(super) fn start_jobs(
+    fn start_jobs(
         &mut self,
         workers: Vec<Placed<Box<dyn Worker<AS>>>>,
         mut rings: Vec<Option<Ring>>,

@@ -33,7 +33,7 @@ impl<AS: AddressSpace> Core<AS> {
             .map(IrqSource::Queue)
             .chain([IrqSource::Config])
             .collect::<Vec<_>>();
-        self.launch(rings);
+        self.launch(Ok(rings));
         for source in sources {
             let _ = self.interrupt.trigger(source);
         }
