@@ -141,6 +141,25 @@ fn a_queue_that_no_worker_serves_is_reset_as_well() {
     echo(&mut bus, 0);
 }
 
+/// Such as one that was being reset when its guest moved here.
+#[test]
+fn a_queue_that_was_off_at_the_start_finds_a_worker() {
+    let (mut bus, knobs) = threaded(&[&[0], &[1, 2]]);
+    Knobs::set(&knobs.frugal, true);
+    assert!(bus.negotiate(FEATURES));
+    bus.set_up_queue(0, 16);
+    bus.set_up_queue(1, 16);
+    bus.driver_ok();
+    let early = bus.submit(0, &[b"echo"], &[4]);
+    bus.set_up_queue(2, 16);
+    assert!(bus.kicks_assigned());
+    wait(&mut bus, |bus| bus.queue(0).has_used());
+    let used = bus.queue(0).collect().unwrap();
+    assert_eq!(bus.response(&early, used).bytes, b"echo");
+    (0..3).for_each(|queue| echo(&mut bus, queue));
+    assert!(!bus.needs_reset());
+}
+
 #[test]
 fn a_worker_that_died_does_not_keep_its_queues() {
     let (mut bus, _) = threaded(&[&[0], &[1, 2]]);

@@ -39,7 +39,8 @@ impl<AS: AddressSpace> Core<AS> {
             return;
         };
         regs.enabled = true;
-        if self.phase == Phase::Running && self.restart_queue(queue).is_err() {
+        let works = self.phase == Phase::Running && !self.host.is_broken();
+        if works && self.restart_queue(queue).is_err() {
             self.host.needs_reset();
         }
     }
@@ -104,7 +105,7 @@ impl<AS: AddressSpace> Core<AS> {
             return;
         }
         regs.resetting = true;
-        if let Some(job) = self.jobs.iter().find(|job| job.queues.contains(&queue)) {
+        if let Some(job) = self.owner(queue).and_then(|at| self.jobs.get(at)) {
             job.running.stop();
         }
     }
@@ -115,7 +116,7 @@ impl<AS: AddressSpace> Core<AS> {
         if self.phase == Phase::Resetting {
             return;
         }
-        let owner = self.jobs.iter().find(|job| job.queues.contains(&queue));
+        let owner = self.owner(queue).and_then(|at| self.jobs.get(at));
         if owner.is_none_or(|job| job.running.is_stopped()) {
             self.complete_queue_reset(queue);
         }
@@ -129,8 +130,7 @@ impl<AS: AddressSpace> Core<AS> {
         if !resetting {
             return;
         }
-        let served = self.jobs.iter().any(|job| job.queues.contains(&queue));
-        if served && self.change_job(queue, |_| ()).is_err() {
+        if self.owner(queue).is_some() && self.change_job(queue, |_| ()).is_err() {
             self.host.needs_reset();
         }
         // A queue without a worker, or whose worker died, has nothing to wait for.
@@ -147,7 +147,28 @@ impl<AS: AddressSpace> Core<AS> {
             .ok_or(Error::Misuse("no such queue"))?;
         let ring = Ring::new(regs.ring_config(self.driver_features)?)?;
         let kick = self.kick_fd(queue).ok_or(Error::Misuse("no such queue"))?;
+        if self.owner(queue).is_none() {
+            self.relaunch_with(queue, ring);
+            return Ok(());
+        }
         self.change_job(queue, |job| job.add_ring(queue, ring, kick))
+    }
+
+    /// Has the device place a queue that no worker was given, as it was off at the start.
+    fn relaunch_with(&mut self, queue: u16, ring: Ring) {
+        (0..self.queue_count()).for_each(|queue| self.complete_queue_reset(queue));
+        self.bus.release_kicks(&self.kicks);
+        let mut rings = self.collect_jobs();
+        if let Some(slot) = rings.get_mut(usize::from(queue)) {
+            *slot = Some(ring);
+        }
+        self.launch(Ok(rings));
+    }
+
+    /// The job that a queue was placed with.
+    fn owner(&self, queue: u16) -> Option<usize> {
+        let mut jobs = self.jobs.iter();
+        jobs.position(|job| job.queues.contains(&queue))
     }
 
     /// Stops the job that owns `queue`, takes those queues away whose reset waited for that, lets
@@ -157,7 +178,7 @@ impl<AS: AddressSpace> Core<AS> {
         queue: u16,
         change: impl FnOnce(&mut Job<AS>),
     ) -> Result<()> {
-        let owner = self.jobs.iter().position(|job| job.queues.contains(&queue));
+        let owner = self.owner(queue);
         let owner = owner.ok_or(Error::Misuse("a queue without a worker"))?;
         let RunningJob { queues, running } = self.jobs.remove(owner);
         running.stop();

@@ -23,6 +23,8 @@ pub(crate) struct Knobs {
     pub(crate) refuse_features: AtomicBool,
     /// Requests stay in flight until [`release`](Self::release).
     pub(crate) hold: AtomicBool,
+    /// Workers get only those of their queues that are enabled.
+    pub(crate) frugal: AtomicBool,
     /// Requests in flight.
     pub(crate) held: AtomicU32,
     pub(crate) activations: AtomicU32,
@@ -109,7 +111,7 @@ impl VirtioDevice for Toy {
             return Err(Error::Misuse("a test said so"));
         }
         self.knobs.activations.fetch_add(1, Ordering::SeqCst);
-        *self.knobs.host.lock().unwrap() = Some(activation.host);
+        *self.knobs.host.lock().unwrap() = Some(activation.host.clone());
         let mut done = self.knobs.done.lock().unwrap();
         done.clear();
         let place = |queues: &Vec<u16>| {
@@ -121,7 +123,10 @@ impl VirtioDevice for Toy {
                 done: reader,
                 knobs: self.knobs.clone(),
             };
-            let queues = queues.clone();
+            let mut queues = queues.clone();
+            if self.knobs.frugal.load(Ordering::SeqCst) {
+                queues.retain(|queue| activation.queues.contains(queue));
+            }
             Ok(Placed { worker, queues })
         };
         self.groups.iter().map(place).collect()
