@@ -28,6 +28,11 @@ impl Status {
         self.0 & other.0 == other.0
     }
 
+    /// Whether any bit of `other` is set.
+    pub const fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
     /// These bits without those of `other`.
     #[must_use]
     pub const fn without(self, other: Self) -> Self {

@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 use common::{Knobs, Toy};
 use testkit::{Malformed, Options, Space, TestBus};
 use virtio_bus::{
-    InlineRunner, Job, Kicks, NotStarted, QueueAddress, Runner, Running, Status, ThreadRunner,
+    CoreState, InlineRunner, Job, Kicks, NotStarted, QueueAddress, Runner, Running, Status,
+    ThreadRunner,
 };
 use virtio_device::{Error, Features, RingPosition};
 
@@ -334,6 +335,45 @@ fn bug_79_a_state_with_another_number_of_queues_is_refused() {
         let restored = other.core().restore(&state);
         assert!(matches!(restored, Err(Error::State(_))), "{queues}");
     }
+}
+
+#[test]
+fn bug_79_a_status_that_no_driver_brings_about_is_refused() {
+    let saved = |options: Options| {
+        let mut bus = TestBus::with(Toy::new(1, &[&[0]]).0, options);
+        bus.boot(MODERN);
+        bus.core().pause();
+        bus.core().save().unwrap()
+    };
+    let good = saved(Options::default());
+    let restored = |state: &CoreState, options: Options| {
+        let mut bus = TestBus::with(Toy::new(1, &[&[0]]).0, options);
+        let restored = bus.core().restore(state);
+        restored.map(|()| bus.core().status())
+    };
+    for status in [1, 3, 11, 15, 0x4f, 0x8f, 0x81].map(Status) {
+        let state = CoreState {
+            status,
+            ..good.clone()
+        };
+        assert_eq!(restored(&state, Options::default()).unwrap(), status);
+    }
+    for status in [0x10, 0x2f, 4, 7, 8, 9, 12, 14].map(Status) {
+        let state = CoreState {
+            status,
+            ..good.clone()
+        };
+        for options in [Options::default(), legacy()] {
+            let refused = matches!(restored(&state, options), Err(Error::State(_)));
+            assert!(refused, "{status:?}");
+        }
+    }
+    let state = CoreState {
+        status: Status(7),
+        driver_features: Features::NONE,
+        ..good
+    };
+    assert_eq!(restored(&state, legacy()).unwrap(), Status(7));
 }
 
 #[test]

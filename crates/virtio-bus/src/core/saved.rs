@@ -1,6 +1,6 @@
 //! Pause, resume, and saved state.
 
-use virtio_device::{AddressSpace, DeviceHost, Error, IrqSource, Result, Ring};
+use virtio_device::{AddressSpace, DeviceHost, Error, Features, IrqSource, Result, Ring};
 
 use super::{Core, Phase};
 use crate::{CoreState, QueueRegs, QueueState, Status};
@@ -116,6 +116,15 @@ impl<AS: AddressSpace> Core<AS> {
         Ok(())
     }
 
+    /// Whether a driver that chose `features` could have brought the device to `status`.
+    fn could_have(&self, status: Status, features: Features) -> bool {
+        let known = STEPS | SETTLED | Status::DEVICE_NEEDS_RESET | Status::FAILED;
+        let steps = status.contains(STEPS) || !status.intersects(SETTLED);
+        let legacy = self.bus.legacy() && !features.contains(Features::VERSION_1);
+        let settled = status.contains(Status::FEATURES_OK) || !status.contains(Status::DRIVER_OK);
+        known.contains(status) && steps && (settled || legacy)
+    }
+
     /// The rings that a saved state describes, if it could have come from a device like this.
     fn check_state(&self, state: &CoreState) -> Result<Vec<Option<Ring>>> {
         if state.version != CoreState::VERSION {
@@ -124,8 +133,11 @@ impl<AS: AddressSpace> Core<AS> {
         if state.queues.len() != self.queues.len() {
             return Err(Error::State("another number of queues"));
         }
-        let settled = Status::FEATURES_OK | Status::DRIVER_OK;
-        if state.status.0 & settled.0 != 0 && !self.can_accept(state.driver_features) {
+        let (status, features) = (state.status, state.driver_features);
+        if !self.could_have(status, features) {
+            return Err(Error::State("a status that no driver brings about"));
+        }
+        if status.intersects(SETTLED) && !self.can_accept(features) {
             return Err(Error::State("features that this device does not offer"));
         }
         let ring = |(regs, saved): (&QueueRegs, &QueueState)| {
@@ -156,3 +168,8 @@ impl<AS: AddressSpace> Core<AS> {
         self.queues.iter().zip(&state.queues).map(ring).collect()
     }
 }
+
+/// What comes before features are settled.
+const STEPS: Status = Status(Status::ACKNOWLEDGE.0 | Status::DRIVER.0);
+/// The driver chose its features for good.
+const SETTLED: Status = Status(Status::FEATURES_OK.0 | Status::DRIVER_OK.0);
