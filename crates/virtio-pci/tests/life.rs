@@ -111,6 +111,68 @@ fn what_was_not_offered_here_is_refused() {
 }
 
 #[test]
+fn accepted_features_read_back() {
+    let board = Board::with(Options {
+        virtio: VirtioProps::default().packed(true),
+        ..Options::default()
+    });
+    let features = board.offered();
+    let pages = |board: &Board| {
+        [0, 1, 2, 3, 4, u32::MAX].map(|select| {
+            board.set_common(DRIVER_FEATURE_SELECT, select.into());
+            board.common(DRIVER_FEATURE) as u32
+        })
+    };
+    let want = [0, 1, 2, 3, 4, u32::MAX].map(|select| features.page(select));
+    board.accept(features);
+    assert_eq!(pages(&board), want, "as they are written");
+    board.negotiate(features);
+    assert_eq!(board.status(), 11);
+    assert_eq!(pages(&board), want, "and once they are settled");
+}
+
+#[test]
+fn a_size_that_the_ring_cannot_have_reads_back_as_0() {
+    for (features, wrong) in [(Features::VERSION_1, true), (PACKED, false)] {
+        let board = Board::with(Options {
+            virtio: VirtioProps::default().packed(true),
+            ..Options::default()
+        });
+        board.negotiate(features);
+        for size in [3, 6, 7] {
+            board.set_common(QUEUE_SIZE, size);
+            let read = if wrong { 0 } else { size };
+            assert_eq!(board.common(QUEUE_SIZE), read, "{features:?}");
+        }
+        for size in [1, 2, 4, 8] {
+            board.set_common(QUEUE_SIZE, size);
+            assert_eq!(board.common(QUEUE_SIZE), size);
+        }
+    }
+}
+
+#[test]
+fn a_source_without_a_vector_does_not_interrupt() {
+    let board = Board::new();
+    board.enable_msix();
+    let mut queues = board.start(Features::VERSION_1);
+    board.worn.host().config_changed();
+    assert_eq!(board.sink.take(), [0x100]);
+    board.set_common(CONFIG_MSIX_VECTOR, NO_VECTOR);
+    board.worn.host().config_changed();
+    board.set_common(QUEUE_SELECT, 1);
+    board.set_common(QUEUE_MSIX_VECTOR, NO_VECTOR);
+    board.offer(&mut queues[1]);
+    board.notify(1);
+    assert!(queues[1].has_used());
+    assert!(board.sink.take().is_empty());
+    assert_eq!(board.wire.rises(), 0);
+    board.set_common(CONFIG_MSIX_VECTOR, 2);
+    board.worn.host().config_changed();
+    assert_eq!(board.sink.take(), [0x102]);
+}
+
+#[test]
 fn a_queue_can_be_reset_and_used_again() {
     let board = Board::new();
     board.enable_msix();

@@ -17,10 +17,13 @@ impl<AS: AddressSpace> Core<AS> {
         self.queues.get(usize::from(queue))
     }
 
-    /// The driver wrote a queue's size.
+    /// The driver wrote a queue's size. One that its ring cannot have reads back as 0 (section
+    /// 4.1.4.3.1), with which no queue starts.
     pub fn set_queue_size(&mut self, queue: u16, size: u16) {
+        let any = self.driver_features.contains(Features::RING_PACKED);
         if let Some(regs) = self.writable(queue) {
-            regs.size = size;
+            let possible = any || size.is_power_of_two();
+            regs.size = if possible { size } else { 0 };
         }
     }
 
