@@ -126,6 +126,48 @@ pub fn unusable_rings<D: VirtioDevice>(subject: &Subject<D>) {
     odd_sizes(subject);
 }
 
+/// Of a split ring, the device writes the used ring, but for its flags with EVENT_IDX, and nothing
+/// else.
+pub fn what_is_the_drivers<D: VirtioDevice>(subject: &Subject<D>) {
+    subject.for_each_mix(|bus, features| {
+        if features_packed(&features) {
+            return;
+        }
+        for queue in sample_queues(bus) {
+            let flags = bus.queue(queue).config().device;
+            let before: u16 = bus.ram().load(flags);
+            if features.contains(Features::EVENT_IDX) {
+                bus.ram().store(flags, MARK);
+            }
+            for _ in 0..3 {
+                let chain = segments(bus, &[16], &[1, 512]);
+                offer(bus, queue, &chain);
+                let areas = drivers_areas(bus, queue);
+                settle(bus);
+                assert_eq!(drivers_areas(bus, queue), areas, "queue {queue}");
+                collect_all(bus, queue);
+            }
+            let after: u16 = bus.ram().load(flags);
+            if features.contains(Features::EVENT_IDX) {
+                assert_eq!((before, after), (0, MARK), "flags of queue {queue}");
+            } else {
+                assert!(u16::from_le(after) <= 1, "flags of queue {queue}");
+            }
+        }
+    });
+}
+
+/// Descriptor table and available ring of a split ring.
+fn drivers_areas(bus: &mut TestBus, queue: u16) -> [Vec<u8>; 2] {
+    let config = *bus.queue(queue).config();
+    let size = usize::from(config.size.get());
+    [
+        (config.descriptor, 16 * size),
+        (config.driver, 6 + 2 * size),
+    ]
+    .map(|(area, len)| bus.ram().read(area, len))
+}
+
 /// What the device wrote, it marked dirty: buffers and used rings.
 pub fn dirty_pages<D: VirtioDevice>(subject: &Subject<D>) {
     subject.for_each_mix(|bus, _| {
@@ -309,3 +351,6 @@ fn odd_sizes<D: VirtioDevice>(subject: &Subject<D>) {
         assert!(!bus.needs_reset());
     }
 }
+
+/// What no device writes into the flags of a used ring.
+const MARK: u16 = 0x5a5a;

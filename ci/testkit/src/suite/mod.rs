@@ -13,7 +13,8 @@ mod saved;
 mod status;
 
 pub use chains::{
-    dirty_pages, full_rings, malformed_chains, odd_chains, unusable_rings, zero_length_buffers,
+    dirty_pages, full_rings, malformed_chains, odd_chains, unusable_rings, what_is_the_drivers,
+    zero_length_buffers,
 };
 pub use config::config_space;
 pub use features::{feature_negotiation, feature_registers};
@@ -104,7 +105,7 @@ macro_rules! device_suite {
         $crate::device_suite! { @tests $device, $traffic,
             status_machine, feature_negotiation, feature_registers, registers_are_fixed,
             queue_selectors, config_space, traffic, full_rings, zero_length_buffers, odd_chains,
-            malformed_chains, unusable_rings, dirty_pages, notify_before_driver_ok,
+            malformed_chains, unusable_rings, what_is_the_drivers, dirty_pages, notify_before_driver_ok,
             reset_restores_all, pause_and_resume, queue_reset, queue_reset_unnegotiated,
             save_and_restore, reset_after_restore, mutated_states, racing_driver, threads_stop,
         }
