@@ -10,7 +10,8 @@ use virtio_device::vmm_sys_util::eventfd::EventFd;
 use virtio_device::{Features, RingConfig};
 use virtio_mmio::vm_device::bus::{MmioAddress, PioAddress};
 use virtio_mmio::vm_device::{DeviceMmio, DevicePio};
-use virtio_pci::{Doorbell, IoEventFds, PciParts, PciProps, PciSlot, PciTransport, Place};
+use virtio_pci::virtio_bus::{Doorbell, IoEventFds};
+use virtio_pci::{PciParts, PciProps, PciSlot, PciTransport, Place};
 use vm_pci::{
     Bdf, BusId, ConfigPorts, HostBridge, IoAddr, IrqPin, MsiMessage, MsiSink, MsiVector,
     PciFunction, RootComplex, RootPort, RootPortConfig, Slot, Windows,

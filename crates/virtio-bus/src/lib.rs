@@ -13,6 +13,7 @@
 
 mod bus;
 mod core;
+mod doorbell;
 #[cfg(feature = "event-manager")]
 mod event_manager;
 mod host;
@@ -28,6 +29,7 @@ mod thread;
 
 pub use bus::{VirtioBus, VirtioProps};
 pub use core::{Core, Parts};
+pub use doorbell::{Doorbell, DoorbellAddress, DoorbellSet, DoorbellValue, IoEventFds};
 #[cfg(feature = "event-manager")]
 pub use event_manager::JobSubscriber;
 pub use inline::InlineRunner;

@@ -1,24 +1,22 @@
 //! What the MMIO transport offers to the core.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use virtio_bus::{Kicks, VirtioBus};
+use virtio_bus::{Doorbell, DoorbellAddress, DoorbellSet, DoorbellValue, Kicks, VirtioBus};
 use virtio_device::{Features, Interrupt};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::interrupt::MmioInterrupt;
 use crate::register::NOTIFY;
-use crate::{IoEventFds, MmioProps, MmioSlot};
+use crate::{MmioProps, MmioSlot};
 
 /// The part of a transport that it shares with its core.
 pub(crate) struct MmioBus {
     pub(crate) interrupt: Arc<MmioInterrupt>,
     legacy: bool,
     address: u64,
-    ioeventfds: Option<Arc<dyn IoEventFds>>,
-    assigned: AtomicBool,
+    doorbells: Mutex<DoorbellSet>,
 }
 
 impl MmioBus {
@@ -32,33 +30,24 @@ impl MmioBus {
             interrupt: Arc::new(MmioInterrupt::new(line)),
             legacy: props.force_legacy,
             address,
-            ioeventfds: ioeventfds.filter(|_| props.ioeventfd),
-            assigned: AtomicBool::new(false),
+            doorbells: Mutex::new(DoorbellSet::new(ioeventfds.filter(|_| props.ioeventfd))),
         }
     }
 
-    fn assign(&self, ioeventfds: &dyn IoEventFds, kicks: &Kicks) -> io::Result<()> {
-        let address = self
-            .address
-            .checked_add(NOTIFY)
-            .ok_or(io::ErrorKind::InvalidInput)?;
-        for (done, (queue, fd)) in (0..).zip(kicks.fds()).enumerate() {
-            if let Err(error) = ioeventfds.assign(address, queue, fd) {
-                let before = kicks.fds().get(..done).unwrap_or_default();
-                self.release(ioeventfds, before);
-                return Err(error);
-            }
-        }
-        Ok(())
+    /// A write of the queue's number to QueueNotify.
+    fn doorbells(&self, kicks: &Kicks) -> Option<Vec<(Doorbell, Arc<EventFd>)>> {
+        let at = DoorbellAddress::Mmio(self.address.checked_add(NOTIFY)?);
+        let doorbell = |(queue, fd): (u32, &Arc<EventFd>)| {
+            let value = DoorbellValue::U32(queue);
+            (Doorbell { at, value }, fd.clone())
+        };
+        Some((0..).zip(kicks.fds()).map(doorbell).collect())
     }
 
-    fn release(&self, ioeventfds: &dyn IoEventFds, fds: &[Arc<EventFd>]) {
-        let address = self.address.wrapping_add(NOTIFY);
-        for (queue, fd) in (0..).zip(fds) {
-            if let Err(error) = ioeventfds.release(address, queue, fd) {
-                log::debug!("ioeventfd of queue {queue} not released: {error}");
-            }
-        }
+    fn lock(&self) -> MutexGuard<'_, DoorbellSet> {
+        self.doorbells
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -79,18 +68,14 @@ impl VirtioBus for MmioBus {
     }
 
     fn assign_kicks(&self, kicks: &Kicks) -> io::Result<()> {
-        if let Some(ioeventfds) = &self.ioeventfds {
-            self.assign(&**ioeventfds, kicks)?;
-            self.assigned.store(true, Ordering::Release);
-        }
-        Ok(())
+        let doorbells = self.doorbells(kicks);
+        self.lock()
+            .set(doorbells.ok_or(io::ErrorKind::InvalidInput)?)
     }
 
-    fn release_kicks(&self, kicks: &Kicks) {
-        let assigned = self.assigned.swap(false, Ordering::AcqRel);
-        if let Some(ioeventfds) = self.ioeventfds.as_ref().filter(|_| assigned) {
-            self.release(&**ioeventfds, kicks.fds());
-        }
+    fn release_kicks(&self, _: &Kicks) {
+        // Nothing is assigned here, so nothing can fail.
+        let _ = self.lock().set([]);
     }
 }
 

@@ -5,7 +5,8 @@
 //! [`DeviceMmio`](vm_device::DeviceMmio), so rust-vmm's `IoManager`, or any other dispatcher of
 //! MMIO exits, can own it. [`EmptySlot`] is a window without a device.
 //!
-//! The VMM supplies two seams: an [`IrqLine`], and optionally [`IoEventFds`] for notifications that
+//! The VMM supplies two seams: an [`IrqLine`], and optionally
+//! [`IoEventFds`](virtio_bus::IoEventFds) for notifications that
 //! do not leave the kernel. What is left to the VMM: where windows lie, and telling the guest
 //! about them (device tree, ACPI `LNRO0005`, or `virtio_mmio.device=` on the kernel command line).
 //!
@@ -18,7 +19,6 @@
 
 mod bus;
 mod interrupt;
-mod ioeventfd;
 mod legacy;
 mod props;
 mod register;
@@ -28,7 +28,6 @@ mod state;
 mod transport;
 
 pub use interrupt::IrqLine;
-pub use ioeventfd::IoEventFds;
 pub use props::MmioProps;
 pub use slot::{EmptySlot, MmioSlot};
 pub use state::MmioState;

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use virtio_bus::IoEventFds;
 use vm_device::DeviceMmio;
 use vm_device::bus::{MmioAddress, MmioAddressOffset};
 
+use crate::IrqLine;
 use crate::register::{self, Direction, Register};
-use crate::{IoEventFds, IrqLine};
 
 /// A place on the MMIO bus: a window of the guest's address space and an interrupt line.
 pub struct MmioSlot {

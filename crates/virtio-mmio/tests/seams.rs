@@ -8,7 +8,8 @@ use std::sync::{Arc, Barrier, Mutex};
 
 use support::*;
 use virtio_device::vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
-use virtio_mmio::{IoEventFds, MmioProps, MmioSlot};
+use virtio_mmio::virtio_bus::{Doorbell, DoorbellAddress, DoorbellValue, IoEventFds};
+use virtio_mmio::{MmioProps, MmioSlot};
 
 /// What the kernel would have registered. Refuses queue `refuses`.
 #[derive(Default)]
@@ -32,7 +33,8 @@ impl Kernel {
 }
 
 impl IoEventFds for Kernel {
-    fn assign(&self, address: u64, datamatch: u32, fd: &EventFd) -> io::Result<()> {
+    fn assign(&self, doorbell: Doorbell, fd: &EventFd) -> io::Result<()> {
+        let (address, datamatch) = register(doorbell);
         if self.refuses == Some(datamatch) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
@@ -41,12 +43,23 @@ impl IoEventFds for Kernel {
         Ok(())
     }
 
-    fn release(&self, address: u64, datamatch: u32, _: &EventFd) -> io::Result<()> {
+    fn release(&self, doorbell: Doorbell, _: &EventFd) -> io::Result<()> {
         let mut assigned = self.assigned.lock().unwrap();
         let before = assigned.len();
-        assigned.retain(|&(a, d, _)| (a, d) != (address, datamatch));
+        assigned.retain(|&(a, d, _)| (a, d) != register(doorbell));
         assert_eq!(assigned.len() + 1, before, "released what was not assigned");
         Ok(())
+    }
+}
+
+/// The address of a register of 32 bits and the value written to it.
+fn register(doorbell: Doorbell) -> (u64, u32) {
+    match doorbell {
+        Doorbell {
+            at: DoorbellAddress::Mmio(address),
+            value: DoorbellValue::U32(value),
+        } => (address, value),
+        other => panic!("{other:?}"),
     }
 }
 
@@ -87,19 +100,22 @@ fn without_the_kernel_the_register_is_decoded() {
         })
     };
     let off = MmioProps::default().ioeventfd(false);
-    for (props, address) in [
-        (MmioProps::default(), BASE),
-        (MmioProps::default(), u64::MAX),
-        (off, BASE),
+    for (props, address, registered) in [
+        (MmioProps::default(), BASE, &[(BASE + 0x50, 0)][..]),
+        (MmioProps::default(), u64::MAX, &[]),
+        (off, BASE, &[]),
     ] {
         let kernel = refusing();
         let board = board(&kernel, props, address);
         board.start(0);
-        assert_eq!(kernel.registered(), [], "all or none");
-        board.offer(0, 0);
-        board.notify(0);
-        assert_eq!(board.used(0), 1);
+        assert_eq!(kernel.registered(), registered);
+        for queue in 0..2 {
+            board.offer(queue, 0);
+            board.notify(queue);
+            assert_eq!(board.used(queue), 1);
+        }
         board.write(STATUS, 0);
+        assert_eq!(kernel.registered(), []);
     }
 }
 

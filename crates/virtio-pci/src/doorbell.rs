@@ -1,38 +1,13 @@
-//! Notifications that the hypervisor handles without leaving the kernel (ioeventfd).
+//! When which notifications are handled without leaving the kernel (ioeventfd).
 
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use virtio_bus::{Doorbell, DoorbellSet, IoEventFds};
 use vm_pci::IoAddr;
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::layout::Layout;
-
-/// A guest write that notifies one queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Doorbell {
-    /// Where the guest writes.
-    pub at: IoAddr,
-    /// What it writes: this value, in 16 bits; `None` for any value in any width.
-    pub value: Option<u16>,
-}
-
-/// Guest writes that become events: KVM's `KVM_IOEVENTFD` or its like. Implemented by the VMM.
-///
-/// Called on changes only, with a lock of the device held: it must not call back into the device.
-pub trait IoEventFds: Send + Sync {
-    /// From now on, a write of `doorbell` signals `fd` instead of reaching the transport.
-    ///
-    /// # Errors
-    /// Where the host refuses; the transport then decodes this doorbell itself.
-    fn assign(&self, doorbell: Doorbell, fd: &EventFd) -> io::Result<()>;
-
-    /// Undoes [`assign`](Self::assign).
-    ///
-    /// # Errors
-    /// Where the host refuses.
-    fn release(&self, doorbell: Doorbell, fd: &EventFd) -> io::Result<()>;
-}
 
 /// Which interface a driver enabled a queue by, so that only its doorbells take room in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +19,6 @@ pub(crate) enum Via {
 /// The doorbells of a device: wanted while the driver is ready, its queue enabled and the BAR
 /// reachable; all three come and go in any order.
 pub(crate) struct Doorbells {
-    host: Option<Arc<dyn IoEventFds>>,
     layout: Layout,
     state: Mutex<State>,
 }
@@ -54,7 +28,7 @@ struct State {
     queues: Vec<Option<Via>>,
     /// By queue; empty while the driver is not ready.
     kicks: Vec<Arc<EventFd>>,
-    assigned: Vec<(Doorbell, Arc<EventFd>)>,
+    assigned: DoorbellSet,
 }
 
 impl Doorbells {
@@ -63,10 +37,9 @@ impl Doorbells {
             bars: [None; 6],
             queues: vec![None; queues],
             kicks: Vec::new(),
-            assigned: Vec::new(),
+            assigned: DoorbellSet::new(host),
         };
         Self {
-            host,
             layout,
             state: Mutex::new(state),
         }
@@ -122,31 +95,9 @@ impl Doorbells {
         }
     }
 
-    /// Releases what is no longer wanted, then assigns what is missing. The first refusal of the
-    /// host is the result; what it refused is decoded here.
     fn update(&self, state: &mut State) -> io::Result<()> {
-        let Some(host) = &self.host else {
-            return Ok(());
-        };
         let wanted = self.wanted(state);
-        state.assigned.retain(|(doorbell, fd)| {
-            let keep = wanted.iter().any(|(other, _)| other == doorbell);
-            if !keep && let Err(error) = host.release(*doorbell, fd) {
-                log::debug!("ioeventfd is not released: {error}");
-            }
-            keep
-        });
-        let mut result = Ok(());
-        for (doorbell, fd) in wanted {
-            if state.assigned.iter().any(|(other, _)| *other == doorbell) {
-                continue;
-            }
-            match host.assign(doorbell, &fd) {
-                Ok(()) => state.assigned.push((doorbell, fd)),
-                Err(error) => result = result.and(Err(error)),
-            }
-        }
-        result
+        state.assigned.set(wanted)
     }
 
     fn wanted(&self, state: &State) -> Vec<(Doorbell, Arc<EventFd>)> {

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use virtio_bus::{Doorbell, DoorbellAddress, DoorbellValue};
 use vm_pci::{
     Bar, Capability, ConfigError, ConfigSize, ExpressType, FunctionBuilder, FunctionCore, Identity,
     InterruptPin, IoAddr, IrqPin, MsiSink, MsixLayout,
@@ -12,7 +13,7 @@ use vm_pci::{
 
 use crate::Place;
 use crate::capability::{self, CfgType};
-use crate::doorbell::{Doorbell, Via};
+use crate::doorbell::Via;
 use crate::interfaces::Interfaces;
 use crate::legacy;
 
@@ -74,18 +75,19 @@ impl Layout {
     ) -> impl Iterator<Item = Doorbell> + use<> {
         let at = |bar: u8| bars.get(usize::from(bar)).copied().flatten();
         let notify = u64::from(NOTIFY) + u64::from(self.multiplier) * u64::from(queue);
-        let bell = |at: Option<IoAddr>, value| at.map(|at| Doorbell { at, value });
+        let bell = |at: Option<IoAddr>, value| {
+            let at = at.map(address)?;
+            Some(Doorbell { at, value })
+        };
+        let number = DoorbellValue::U16(queue);
         let bells = match via {
             Via::Legacy => [
-                bell(
-                    after(at(LEGACY_BAR), legacy::QUEUE_NOTIFY.into()),
-                    Some(queue),
-                ),
+                bell(after(at(LEGACY_BAR), legacy::QUEUE_NOTIFY.into()), number),
                 None,
             ],
             Via::Modern => [
-                bell(after(at(MODERN_BAR), notify), None),
-                bell(at(PIO_BAR), Some(queue)),
+                bell(after(at(MODERN_BAR), notify), DoorbellValue::Any),
+                bell(at(PIO_BAR), number),
             ],
         };
         bells.into_iter().flatten()
@@ -243,6 +245,13 @@ impl Item {
             Self::PciCfg => capability::LONG,
             Self::Msix => 12,
         }
+    }
+}
+
+fn address(at: IoAddr) -> DoorbellAddress {
+    match at {
+        IoAddr::Pio(port) => DoorbellAddress::Pio(port),
+        IoAddr::Mmio(address) => DoorbellAddress::Mmio(address),
     }
 }
 

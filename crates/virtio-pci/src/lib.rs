@@ -19,7 +19,6 @@ mod slot;
 mod state;
 mod transport;
 
-pub use doorbell::{Doorbell, IoEventFds};
 pub use error::Error;
 pub use props::{Addr, PciProps};
 pub use slot::{PciParts, PciSlot, Place};

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use virtio_bus::Runner;
+use virtio_bus::{IoEventFds, Runner};
 use virtio_device::{AddressSpace, DynDevice, Features};
 use vm_pci::{IrqPin, MsiSink};
-
-use crate::IoEventFds;
 
 /// Where a function is plugged, which decides what it looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use support::*;
 use virtio_device::{Features, IrqSource};
 use virtio_pci::Place;
+use virtio_pci::virtio_bus::DoorbellAddress;
 use virtio_pci::vm_pci::{
-    Bdf, BusId, HostBridge, IoAddr, RootComplex, RootPort, RootPortConfig, Slot, Windows,
+    Bdf, BusId, HostBridge, RootComplex, RootPort, RootPortConfig, Slot, Windows,
 };
 
 const DEVICE: Bdf = Bdf::new(0, Slot::new(1, 0));
@@ -42,7 +43,7 @@ fn doorbells_follow_the_command_register_and_the_bar() {
     root.write_config(DEVICE, COMMAND, &[6, 0]);
     assert_eq!(board.bells.list().len(), 2);
     root.write_config(DEVICE, BAR4 + 4, &0x85u32.to_le_bytes());
-    let IoAddr::Mmio(at) = board.bells.list()[0].at else {
+    let DoorbellAddress::Mmio(at) = board.bells.list()[0].at else {
         panic!("not in memory");
     };
     assert_eq!(at >> 32, 0x85);

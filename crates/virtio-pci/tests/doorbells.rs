@@ -6,23 +6,24 @@ use std::sync::atomic::Ordering;
 
 use support::*;
 use virtio_device::Features;
+use virtio_pci::PciProps;
+use virtio_pci::virtio_bus::{Doorbell, DoorbellAddress, DoorbellValue};
 use virtio_pci::vm_pci::{IoAddr, PciFunction};
-use virtio_pci::{Doorbell, PciProps};
 
 const AT: u64 = 0x80_0000_0000;
 const PORT: u16 = 0xc000;
 
 fn modern(base: u64) -> [Doorbell; 2] {
     [0, 4].map(|offset| Doorbell {
-        at: IoAddr::Mmio(base + 0x3000 + offset),
-        value: None,
+        at: DoorbellAddress::Mmio(base + 0x3000 + offset),
+        value: DoorbellValue::Any,
     })
 }
 
 fn legacy() -> [Doorbell; 2] {
     [0, 1].map(|queue| Doorbell {
-        at: IoAddr::Pio(PORT + 0x10),
-        value: Some(queue),
+        at: DoorbellAddress::Pio(PORT + 0x10),
+        value: DoorbellValue::U16(queue),
     })
 }
 
@@ -127,12 +128,12 @@ fn options_add_doorbells() {
     board.transport.bar_mapped(2, Some(IoAddr::Pio(PORT)));
     board.start(Features::VERSION_1);
     let port = |queue| Doorbell {
-        at: IoAddr::Pio(PORT),
-        value: Some(queue),
+        at: DoorbellAddress::Pio(PORT),
+        value: DoorbellValue::U16(queue),
     };
     let page = |queue: u64| Doorbell {
-        at: IoAddr::Mmio(AT + 0x3000 + 0x1000 * queue),
-        value: None,
+        at: DoorbellAddress::Mmio(AT + 0x3000 + 0x1000 * queue),
+        value: DoorbellValue::Any,
     };
     assert_eq!(board.bells.list(), [port(0), port(1), page(0), page(1)]);
 }

@@ -4,6 +4,7 @@ mod support;
 
 use support::*;
 use virtio_device::Features;
+use virtio_pci::virtio_bus::DoorbellValue;
 use virtio_pci::vm_pci::{IoAddr, PciFunction};
 use virtio_pci::{PciProps, PciState};
 
@@ -42,7 +43,11 @@ fn a_driver_does_not_notice() {
         new.transport.resume();
         new.runner.run();
         assert_eq!(new.bells.list().len(), 2);
-        assert_eq!(new.bells.list()[0].value, legacy.then_some(0));
+        let value = match legacy {
+            true => DoorbellValue::U16(0),
+            false => DoorbellValue::Any,
+        };
+        assert_eq!(new.bells.list()[0].value, value);
         new.sink.take();
         new.offer(&mut queues[0]);
         match legacy {

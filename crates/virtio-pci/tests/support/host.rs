@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use virtio_device::vmm_sys_util::eventfd::EventFd;
+use virtio_pci::virtio_bus::{Doorbell, IoEventFds};
 use virtio_pci::vm_pci::{IrqPin, MsiMessage, MsiSink, MsiVector};
-use virtio_pci::{Doorbell, IoEventFds};
 
 /// Messages that were sent: their data.
 #[derive(Default)]
