@@ -99,7 +99,7 @@ impl<AS: AddressSpace> Core<AS> {
         let interrupt = bus.interrupt();
         Ok(Self {
             kicks: Arc::new(Kicks::new(info.queue_sizes.len())?),
-            host: Arc::new(Host::new(interrupt.clone())),
+            host: Arc::new(Host::new(info.id, interrupt.clone())),
             queues: info
                 .queue_sizes
                 .iter()

@@ -1,20 +1,33 @@
 //! The core's side of [`DeviceHost`]: what devices and workers may ask from any thread.
 
-use std::sync::Arc;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
-use virtio_device::{DeviceHost, Interrupt, IrqSource};
+use virtio_device::{DeviceHost, DeviceId, Interrupt, IrqSource};
 
 /// The part of the status that does not wait for the core's lock.
 pub(crate) struct Host {
+    id: DeviceId,
     interrupt: Arc<dyn Interrupt>,
     driver_ok: AtomicBool,
     needs_reset: AtomicBool,
+    complaints: Mutex<Complaints>,
+}
+
+/// What the log was told last, and what it was not told since.
+#[derive(Default)]
+struct Complaints {
+    last: Option<Instant>,
+    unsaid: u32,
 }
 
 impl Host {
-    pub(crate) fn new(interrupt: Arc<dyn Interrupt>) -> Self {
+    pub(crate) fn new(id: DeviceId, interrupt: Arc<dyn Interrupt>) -> Self {
         Self {
+            id,
+            complaints: Mutex::default(),
             interrupt,
             driver_ok: AtomicBool::new(false),
             needs_reset: AtomicBool::new(false),
@@ -28,6 +41,22 @@ impl Host {
     pub(crate) fn reset(&self) {
         self.driver_ok.store(false, Ordering::Release);
         self.needs_reset.store(false, Ordering::Release);
+    }
+
+    /// Warns of what a driver can bring about, again and again by resets: seldom enough not to
+    /// flood the log.
+    pub(crate) fn complain(&self, of: fmt::Arguments<'_>) {
+        let complaints = self.complaints.lock();
+        let mut complaints = complaints.unwrap_or_else(PoisonError::into_inner);
+        if complaints.last.is_some_and(|last| last.elapsed() < PAUSE) {
+            complaints.unsaid = complaints.unsaid.saturating_add(1);
+            return;
+        }
+        complaints.last = Some(Instant::now());
+        match std::mem::take(&mut complaints.unsaid) {
+            0 => log::warn!("{}: {of}", self.id),
+            more => log::warn!("{}: {of} (after {more} warnings left out)", self.id),
+        }
     }
 
     pub(crate) fn is_broken(&self) -> bool {
@@ -50,3 +79,6 @@ impl DeviceHost for Host {
         }
     }
 }
+
+/// Between two complaints of one device.
+const PAUSE: Duration = Duration::from_secs(10);

@@ -9,6 +9,8 @@ use virtio_device::{
 };
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::host::Host;
+
 /// Why a job is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ready {
@@ -27,7 +29,7 @@ pub struct Job<AS: AddressSpace> {
     kicks: Vec<(u16, Arc<EventFd>)>,
     memory: AS,
     interrupt: Arc<dyn Interrupt>,
-    host: Arc<dyn DeviceHost>,
+    host: Arc<Host>,
     pending: VecDeque<Ready>,
     fault: Fault,
 }
@@ -48,7 +50,7 @@ impl<AS: AddressSpace> Job<AS> {
         queues: usize,
         memory: AS,
         interrupt: Arc<dyn Interrupt>,
-        host: Arc<dyn DeviceHost>,
+        host: Arc<Host>,
     ) -> Self {
         let rings = std::iter::repeat_with(|| None).take(queues).collect();
         let (kicks, pending, fault) = (Vec::new(), VecDeque::new(), Fault::None);
@@ -173,7 +175,8 @@ impl<AS: AddressSpace> Job<AS> {
     /// The guest must hear of it once, and the log as well.
     fn fail(&mut self, error: &Error) -> Progress {
         if !matches!(error, Error::Queue(_)) && !self.has_failed() {
-            log::warn!("device stops until it is reset: {error}");
+            self.host
+                .complain(format_args!("a worker stops until a reset: {error}"));
             self.fault = Fault::Worker;
             self.host.needs_reset();
         }
@@ -187,7 +190,8 @@ impl<AS: AddressSpace> Job<AS> {
                 self.pending.push_back(Ready::Kick(queue));
             }
             if let (Some(error), Fault::None) = (ring.broken(), self.fault) {
-                log::warn!("queue {queue} stops until the device is reset: {error}");
+                self.host
+                    .complain(format_args!("queue {queue} stops until a reset: {error}"));
                 self.fault = Fault::Queue;
                 self.host.needs_reset();
             }

@@ -27,7 +27,7 @@ impl<AS: AddressSpace> Core<AS> {
         // Before the workers look at their queues, so that no notification falls in between.
         self.kicks.open();
         if let Err(error) = rings.and_then(|rings| self.activate(rings)) {
-            log::warn!("{}: cannot start: {error}", self.info.id);
+            self.host.complain(format_args!("cannot start: {error}"));
             self.kicks.close();
             self.host.needs_reset();
         } else if let Err(error) = self.bus.assign_kicks(&self.kicks) {

@@ -36,7 +36,8 @@ impl<AS: AddressSpace> Core<AS> {
     }
 
     /// The driver enabled a queue. A queue that has been reset while the device runs joins it
-    /// again.
+    /// again, for which its worker is stopped: that waits for what queues that share it have in
+    /// flight.
     pub fn enable_queue(&mut self, queue: u16) {
         let Some(regs) = self.writable(queue) else {
             return;
@@ -68,7 +69,8 @@ impl<AS: AddressSpace> Core<AS> {
     }
 
     /// The driver reset one queue (VIRTIO_F_RING_RESET). Its `resetting` register stays set until
-    /// the queue's requests are drained.
+    /// the queue's requests are drained. Meanwhile the queues that share its worker stand still;
+    /// reading the register puts them back to work as soon as that is over.
     pub fn reset_queue(&mut self, queue: u16) {
         let negotiated = self.driver_features.contains(Features::RING_RESET);
         if negotiated && self.status.contains(Status::FEATURES_OK) {
