@@ -64,7 +64,9 @@ impl<AS: AddressSpace> PciFunction for PciTransport<AS> {
 
     /// Waits until what is in flight is drained.
     fn reset(&self) {
-        self.lock().reset();
+        // Both under one lock: a driver on another processor starts nothing in between.
+        let mut registers = self.lock();
+        registers.reset();
         self.function.reset();
     }
 }
