@@ -214,7 +214,8 @@ impl Space {
         };
         // Address zero means "not assigned" in a BAR.
         let start = (*window.start()).max(1);
-        let size = (window.end() + 1).saturating_sub(start);
+        // No window is all of its space, so its length has room.
+        let size = window.end().checked_sub(start).map_or(0, |last| last + 1);
         let free = AddressAllocator::new(start, size).map_err(|_| BusError::Window(name))?;
         Ok(Some(Self { name, free }))
     }

@@ -344,7 +344,15 @@ fn windows_that_cannot_be_or_are_too_small_are_refused() {
     assert_eq!(root.assign_bars(), Ok(()));
     toy_at(&root, 2);
     assert!(matches!(root.assign_bars(), Err(BusError::NoRoom { .. })));
-    let root = make(none).unwrap();
+    let root = make(none.clone()).unwrap();
     toy_at(&root, 1);
     assert!(matches!(root.assign_bars(), Err(BusError::Window(_))));
+    let up_to_the_top = Windows {
+        mmio64: Some(std::ops::RangeInclusive::new(0xffff << 48, u64::MAX)),
+        pio: Some(0xc000..=u16::MAX),
+        mmio32: Some(0xc000_0000..=u32::MAX.into()),
+    };
+    let root = make(up_to_the_top).unwrap();
+    toy_at(&root, 1);
+    assert_eq!(root.assign_bars(), Ok(()));
 }
