@@ -124,8 +124,8 @@ impl Dependency {
         Self { feature, needs_any }
     }
 
-    /// The requirements among the device-independent bits (section 6): the bits of a modern device
-    /// need VERSION_1, and the notification bits build on one another.
+    /// The requirements among the device-independent bits (section 6): those that came with the
+    /// modern interface need VERSION_1.
     pub const CORE: &'static [Self] = &[
         Self::new(Features::ACCESS_PLATFORM, Features::VERSION_1),
         Self::new(Features::RING_PACKED, Features::VERSION_1),

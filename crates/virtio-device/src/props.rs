@@ -304,7 +304,7 @@ macro_rules! number {
 
             fn parse(text: &str) -> Option<Self> {
                 match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-                    Some(hex) if !hex.starts_with('+') => <$ty>::from_str_radix(hex, 16).ok(),
+                    Some(hex) if !hex.starts_with(['+', '-']) => <$ty>::from_str_radix(hex, 16).ok(),
                     Some(_) => None,
                     None => text.parse().ok(),
                 }

@@ -89,6 +89,7 @@ fn numbers_are_decimal_or_hexadecimal() {
     ] {
         assert_eq!(u8::parse(wrong), None, "{wrong}");
     }
+    assert_eq!(i32::parse("0x-1"), None);
 }
 
 #[test]
