@@ -15,6 +15,8 @@ pub fn check(report: &mut Report) {
             "xtask",
             "--exclude",
             "testkit",
+            "--exclude",
+            "driver-tests",
         ])
     });
     if cargo::has("semver-checks") {

@@ -32,6 +32,7 @@ pub fn test(report: &mut Report, filter: &str) {
         report.step("doc tests", || {
             cargo::tests(&["test", "--doc", "--workspace", "--all-features"])
         });
+        report.step("examples", run_examples);
         report.step("documentation", || {
             cargo::check_with(&DOCUMENTATION, &[("RUSTDOCFLAGS", "-D warnings")])
         });
@@ -61,6 +62,24 @@ fn run_tests(filter: &str) -> Result<Count> {
     cargo::tests(&arguments)
 }
 
+/// Those that show a seam from end to end: each runs through and checks what it sees.
+fn run_examples() -> Result<Count> {
+    EXAMPLES
+        .iter()
+        .try_fold(Count::default(), |mut count, (package, example)| {
+            let arguments = ["run", "--quiet", "-p", package, "--example", example];
+            count.add(cargo::check(&arguments)?);
+            Ok(count)
+        })
+}
+
+const EXAMPLES: [(&str, &str); 5] = [
+    ("virtio-device", "zero"),
+    ("virtio-bus", "transport"),
+    ("virtio-mmio", "vmm"),
+    ("virtio-pci", "rng_on_pci"),
+    ("vm-pci", "toy_function"),
+];
 const CLIPPY: [&str; 7] = [
     "clippy",
     "--workspace",
