@@ -11,8 +11,8 @@
 //!   guard that keeps the guest memory mapped, until the kernel is done with both.
 //! - [`Engine`] chooses between the two for each request, and does without io_uring where the
 //!   host refuses it.
-//! - [`Area`] is guest memory that is resolved once and then loaded from and stored to by offset:
-//!   the rings of a device.
+//! - [`Area`] and [`Array`] are guest memory that is resolved once and then loaded from and stored
+//!   to by offset or index: the rings of a device.
 //! - [`Disk`] and [`lock`](lock()) are the facts and operations that a virtual disk needs of its
 //!   file: size, block sizes, discard, zeroing, and not being opened twice.
 //!
@@ -26,6 +26,7 @@ struct Readme;
 
 mod anchor;
 mod area;
+mod array;
 mod disk;
 mod engine;
 mod iovec_array;
@@ -36,13 +37,15 @@ mod slot;
 mod storage;
 mod uring;
 mod vectored;
+mod word;
 mod zeroes;
 
 use std::ops::Deref;
 
 use vm_memory::GuestMemory;
 
-pub use area::{Area, Word};
+pub use area::Area;
+pub use array::Array;
 pub use disk::{BlockSize, Disk, FileRange};
 pub use engine::{Deferred, Engine, Mode, Submitted};
 pub use iovecs::Iovecs;
@@ -53,6 +56,7 @@ pub use uring::Uring;
 pub use vectored::{
     Flags, read_at, read_exact_at, readv, readv_exact, write_all_at, write_at, writev, writev_all,
 };
+pub use word::Word;
 
 /// A handle that keeps guest memory mapped and can be cloned: vm-memory's
 /// [`GuestAddressSpace::T`](vm_memory::GuestAddressSpace::T), for instance an

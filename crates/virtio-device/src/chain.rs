@@ -27,7 +27,7 @@ pub struct Buffer {
 /// one with no bytes written. So no head is lost and none is used twice.
 #[derive(Debug, Default)]
 pub struct Chain {
-    /// As long as the largest queue it was popped from; the chain is the first `extent.buffers`.
+    /// As long as the queue that it was popped from last; the chain is the first `extent.buffers`.
     storage: Vec<Buffer>,
     extent: Extent,
     token: Token,
@@ -124,7 +124,7 @@ impl Chain {
     /// All buffers: first the device-readable ones, then the device-writable ones.
     #[inline]
     pub fn buffers(&self) -> &[Buffer] {
-        self.storage.get(..self.extent.buffers).unwrap_or_default()
+        &self.storage[..self.extent.buffers]
     }
 
     /// The device-readable buffers, in order.
@@ -257,14 +257,14 @@ impl Chain {
     /// Room for the buffers of a chain of up to `size`.
     #[inline(always)]
     pub(crate) fn storage(&mut self, size: u32) -> &mut [Buffer] {
-        if self.storage.len() < size as usize {
-            self.grow(size);
+        if self.storage.len() != size as usize {
+            self.resize(size);
         }
-        self.storage.get_mut(..size as usize).unwrap_or_default()
+        &mut self.storage
     }
 
     #[cold]
-    fn grow(&mut self, size: u32) {
+    fn resize(&mut self, size: u32) {
         self.storage.resize(size as usize, Buffer::default());
     }
 
@@ -272,10 +272,6 @@ impl Chain {
     #[inline(always)]
     pub(crate) fn set(&mut self, extent: Extent, token: Token) {
         (self.extent, self.token) = (extent, token);
-    }
-
-    pub(crate) fn token(&self) -> Token {
-        self.token
     }
 
     /// Empties it, and returns the token of a chain that was never pushed.

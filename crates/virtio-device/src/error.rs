@@ -75,7 +75,9 @@ pub enum QueueError {
         /// Head index (split) or buffer id (packed).
         id: u16,
     },
-    /// An area of the ring is misaligned, or does not lie in one piece of guest memory.
+    /// An area of the ring is misaligned, or does not lie in one piece of guest memory. Two
+    /// regions that touch in guest memory need not do so in the host's: an area that crosses from
+    /// one to the other is refused, whoever made them. (Buffers and indirect tables may cross.)
     #[error("{0:?} area of the ring is misaligned or outside guest memory")]
     RingMemory(RingArea),
     /// Queue size zero, above 32768, or (split) not a power of two (sections 2.7 and 2.8.10.1).

@@ -15,10 +15,12 @@
 
 mod chain;
 mod config;
+mod descriptor;
 mod device;
 mod error;
 mod features;
 mod id;
+mod in_order;
 mod interrupt;
 mod live;
 mod packed;

@@ -1,19 +1,20 @@
 //! The packed virtqueue engine (section 2.8).
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use vm_memory::GuestMemory;
 
 use crate::chain::{Extent, Token};
-use crate::ring::{Popped, Ring, RingConfig, WRAP};
-use crate::split::{
-    DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, WRITE, Words, load, store, words,
+use crate::descriptor::{
+    DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, PACKED, Table, WRITE,
 };
+use crate::ring::{NoChain, Ring, RingConfig, WRAP};
+use crate::split::{Words, array, load, store, words};
 use crate::{Chain, GuestView, QueueError, RingArea};
 
 /// The three areas of a packed virtqueue, resolved for one wake-up.
 pub(crate) struct PackedAreas<'a, M: GuestMemory> {
-    ring: Words<'a, M, 8>,
+    ring: Table<'a, M>,
     driver_event: Words<'a, M, 4>,
     device_event: Words<'a, M, 4>,
     size: u32,
@@ -23,18 +24,20 @@ pub(crate) struct PackedAreas<'a, M: GuestMemory> {
 }
 
 impl<'a, M: GuestMemory> PackedAreas<'a, M> {
+    #[inline]
     pub(crate) fn resolve(
         config: &RingConfig,
         view: &mut GuestView<'a, M>,
     ) -> Result<Self, QueueError> {
         let size = u32::from(config.size.get());
+        let ring = words::<M, 8>(
+            view,
+            config.descriptor,
+            DESCRIPTOR * size,
+            RingArea::Descriptor,
+        )?;
         Ok(Self {
-            ring: words(
-                view,
-                config.descriptor,
-                DESCRIPTOR * size,
-                RingArea::Descriptor,
-            )?,
+            ring: array(&ring, 0, size, RingArea::Descriptor)?,
             driver_event: words(view, config.driver, EVENT, RingArea::Driver)?,
             device_event: words(view, config.device, EVENT, RingArea::Device)?,
             size,
@@ -42,58 +45,50 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         })
     }
 
-    // Not inlined, and indirect chains apart, for the reasons given at the split engine's `pop`.
-    #[inline(never)]
+    /// How many chains may be taken: as many as there is room for in the ring, while there is one.
+    pub(crate) fn available(&self, ring: &Ring) -> u32 {
+        if self.has_available(ring) {
+            self.size
+        } else {
+            0
+        }
+    }
+
+    /// Takes the next chain, if there is one.
+    // Indirect chains apart, for the reason given at the split engine's `pop`.
+    #[inline(always)]
     pub(crate) fn pop(
         &mut self,
         ring: &mut Ring,
         tables: &mut GuestView<'a, M>,
         chain: &mut Chain,
-    ) -> Popped {
-        match self.try_pop(ring, tables, chain) {
-            Ok(true) => Popped::Chain,
-            Ok(false) => Popped::Nothing,
-            Err(error) => ring.fail(error),
-        }
-    }
-
-    #[inline(always)]
-    fn try_pop(
-        &mut self,
-        ring: &mut Ring,
-        tables: &mut GuestView<'a, M>,
-        chain: &mut Chain,
-    ) -> Result<bool, QueueError> {
+    ) -> Result<(), NoChain> {
         // What the flags make available may be read after this.
         let mut descriptor = self.descriptor(ring.next_avail, Ordering::Acquire);
-        if !Self::is_available(descriptor.flags, ring.avail_wrap) {
-            return Ok(false);
+        if !Self::is_available(descriptor, ring.avail_wrap) {
+            return Err(ring.drain());
         }
         let (mut at, mut extent) = (ring.next_avail, Extent::default());
-        for slot in chain.storage(self.size) {
+        let storage = chain.storage(self.size);
+        while let Some(slot) = storage.get_mut(extent.buffers()) {
             if descriptor.has(INDIRECT) {
-                // INDIRECT goes with NEXT neither here nor in descriptors before it.
-                return match extent.buffers() {
-                    0 => self.pop_indirect(ring, tables, chain, descriptor),
-                    _ => Err(QueueError::Indirect),
-                };
+                let popped = self.pop_indirect(ring, tables, chain, (extent, descriptor));
+                return popped.map_err(|e| ring.fail(e));
             }
-            extent.add(slot, descriptor.buffer(), descriptor.has(WRITE))?;
+            extent
+                .add(slot, descriptor.buffer(), descriptor.has(WRITE))
+                .map_err(|e| ring.fail(e))?;
             if !descriptor.has(NEXT) {
                 // The buffer id is that of the last descriptor (section 2.8.6).
-                return self.take(
-                    ring,
-                    chain,
-                    descriptor.next,
-                    extent.buffers() as u32,
-                    extent,
-                );
+                let (id, descriptors) = (descriptor.id(), extent.buffers() as u32);
+                let taken = self.take(ring, chain, id, descriptors, extent);
+                return taken.map_err(|e| ring.fail(e));
             }
             at = if at + 1 == self.size { 0 } else { at + 1 };
             // The driver made the first descriptor available last, so the others are there.
             descriptor = self.descriptor(at, Ordering::Relaxed);
         }
-        Err(QueueError::TooLong)
+        Err(ring.fail(QueueError::TooLong))
     }
 
     /// An indirect table of a packed ring has no NEXT: all its entries are the chain, in order
@@ -104,25 +99,25 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         ring: &mut Ring,
         tables: &mut GuestView<'a, M>,
         chain: &mut Chain,
-        descriptor: Descriptor,
-    ) -> Result<bool, QueueError> {
+        (mut extent, descriptor): (Extent, Descriptor<PACKED>),
+    ) -> Result<(), QueueError> {
+        // INDIRECT goes with NEXT neither here nor in descriptors before it.
+        if extent.buffers() > 0 {
+            return Err(QueueError::Indirect);
+        }
         let table = IndirectTable::resolve(ring.indirect, tables, descriptor)?;
         if table.len() > self.size {
             return Err(QueueError::TooLong);
         }
-        let mut extent = Extent::default();
-        for (slot, index) in chain
-            .storage(self.size)
-            .iter_mut()
-            .zip(0..table.len() as u16)
-        {
-            let entry = packed_order(table.descriptor(index)?);
+        let slots = chain.storage(self.size).iter_mut();
+        for (slot, index) in slots.zip(0..table.len()) {
+            let entry = table.descriptor::<PACKED>(index)?;
             if entry.has(INDIRECT) {
                 return Err(QueueError::Indirect);
             }
             extent.add(slot, entry.buffer(), entry.has(WRITE))?;
         }
-        self.take(ring, chain, descriptor.next, 1, extent)
+        self.take(ring, chain, descriptor.id(), 1, extent)
     }
 
     /// The chain is complete, `descriptors` of them in the ring itself: it is the device's now.
@@ -134,52 +129,42 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         id: u16,
         descriptors: u32,
         extent: Extent,
-    ) -> Result<bool, QueueError> {
-        if !extent.fits() {
-            return Err(QueueError::TooManyBytes);
-        }
-        if ring.descriptors + descriptors > self.size || !ring.live.insert(id) {
+    ) -> Result<(), QueueError> {
+        if ring.descriptors + descriptors > self.size {
             return Err(QueueError::InFlight { id });
         }
+        ring.take(chain, extent, id, descriptors)?;
         ring.descriptors += descriptors;
         (ring.next_avail, ring.avail_wrap) =
             self.advance(ring.next_avail, ring.avail_wrap, descriptors);
-        chain.set(extent, Token::new(ring.ticket, id, descriptors));
-        ring.ticket = ring.ticket.next();
-        Ok(true)
+        Ok(())
     }
 
-    /// Entry `index` of the ring. Length, id and flags are one load, so that they belong together.
+    /// Entry `index` of the ring, which is below its size.
     #[inline(always)]
-    fn descriptor(&self, index: u32, order: Ordering) -> Descriptor {
-        let words = self.ring.load_pair((DESCRIPTOR * index) as usize, order);
-        let (address, rest) = words.map_or((0, 0), |(a, b)| (u64::from_le(a), u64::from_le(b)));
-        let (len, next, flags) = (rest as u32, (rest >> 32) as u16, (rest >> 48) as u16);
-        Descriptor {
-            address,
-            len,
-            flags,
-            next,
-        }
+    fn descriptor(&self, index: u32, order: Ordering) -> Descriptor<PACKED> {
+        Descriptor::load(&self.ring, index, order).unwrap_or_default()
     }
 
-    /// Whether a descriptor with these flags is available (section 2.8.1): AVAIL is the driver's
-    /// wrap counter and USED is not.
+    /// Whether a descriptor is available (section 2.8.1): AVAIL is the driver's wrap counter and
+    /// USED is not.
     #[inline(always)]
-    fn is_available(flags: u16, wrap: bool) -> bool {
-        (flags & AVAIL != 0) == wrap && (flags & USED != 0) != wrap
+    fn is_available(descriptor: Descriptor<PACKED>, wrap: bool) -> bool {
+        descriptor.flags() & (AVAIL | USED) == if wrap { AVAIL } else { USED }
     }
 
-    #[inline]
+    #[inline(always)]
     fn advance(&self, position: u32, wrap: bool, by: u32) -> (u32, bool) {
         let next = position + by;
-        if next >= self.size {
-            (next - self.size, !wrap)
-        } else {
+        if next < self.size {
             (next, wrap)
+        } else {
+            next_lap(next - self.size, wrap)
         }
     }
 
+    /// Writes the used descriptor, of which the driver sees nothing before
+    /// [`expose`](Self::expose).
     #[inline]
     pub(crate) fn push(&mut self, ring: &mut Ring, token: Token, written: u32) {
         let mut flags = if ring.used_wrap { AVAIL | USED } else { 0 };
@@ -187,29 +172,33 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
             flags |= WRITE;
         }
         let word = u64::from(written) | u64::from(token.id()) << 32 | u64::from(flags) << 48;
-        let at = DESCRIPTOR * ring.next_used + 8;
-        match self.held {
-            None => self.held = Some((at, word)),
-            Some(_) => store(&self.ring, at, word.to_le(), Ordering::Release),
-        }
-        let descriptors = token.descriptors();
+        let (at, descriptors) = (ring.next_used, token.descriptors());
         ring.descriptors = ring.descriptors.saturating_sub(descriptors);
-        ring.unsignalled += descriptors;
+        ring.unsignalled += u64::from(descriptors);
         (ring.next_used, ring.used_wrap) =
             self.advance(ring.next_used, ring.used_wrap, descriptors);
+        match self.held {
+            None => self.held = Some((at, word)),
+            Some(_) => self.store_used(at, word),
+        }
     }
 
     #[inline]
     pub(crate) fn expose(&mut self) {
         if let Some((at, word)) = self.held.take() {
-            store(&self.ring, at, word.to_le(), Ordering::Release);
+            self.store_used(at, word);
         }
+    }
+
+    /// Length, id and flags of a used descriptor, as one store. The place is below the size.
+    #[inline(always)]
+    fn store_used(&self, at: u32, word: u64) {
+        self.ring.store_last(at, word.to_le(), Ordering::Release);
     }
 
     /// Section 2.8.10: whether the driver wants to hear of the descriptors used since it was last
     /// considered.
-    pub(crate) fn wants_interrupt(&mut self, ring: &Ring) -> bool {
-        fence(Ordering::SeqCst);
+    pub(crate) fn wants_interrupt(&self, ring: &Ring) -> bool {
         let event = u32::from_le(load(&self.driver_event, 0, Ordering::Relaxed));
         let (offset, flags) = (event as u16, (event >> 16) as u16 & EVENT_FLAGS);
         if flags != EVENT_DESC || !ring.event_idx {
@@ -225,12 +214,12 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
             3 * self.size
         };
         let since = (ring.next_used + lap).wrapping_sub(position + 1) % (2 * self.size);
-        since < ring.unsignalled
+        u64::from(since) < ring.unsignalled
     }
 
     pub(crate) fn has_available(&self, ring: &Ring) -> bool {
         let first = self.descriptor(ring.next_avail, Ordering::Acquire);
-        Self::is_available(first.flags, ring.avail_wrap)
+        Self::is_available(first, ring.avail_wrap)
     }
 
     pub(crate) fn arm(&mut self, ring: &Ring) {
@@ -259,14 +248,10 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     }
 }
 
-/// Id and flags lie the other way round than in a split descriptor.
-#[inline]
-fn packed_order(split: Descriptor) -> Descriptor {
-    Descriptor {
-        flags: split.next,
-        next: split.flags,
-        ..split
-    }
+/// The end of the ring, where a wrap counter changes. Out of line, because it seldom happens.
+#[cold]
+fn next_lap(position: u32, wrap: bool) -> (u32, bool) {
+    (position, !wrap)
 }
 
 const AVAIL: u16 = 1 << 7;

@@ -1,10 +1,12 @@
 //! A virtqueue for the length of one wake-up: pop, push, publish, arm.
 
+use std::sync::atomic::{Ordering, fence};
+
 use vm_memory::GuestMemory;
 
 use crate::chain::Token;
 use crate::packed::PackedAreas;
-use crate::ring::{Ordered, Popped, Ring, RingFormat};
+use crate::ring::{Ring, RingFormat};
 use crate::split::SplitAreas;
 use crate::{Chain, GuestView, Interrupt, IrqSource, QueueError};
 
@@ -21,9 +23,12 @@ pub struct Virtqueue<'a, M: GuestMemory> {
     /// Indirect tables and buffers may lie in different regions; each remembers its own.
     tables: GuestView<'a, M>,
     interrupt: &'a dyn Interrupt,
+    /// Chains that may be popped before the next look at what there is to do.
+    share: u32,
+    /// Chains that this wake-up may still take beyond `share`.
     budget: u32,
-    /// Used buffers that the driver cannot see yet.
-    unpublished: u32,
+    /// Chains to push before the driver is shown those that it cannot see yet.
+    until_exposed: u32,
 }
 
 enum Areas<'a, M: GuestMemory> {
@@ -37,6 +42,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     /// # Errors
     /// Where the ring is broken, or an area does not lie in one piece of guest memory, which
     /// breaks it.
+    #[inline]
     pub fn attach(
         index: u16,
         ring: &'a mut Ring,
@@ -61,8 +67,9 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
             view,
             tables,
             interrupt,
+            share: 0,
             budget,
-            unpublished: 0,
+            until_exposed: EXPOSE_EVERY,
         })
     }
 
@@ -91,23 +98,17 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         if chain.is_live() {
             self.complete_lost(chain);
         }
-        if self.budget == 0 {
-            return self.exhausted(chain);
+        if self.share == 0 && !self.look() {
+            return self.not_popped(chain);
         }
         let popped = match &mut self.areas {
             Areas::Split(areas) => areas.pop(self.ring, &mut self.tables, chain),
             Areas::Packed(areas) => areas.pop(self.ring, &mut self.tables, chain),
         };
-        if popped != Popped::Chain {
-            return self.not_popped(chain, popped);
+        if popped.is_err() {
+            return self.not_popped(chain);
         }
-        self.budget -= 1;
-        if !self.ring.suppressed {
-            self.suppress();
-        }
-        if self.ring.in_order {
-            self.remember_order(chain);
-        }
+        self.share -= 1;
         Ok(true)
     }
 
@@ -126,20 +127,22 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     /// Lets the driver see every pushed chain and notifies it if it wants to be.
     pub fn publish(&mut self) {
         self.expose();
-        if self.ring.unsignalled == 0 {
-            return;
+        if self.ring.unsignalled != 0 {
+            fence(Ordering::SeqCst);
+            self.signal();
         }
-        let wanted = match &mut self.areas {
+    }
+
+    /// Notifies the driver of what was used since it was last considered, if it wants to be. What
+    /// it wants is read after what was used is visible: see the fences.
+    fn signal(&mut self) {
+        let wanted = match &self.areas {
             Areas::Split(areas) => areas.wants_interrupt(self.ring),
             Areas::Packed(areas) => areas.wants_interrupt(self.ring),
         };
         self.ring.unsignalled = 0;
-        if wanted
-            && self
-                .interrupt
-                .trigger(IrqSource::Queue(self.index))
-                .is_err()
-        {
+        let source = IrqSource::Queue(self.index);
+        if wanted && self.interrupt.trigger(source).is_err() {
             log::debug!("queue {}: interrupt refused by the host", self.index);
         }
     }
@@ -152,39 +155,64 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         }
     }
 
-    /// Asks the driver to notify the device of the next available buffer. True if one has become
-    /// available meanwhile: the driver may then not notify.
+    /// Publishes as [`publish`](Self::publish) does, and asks the driver to notify the device of
+    /// the next available buffer. True if one has become available meanwhile: the driver may then
+    /// not notify.
     pub fn arm(&mut self) -> bool {
         self.ring.drained = false;
         self.ring.suppressed = false;
+        self.budget += std::mem::take(&mut self.share);
+        self.expose();
         match &mut self.areas {
             Areas::Split(areas) => areas.arm(self.ring),
             Areas::Packed(areas) => areas.arm(self.ring),
         }
-        std::sync::atomic::fence(std::sync::atomic::Ordering::SeqCst);
+        // One for both: used buffers before the driver's wish, the wish to be notified before its
+        // available buffers.
+        fence(Ordering::SeqCst);
+        if self.ring.unsignalled != 0 {
+            self.signal();
+        }
         self.has_available()
     }
 
-    /// Asks the driver not to notify the device while it is busy with this queue anyway. Only
-    /// from the first chain popped on: a worker that just completes what was in flight leaves the
-    /// queue armed.
+    /// Looks how many chains there are, of which this wake-up takes its share. False where that
+    /// is none.
     #[cold]
-    fn suppress(&mut self) {
-        self.ring.suppressed = true;
-        if !self.ring.event_idx {
-            match &mut self.areas {
-                Areas::Split(areas) => areas.suppress(),
-                Areas::Packed(areas) => areas.suppress(),
-            }
+    fn look(&mut self) -> bool {
+        if self.budget == 0 {
+            self.ring.more = self.ring.broken.is_none();
+            return false;
         }
+        let available = match &self.areas {
+            Areas::Split(areas) => areas.available(self.ring),
+            Areas::Packed(areas) => Ok(areas.available(self.ring)),
+        };
+        match available {
+            Ok(0) => self.ring.drain(),
+            Err(error) => self.ring.fail(error),
+            Ok(available) => {
+                self.share = available.min(self.budget);
+                self.budget -= self.share;
+                self.suppress();
+                return true;
+            }
+        };
+        false
     }
 
-    fn remember_order(&mut self, chain: &Chain) {
-        let token = chain.token();
-        self.ring.order.push_back(Ordered {
-            token,
-            written: None,
-        });
+    /// Asks the driver not to notify the device while it is busy with this queue anyway. Only
+    /// from the first chain on: a worker that just completes what was in flight leaves the queue
+    /// armed.
+    fn suppress(&mut self) {
+        let was = std::mem::replace(&mut self.ring.suppressed, true);
+        if was || self.ring.event_idx {
+            return;
+        }
+        match &mut self.areas {
+            Areas::Split(areas) => areas.suppress(),
+            Areas::Packed(areas) => areas.suppress(),
+        }
     }
 
     #[cold]
@@ -193,28 +221,18 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         self.complete(lost, 0);
     }
 
-    /// This wake-up has had its share, or the ring is broken, which takes away the share.
+    /// There was no chain, this wake-up has had its share, or the ring is broken, which takes away
+    /// the share.
     #[cold]
-    fn exhausted(&mut self, chain: &mut Chain) -> Result<bool, QueueError> {
+    fn not_popped(&mut self, chain: &mut Chain) -> Result<bool, QueueError> {
         chain.clear();
         match self.ring.broken {
-            Some(error) => Err(error),
-            None => {
-                self.ring.more = true;
-                Ok(false)
+            Some(error) => {
+                (self.share, self.budget) = (0, 0);
+                Err(error)
             }
+            None => Ok(false),
         }
-    }
-
-    #[inline(never)]
-    fn not_popped(&mut self, chain: &mut Chain, popped: Popped) -> Result<bool, QueueError> {
-        if popped == Popped::Broken {
-            self.budget = 0;
-            return self.exhausted(chain);
-        }
-        chain.clear();
-        self.ring.drained = true;
-        Ok(false)
     }
 
     #[inline]
@@ -229,24 +247,16 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         }
     }
 
+    /// Holds the chain back until all that were popped before it are used (section 2.7.9).
     #[cold]
     fn complete_in_order(&mut self, token: Token, written: u32) {
-        let first = self.ring.order.front().map(|first| first.token.ticket);
-        let behind = first.map(|first| token.ticket.since(first));
-        if let Some(entry) = behind.and_then(|behind| self.ring.order.get_mut(behind)) {
-            entry.written = Some(written);
-        }
-        while let Some(&Ordered {
-            token,
-            written: Some(written),
-        }) = self.ring.order.front()
-        {
-            self.ring.order.pop_front();
+        self.ring.order.insert(token, written);
+        while let Some((token, written)) = self.ring.order.next() {
             self.use_chain(token, written);
         }
     }
 
-    #[inline(never)]
+    #[inline]
     fn use_chain(&mut self, token: Token, written: u32) {
         if !self.ring.live.remove(token.id()) {
             return;
@@ -255,16 +265,16 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
             Areas::Split(areas) => areas.push(self.ring, token, written),
             Areas::Packed(areas) => areas.push(self.ring, token, written),
         }
-        self.unpublished += 1;
-        if self.unpublished >= PUBLISH_EVERY {
+        self.until_exposed -= 1;
+        if self.until_exposed == 0 {
             self.expose();
         }
     }
 
     #[inline]
     fn expose(&mut self) {
-        if self.unpublished != 0 {
-            self.unpublished = 0;
+        if self.until_exposed != EXPOSE_EVERY {
+            self.until_exposed = EXPOSE_EVERY;
             match &mut self.areas {
                 Areas::Split(areas) => areas.expose(self.ring),
                 Areas::Packed(areas) => areas.expose(),
@@ -281,4 +291,4 @@ impl<M: GuestMemory> Drop for Virtqueue<'_, M> {
 
 /// A driver on another processor can start on the first completions of a long batch; more often
 /// than this, the cache line that both write costs more than it gains.
-const PUBLISH_EVERY: u32 = 8;
+const EXPOSE_EVERY: u32 = 8;

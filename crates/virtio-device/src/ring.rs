@@ -1,11 +1,11 @@
 //! A virtqueue at rest: where its areas are, what was negotiated, and how far it has got.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::chain::{Ticket, Token};
+use crate::chain::{Extent, Ticket, Token};
+use crate::in_order::InOrder;
 use crate::live::LiveSet;
-use crate::{Features, QueueError};
+use crate::{Chain, Features, QueueError};
 
 /// A queue size in descriptors: 1 to 32768 (section 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -147,33 +147,23 @@ pub struct Ring {
     pub(crate) used_wrap: bool,
     /// Used buffers (split) or descriptors (packed) since the driver was last considered for an
     /// interrupt.
-    pub(crate) unsignalled: u32,
+    pub(crate) unsignalled: u64,
     /// Descriptors in flight (packed).
     pub(crate) descriptors: u32,
     /// Ticket of the next chain popped.
     pub(crate) ticket: Ticket,
-    pub(crate) order: VecDeque<Ordered>,
+    pub(crate) order: InOrder,
     pub(crate) suppressed: bool,
     pub(crate) drained: bool,
     pub(crate) more: bool,
     pub(crate) broken: Option<QueueError>,
 }
 
-/// A chain that waits for earlier ones to complete (VIRTIO_F_IN_ORDER).
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Ordered {
-    pub(crate) token: Token,
-    pub(crate) written: Option<u32>,
-}
-
-/// What became of a pop: a byte, where the error itself would cost every pop its packing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Popped {
-    Chain,
-    Nothing,
-    /// See [`Ring::broken`].
-    Broken,
-}
+/// Nothing was popped: the ring is drained or broken, and knows which.
+///
+/// A pop that carried the error itself would pay for its packing at every success.
+#[derive(Debug)]
+pub(crate) struct NoChain;
 
 impl Ring {
     /// A new ring, at its start.
@@ -214,6 +204,7 @@ impl Ring {
         {
             return Err(QueueError::DescriptorIndex { index, size });
         }
+        let ticket = Ticket::first(EPOCH.fetch_add(1, Ordering::Relaxed));
         Ok(Self {
             config,
             event_idx: config.features.contains(Features::EVENT_IDX),
@@ -226,8 +217,8 @@ impl Ring {
             used_wrap: position.used & WRAP != 0,
             unsignalled: 0,
             descriptors: 0,
-            ticket: Ticket::first(EPOCH.fetch_add(1, Ordering::Relaxed)),
-            order: VecDeque::new(),
+            ticket,
+            order: InOrder::new(ticket),
             suppressed: false,
             drained: false,
             more: false,
@@ -264,9 +255,36 @@ impl Ring {
 
     /// Stops the ring for good.
     #[cold]
-    pub(crate) fn fail(&mut self, error: QueueError) -> Popped {
+    pub(crate) fn fail(&mut self, error: QueueError) -> NoChain {
         self.broken = Some(error);
-        Popped::Broken
+        NoChain
+    }
+
+    /// Notes that it has been seen empty.
+    pub(crate) fn drain(&mut self) -> NoChain {
+        self.drained = true;
+        NoChain
+    }
+
+    /// Makes what was put into the storage of `chain` a chain in flight, with this head index or
+    /// buffer id, that occupies `descriptors` of the ring.
+    #[inline(always)]
+    pub(crate) fn take(
+        &mut self,
+        chain: &mut Chain,
+        extent: Extent,
+        id: u16,
+        descriptors: u32,
+    ) -> Result<(), QueueError> {
+        if !extent.fits() {
+            return Err(QueueError::TooManyBytes);
+        }
+        if !self.live.insert(id) {
+            return Err(QueueError::InFlight { id });
+        }
+        chain.set(extent, Token::new(self.ticket, id, descriptors));
+        self.ticket = self.ticket.next();
+        Ok(())
     }
 
     /// Whether a worker ran out of budget on it since this was last asked, so that it must be

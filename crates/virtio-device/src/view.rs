@@ -206,6 +206,10 @@ impl<'m, M: GuestMemory> GuestView<'m, M> {
         access: Permissions,
         mut f: impl FnMut(Slice<'m, M>),
     ) -> Result<(), MemoryError> {
+        let mut rest = buffers.clone();
+        if let (Some(Buffer { address, len }), None) = (rest.next(), rest.next()) {
+            return self.for_each_slice(address, len, access, f);
+        }
         for Buffer { address, len } in buffers.clone() {
             self.for_each_slice(address, len, access, |_| ())?;
         }

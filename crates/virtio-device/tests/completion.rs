@@ -96,6 +96,53 @@ fn a_saved_position_goes_on_where_it_was() {
     }
 }
 
+/// The free-running indices of a split ring and the wrap counters of a packed one.
+#[test]
+fn indices_wrap_around() {
+    for features in [Features::NONE, Features::RING_PACKED, Features::EVENT_IDX] {
+        let mut rig = Rig::new(4, features);
+        let mut chain = Chain::new();
+        for round in 0..70_000u32 {
+            let address = rig.heap.alloc(1, 1);
+            let one = testkit::Segment {
+                address,
+                len: 1,
+                writable: true,
+            };
+            let id = rig.driver.add(&[one]).expect("room");
+            rig.driver.publish();
+            rig.wake(|queue| {
+                assert!(queue.pop(&mut chain).unwrap(), "round {round}");
+                queue.push(&mut chain, 1);
+            });
+            assert_eq!(rig.collect(), [(id, 1)], "round {round}, {features:?}");
+            rig.heap.free(address, 1);
+        }
+    }
+}
+
+/// Its storage fits any queue, and a chain cannot reach beyond the queue that it is popped from.
+#[test]
+fn a_chain_goes_from_queue_to_queue() {
+    for packed in [Features::NONE, Features::RING_PACKED] {
+        let mut rigs = [8, 2, 16].map(|size| Rig::new(size, packed));
+        let mut chain = Chain::new();
+        for index in [0, 1, 2, 1, 0, 2] {
+            let rig = &mut rigs[index];
+            rig.offer(&[1], &[2]);
+            rig.wake(|queue| {
+                assert!(queue.pop(&mut chain).unwrap());
+                assert_eq!((chain.readable_len(), chain.writable_len()), (1, 2));
+                assert_eq!(chain.buffers().len(), 2);
+                queue.push(&mut chain, 2);
+                assert!(!queue.pop(&mut chain).unwrap());
+                assert!(chain.buffers().is_empty());
+            });
+            assert_eq!(rig.collect().len(), 1);
+        }
+    }
+}
+
 #[test]
 fn bug_79_positions_that_cannot_be_are_refused() {
     let packed = Rig::new(5, Features::RING_PACKED);

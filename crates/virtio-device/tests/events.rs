@@ -115,6 +115,32 @@ fn an_armed_device_is_notified_and_a_busy_one_is_not() {
     }
 }
 
+#[test]
+fn arming_shows_the_driver_what_is_done_and_interrupts_once() {
+    for features in FORMATS.into_iter().flat_map(|f| [f, f | EVENT_IDX]) {
+        let mut rig = Rig::new(8, features);
+        rig.offer(&[], &[1]);
+        let Rig {
+            memory,
+            driver,
+            ring,
+            interrupts,
+            ..
+        } = &mut rig;
+        let memory: &testkit::Memory = memory;
+        let mut queue = virtio_device::Virtqueue::attach(0, ring, memory, interrupts).unwrap();
+        let mut chain = Chain::new();
+        assert!(queue.pop(&mut chain).unwrap());
+        queue.push(&mut chain, 0);
+        assert!(!driver.has_used(), "not yet: {features:?}");
+        assert!(!queue.arm(), "nothing more");
+        assert!(driver.has_used(), "{features:?}");
+        assert_eq!(interrupts.queue(0), 1);
+        drop(queue);
+        assert_eq!((rig.interrupts(), rig.collect().len()), (1, 1));
+    }
+}
+
 /// A worker that only completes what was in flight does not come back for what it never saw.
 #[test]
 fn a_wake_up_that_takes_nothing_leaves_the_queue_armed() {

@@ -49,7 +49,6 @@ impl<B: Bitmap + 'static> Engine<B> for Ours {
             queue.push(&mut self.chain, 0);
             count += 1;
         }
-        queue.publish();
         queue.arm();
         count
     }

@@ -1,0 +1,140 @@
+//! An array in guest memory that is resolved once and then accessed by index.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::Ordering;
+
+use vm_memory::bitmap::BitmapSlice;
+
+use crate::Word;
+
+/// Guest memory as an array of entries of `N` words each: a descriptor table, or the ring in an
+/// available or used ring.
+///
+/// As with an [`Area`](crate::Area), every access is atomic, word by word, and what was checked
+/// when the array was made is not checked again. An entry costs one comparison of its index, or
+/// none where the array is used as a ring and the index wraps around at its end.
+#[derive(Clone, Debug)]
+pub struct Array<'m, B, T, const N: usize = 1> {
+    base: NonNull<[T; N]>,
+    /// From 1 on.
+    len: u32,
+    bitmap: B,
+    memory: PhantomData<&'m ()>,
+}
+
+impl<'m, B: BitmapSlice, T: Word, const N: usize> Array<'m, B, T, N> {
+    /// # Safety
+    /// `len` entries from `base` on, at least one, are mapped for `'m`; `base` is aligned for `T`.
+    #[inline(always)]
+    pub(crate) unsafe fn from_raw(base: NonNull<[T; N]>, len: u32, bitmap: B) -> Self {
+        Self {
+            base,
+            len,
+            bitmap,
+            memory: PhantomData,
+        }
+    }
+
+    /// Number of entries, from 1 on.
+    #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
+    #[inline(always)]
+    pub fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Loads entry `index`, in guest byte order; `None` past the end.
+    ///
+    /// Its last word is loaded first, and with `order`: where that word says whether the others
+    /// are valid, and `order` is `Acquire`, what the entry says belongs together.
+    ///
+    /// # Panics
+    /// Where `order` is not one of a load.
+    #[inline(always)]
+    pub fn load(&self, index: u32, order: Ordering) -> Option<[T; N]> {
+        // SAFETY: the entry is there.
+        (index < self.len).then(|| unsafe { self.load_entry(index, order) })
+    }
+
+    /// Loads entry `index` of an array that is a ring: its length is a power of two, and the
+    /// entry after the last is the first. Otherwise as [`load`](Self::load).
+    ///
+    /// # Panics
+    /// Where `order` is not one of a load.
+    #[inline(always)]
+    pub fn load_wrapping(&self, index: u32, order: Ordering) -> [T; N] {
+        // SAFETY: `wrap` returns indices of entries that are there.
+        unsafe { self.load_entry(self.wrap(index), order) }
+    }
+
+    /// Stores entry `index` of an array that is a ring, and marks it dirty. Its last word is
+    /// stored last, and with `order`.
+    ///
+    /// # Panics
+    /// Where `order` is not one of a store.
+    #[inline(always)]
+    pub fn store_wrapping(&self, index: u32, entry: [T; N], order: Ordering) {
+        let index = self.wrap(index);
+        for (at, &word) in entry.iter().enumerate() {
+            let order = if at + 1 == N {
+                order
+            } else {
+                Ordering::Relaxed
+            };
+            // SAFETY: `wrap` returns indices of entries that are there, and `at` is below `N`.
+            unsafe { T::store(self.word(index, at), word, order) };
+        }
+        let size = size_of::<[T; N]>();
+        self.bitmap.mark_dirty(index as usize * size, size);
+    }
+
+    /// Stores the last word of entry `index` alone, and marks it dirty; `None` past the end.
+    ///
+    /// # Panics
+    /// Where `order` is not one of a store.
+    #[inline(always)]
+    pub fn store_last(&self, index: u32, word: T, order: Ordering) -> Option<()> {
+        if index >= self.len {
+            return None;
+        }
+        // SAFETY: the entry is there.
+        unsafe { T::store(self.word(index, N - 1), word, order) };
+        let end = (index as usize + 1) * size_of::<[T; N]>();
+        self.bitmap.mark_dirty(end - size_of::<T>(), size_of::<T>());
+        Some(())
+    }
+
+    /// The index of an entry that is there: clearing bits of an index gives none that is larger
+    /// than the mask, which is the last index. (It is the wrapped index where the length is a
+    /// power of two.)
+    #[inline(always)]
+    fn wrap(&self, index: u32) -> u32 {
+        index & (self.len - 1)
+    }
+
+    /// # Safety
+    /// `index` is below the length.
+    #[inline(always)]
+    unsafe fn load_entry(&self, index: u32, order: Ordering) -> [T; N] {
+        // SAFETY: the caller vouches for the index, and the numbers of words are below `N`. The
+        // guest may write there at any time; each access is atomic.
+        unsafe {
+            let mut entry = [T::load(self.word(index, N - 1), order); N];
+            for (at, word) in entry.iter_mut().enumerate().take(N - 1) {
+                *word = T::load(self.word(index, at), Ordering::Relaxed);
+            }
+            entry
+        }
+    }
+
+    /// Word `at` of entry `index`: mapped for `'m`, and aligned as the array and with it all its
+    /// words are.
+    ///
+    /// # Safety
+    /// `index` is below the length and `at` below `N`.
+    #[inline(always)]
+    unsafe fn word(&self, index: u32, at: usize) -> *mut T {
+        // SAFETY: the array has that many entries of so many words.
+        unsafe { self.base.as_ptr().add(index as usize).cast::<T>().add(at) }
+    }
+}

@@ -1,0 +1,168 @@
+//! Descriptors of both formats, and tables of them.
+
+use std::sync::atomic::Ordering;
+
+use guest_io::{Area, Array};
+use vm_memory::bitmap::{BS, BitmapSlice};
+use vm_memory::{Bytes, GuestAddress, GuestMemory};
+
+use crate::{Buffer, GuestView, QueueError};
+
+/// A descriptor, copied out of guest memory.
+///
+/// Both formats have address, length, flags and one field more, of which the last two lie one way
+/// round in a split ring and the other in a packed one: the flags are the 16 bits from bit `FLAGS`
+/// of the second word on, [`SPLIT`] or [`PACKED`].
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Descriptor<const FLAGS: u32> {
+    address: u64,
+    /// Kept whole: to take out a bit or two when they are wanted is cheaper than to unpack.
+    rest: u64,
+}
+
+/// `struct virtq_desc` (section 2.7.5): address, length, flags, next.
+pub(crate) const SPLIT: u32 = 32;
+/// `struct pvirtq_desc` (section 2.8.13): address, length, id, flags.
+pub(crate) const PACKED: u32 = 48;
+
+impl<const FLAGS: u32> Descriptor<FLAGS> {
+    /// Entry `index` of `table`; `None` past its end. Length, flags and the other field are one
+    /// load, so that they belong together; the address is loaded after them.
+    #[inline(always)]
+    pub(crate) fn load<B: BitmapSlice>(
+        table: &Array<'_, B, u64, 2>,
+        index: u32,
+        order: Ordering,
+    ) -> Option<Self> {
+        table.load(index, order).map(Self::from_words)
+    }
+
+    #[inline(always)]
+    fn from_words([address, rest]: [u64; 2]) -> Self {
+        Self {
+            address: u64::from_le(address),
+            rest: u64::from_le(rest),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn flags(self) -> u16 {
+        (self.rest >> FLAGS) as u16
+    }
+
+    #[inline(always)]
+    pub(crate) fn has(self, flag: u16) -> bool {
+        self.rest & u64::from(flag) << FLAGS != 0
+    }
+
+    #[inline(always)]
+    pub(crate) fn buffer(self) -> Buffer {
+        Buffer {
+            address: self.address,
+            len: self.rest as u32,
+        }
+    }
+}
+
+impl Descriptor<SPLIT> {
+    /// Index of the descriptor that goes on the chain, where NEXT is set.
+    #[inline(always)]
+    pub(crate) fn next(self) -> u32 {
+        (self.rest >> 48) as u32
+    }
+}
+
+impl Descriptor<PACKED> {
+    /// Buffer id.
+    #[inline(always)]
+    pub(crate) fn id(self) -> u16 {
+        (self.rest >> 32) as u16
+    }
+}
+
+/// A resolved descriptor table, or descriptor ring.
+pub(crate) type Table<'a, M> = Array<'a, BS<'a, <M as GuestMemory>::Bitmap>, u64, 2>;
+
+/// An indirect descriptor table (sections 2.7.5.3 and 2.8.7).
+pub(crate) struct IndirectTable<'a, M: GuestMemory> {
+    table: Option<Table<'a, M>>,
+    memory: &'a M,
+    address: u64,
+    len: u32,
+}
+
+impl<'a, M: GuestMemory> IndirectTable<'a, M> {
+    /// The table that `descriptor` names, with what makes it malformed refused.
+    #[inline]
+    pub(crate) fn resolve<const FLAGS: u32>(
+        negotiated: bool,
+        view: &mut GuestView<'a, M>,
+        descriptor: Descriptor<FLAGS>,
+    ) -> Result<Self, QueueError> {
+        let Buffer { address, len } = descriptor.buffer();
+        if !negotiated || descriptor.has(NEXT) || len == 0 || len % DESCRIPTOR != 0 {
+            return Err(QueueError::Indirect);
+        }
+        address.checked_add(len.into()).ok_or(QueueError::Wrap)?;
+        // Tables need no alignment; most have it.
+        let slice = view.slice(address, len).ok();
+        let area = slice.and_then(|slice| Area::<_, 8>::new(&slice));
+        let len = len / DESCRIPTOR;
+        Ok(Self {
+            table: area.and_then(|area| area.array(0, len)),
+            memory: view.memory(),
+            address,
+            len,
+        })
+    }
+
+    /// Number of descriptors in the table.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    #[inline(always)]
+    pub(crate) fn descriptor<const FLAGS: u32>(
+        &self,
+        index: u32,
+    ) -> Result<Descriptor<FLAGS>, QueueError> {
+        match &self.table {
+            Some(table) => Descriptor::load(table, index, Ordering::Relaxed)
+                .ok_or_else(|| outside(self.len, index)),
+            None => self.descriptor_in_pieces(index),
+        }
+    }
+
+    /// A table that is misaligned or not in one piece of host memory.
+    #[cold]
+    fn descriptor_in_pieces<const FLAGS: u32>(
+        &self,
+        index: u32,
+    ) -> Result<Descriptor<FLAGS>, QueueError> {
+        if index >= self.len {
+            return Err(outside(self.len, index));
+        }
+        let mut bytes = [0; DESCRIPTOR as usize];
+        let at = self.address + u64::from(DESCRIPTOR) * u64::from(index);
+        self.memory
+            .read_slice(&mut bytes, GuestAddress(at))
+            .map_err(|_| QueueError::IndirectMemory)?;
+        let word = |at| u64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));
+        Ok(Descriptor::from_words([word(0), word(8)]))
+    }
+}
+
+/// The error for an index past a table of `len` descriptors.
+#[cold]
+pub(crate) fn outside(len: u32, index: u32) -> QueueError {
+    QueueError::DescriptorIndex {
+        index: index as u16,
+        size: len.try_into().unwrap_or(u16::MAX),
+    }
+}
+
+pub(crate) const NEXT: u16 = 1;
+pub(crate) const WRITE: u16 = 2;
+pub(crate) const INDIRECT: u16 = 4;
+/// Size of a descriptor in bytes, in either format.
+pub(crate) const DESCRIPTOR: u32 = 16;
