@@ -76,33 +76,29 @@ impl Guest {
     }
 
     /// Has the device read `blocks`, which are as many as the depth, and waits for all of them.
-    fn read_batch(&mut self, blocks: &[u64]) {
-        let memory = Arc::clone(&self.memory);
-        let area = |at: u64| area(&memory, at);
-        let (headers, driver) = (area(HEADERS), area(CONFIG.driver));
+    fn read_batch(&mut self, areas: &Areas<'_>, blocks: &[u64]) {
         for (chain, block) in (0u16..).zip(blocks) {
             let sector = block * (BLOCK as u64 / 512);
-            store(&headers, 16 * usize::from(chain) + 8, sector);
+            store(&areas.headers, 16 * usize::from(chain) + 8, sector);
             let slot = usize::from(self.made.wrapping_add(chain) % SIZE);
-            store(&driver, 4 + 2 * slot, 3 * chain);
+            store(&areas.driver, 4 + 2 * slot, 3 * chain);
         }
         self.made = self.made.wrapping_add(blocks.len() as u16);
-        driver
+        areas
+            .driver
             .store(self.made, 2, Ordering::Release)
             .expect("in area");
         self.serve();
-        let device = area(CONFIG.device);
         while self.seen != self.made {
-            let used: u16 = device.load(2, Ordering::Acquire).expect("in area");
+            let used: u16 = areas.device.load(2, Ordering::Acquire).expect("in area");
             if used == self.seen {
                 self.serve();
             }
             self.seen = used;
         }
-        let statuses = area(STATUSES);
         for chain in 0..blocks.len() {
-            let status: u8 = statuses.load(chain, Ordering::Relaxed).expect("in area");
-            assert_eq!(status, 0, "read");
+            let status = areas.statuses.load::<u8>(chain, Ordering::Relaxed);
+            assert_eq!(status.expect("in area"), 0, "read");
         }
     }
 
@@ -121,8 +117,31 @@ impl Guest {
 
 impl Contender for Guest {
     fn read(&mut self, blocks: &[u64]) {
+        let memory = Arc::clone(&self.memory);
+        let areas = Areas::new(&memory);
         for batch in blocks.chunks(self.depth) {
-            self.read_batch(batch);
+            self.read_batch(&areas, batch);
+        }
+    }
+}
+
+/// What the driver writes and reads, resolved once.
+struct Areas<'m> {
+    headers: VolatileSlice<'m>,
+    statuses: VolatileSlice<'m>,
+    driver: VolatileSlice<'m>,
+    device: VolatileSlice<'m>,
+}
+
+impl<'m> Areas<'m> {
+    fn new(memory: &'m Memory) -> Self {
+        let [headers, statuses, driver, device] =
+            [HEADERS, STATUSES, CONFIG.driver, CONFIG.device].map(|at| area(memory, at));
+        Self {
+            headers,
+            statuses,
+            driver,
+            device,
         }
     }
 }
