@@ -4,7 +4,7 @@ use kvm_bindings::{CpuId, KVM_MAX_CPUID_ENTRIES, kvm_cpuid_entry2};
 use kvm_ioctls::{Cap, Kvm};
 
 use super::features::{self, Feature};
-use crate::options::{BadOption, CpuOptions, near_matches};
+use crate::options::{BadOption, CpuOptions, Signature, near_matches};
 
 /// A CPU model: the CPUID entries common to all vCPUs.
 #[derive(Clone, Debug)]
@@ -14,10 +14,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// The host's CPU as KVM offers it, with the features of `options`, for `cpus` vCPUs.
-    ///
-    /// Where the host itself runs under QEMU's TCG, XSAVE is left out by default, because newer guest
-    /// kernels refuse TCG's save area, and the CPU is of a family without a GART.
+    /// The host's CPU as KVM offers it, with what `options` say differently, for `cpus` vCPUs.
     ///
     /// # Errors
     /// An unknown feature, or one that the host cannot give.
@@ -30,14 +27,7 @@ impl Model {
         };
         model.switch("hypervisor", true);
         model.switch("tsc-deadline", kvm.check_extension(Cap::TscDeadlineTimer));
-        // Wanted, its dependants may be switched off still; unwanted, they go with it.
-        let asked = options.features.iter().any(|(name, _)| name == "xsave");
-        if host_is_tcg() {
-            model.leave_gart_out();
-            if !asked {
-                model.switch("xsave", false);
-            }
-        }
+        model.sign(&options.signature);
         for (name, on) in &options.features {
             model.apply(name, *on)?;
         }
@@ -106,13 +96,11 @@ impl Model {
         }
     }
 
-    /// TCG's CPU is of AMD's family 15, whose memory controller has a GART. A guest would look for
-    /// it at every place on 256 PCI buses, with 32 thousand exits; family 17 has none.
-    fn leave_gart_out(&mut self) {
+    /// AMD has the signature in a second place, which others leave empty.
+    fn sign(&mut self, signature: &Signature) {
         for entry in &mut self.entries {
-            let signature = matches!(entry.function, 0x1 | 0x8000_0001);
-            if signature && entry.eax & FAMILY == FAMILY_15 {
-                entry.eax |= FAMILY_17 ^ FAMILY_15;
+            if entry.function == 0x1 || entry.function == 0x8000_0001 && entry.eax != 0 {
+                entry.eax = signature.amend(entry.eax);
             }
         }
     }
@@ -178,24 +166,6 @@ fn id_bits(cpus: u32) -> u32 {
     cpus.next_power_of_two().trailing_zeros()
 }
 
-/// Whether this host is a guest of QEMU's software CPU, by its hypervisor leaf.
-fn host_is_tcg() -> bool {
-    let features = std::arch::x86_64::__cpuid(1);
-    if features.ecx & (1 << 31) == 0 {
-        return false;
-    }
-    let leaf = std::arch::x86_64::__cpuid(0x4000_0000);
-    [leaf.ebx, leaf.ecx, leaf.edx]
-        .map(u32::to_le_bytes)
-        .concat()
-        == TCG
-}
-
-/// Family and extended family, whose sum counts.
-const FAMILY: u32 = 0xff << 20 | 0xf << 8;
-const FAMILY_15: u32 = 0xf << 8;
-const FAMILY_17: u32 = 2 << 20 | FAMILY_15;
 const XSAVE_LEAF: u32 = 0xd;
 const SMT_LEVEL: u32 = 1;
 const CORE_LEVEL: u32 = 2;
-const TCG: &[u8] = b"TCGTCGTCGTCG";

@@ -3,6 +3,7 @@
 mod cpuid;
 mod entry;
 mod features;
+mod signature;
 mod state;
 
 pub use cpuid::Model;

@@ -3,15 +3,29 @@
 use super::keyval::Key;
 use super::{BadOption, KeyVals, values};
 
-/// The CPU model: the host's, with features taken away or asked for.
+/// The CPU model: the host's, with features taken away or asked for, under another signature.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CpuOptions {
     /// Features and whether each is wanted, in the order given.
     pub features: Vec<(String, bool)>,
+    /// What is to differ from the host's signature.
+    pub signature: Signature,
+}
+
+/// What a processor's signature consists of; `None` is the host's.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signature {
+    /// Family, with the extended one added.
+    pub family: Option<u32>,
+    /// Model, with the extended one before it.
+    pub model: Option<u32>,
+    /// Stepping.
+    pub stepping: Option<u32>,
 }
 
 impl CpuOptions {
-    /// Parses the value of `-cpu`: `host` or `max`, then `-feature`, `+feature`, `feature=on|off`.
+    /// Parses the value of `-cpu`: `host` or `max`, then `-feature`, `+feature`, `feature=on|off`,
+    /// `family=N`, `model=N`, `stepping=N`.
     pub fn parse(text: &str) -> Result<Self, BadOption> {
         let mut items = text.split(',');
         let model = items.next().unwrap_or_default();
@@ -23,8 +37,34 @@ impl CpuOptions {
                 MODELS.join(", "),
             ));
         }
-        let features = items.map(feature).collect::<Result<_, _>>()?;
-        Ok(Self { features })
+        let mut cpu = Self::default();
+        for item in items {
+            if !cpu.signature.take(item)? {
+                cpu.features.push(feature(item)?);
+            }
+        }
+        Ok(cpu)
+    }
+}
+
+impl Signature {
+    /// Whether `item` is a part of the signature, which is then set.
+    fn take(&mut self, item: &str) -> Result<bool, BadOption> {
+        let Some((name, value)) = item.split_once('=') else {
+            return Ok(false);
+        };
+        let (part, most) = match name {
+            "family" => (&mut self.family, MOST_FAMILY),
+            "model" => (&mut self.model, MOST_MODEL),
+            "stepping" => (&mut self.stepping, MOST_STEPPING),
+            _ => return Ok(false),
+        };
+        let number = values::number(value).and_then(|number| u32::try_from(number).ok());
+        let number = number.filter(|number| *number <= most).ok_or_else(|| {
+            BadOption::property(CPU, name, value, "not accepted", format!("0 to {most}"))
+        })?;
+        *part = Some(number);
+        Ok(true)
     }
 }
 
@@ -72,6 +112,10 @@ fn feature(item: &str) -> Result<(String, bool), BadOption> {
 const CPU: &str = "-cpu";
 const SMP: &str = "-smp";
 const MODELS: &[&str] = &["host", "max"];
+/// The largest family and the largest extended family, whose sum counts.
+const MOST_FAMILY: u32 = 0xf + 0xff;
+const MOST_MODEL: u32 = 0xff;
+const MOST_STEPPING: u32 = 0xf;
 /// APIC ids of 8 bits, less the broadcast id and the I/O APIC's.
 const MOST_CPUS: u8 = 254;
 const SMP_KEYS: &[Key] = &[
@@ -131,7 +175,29 @@ mod tests {
             cpu.features,
             expected.map(|(name, on)| (name.to_owned(), on))
         );
+        assert_eq!(cpu.signature, Signature::default());
         assert!(CpuOptions::parse("pentium").is_err());
         assert!(CpuOptions::parse("host,avx=maybe").is_err());
+    }
+
+    #[test]
+    fn cpu_signatures() {
+        let cpu = CpuOptions::parse("host,family=23,-xsave,model=0x31,stepping=0").unwrap();
+        let expected = Signature {
+            family: Some(23),
+            model: Some(0x31),
+            stepping: Some(0),
+        };
+        assert_eq!(cpu.signature, expected);
+        assert_eq!(cpu.features, [("xsave".to_owned(), false)]);
+        for text in [
+            "host,family=271",
+            "host,model=256",
+            "host,stepping=-1",
+            "max,family=",
+        ] {
+            let error = CpuOptions::parse(text).unwrap_err().to_string();
+            assert!(error.contains("; accepted: 0 to "), "{error}");
+        }
     }
 }

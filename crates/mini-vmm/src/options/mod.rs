@@ -18,7 +18,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use chardev::{ChardevKind, ChardevOptions};
-pub use cpu::CpuOptions;
+pub use cpu::{CpuOptions, Signature};
 pub use device::{DeviceOptions, ObjectOptions};
 pub use drive::{Cache, DriveOptions};
 pub use error::BadOption;

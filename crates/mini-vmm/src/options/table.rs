@@ -73,7 +73,7 @@ pub(super) const OPTIONS: &[Spec] = &[
     },
     Spec {
         name: "cpu",
-        value: "host[,-FEATURE|,+FEATURE]",
+        value: "host[,-FEATURE|,+FEATURE|,family=N|,model=N|,stepping=N]",
         help: "CPU model; -cpu help lists the features known by name",
         apply: |config, value| match value {
             "help" | "?" => print(help::cpu()),
