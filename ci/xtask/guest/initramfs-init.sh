@@ -1,18 +1,21 @@
 #!/bin/sh
 # The guest's initramfs: drivers, then the disk whose serial number is "root".
+# Busybox's shell runs its applets without starting a program each time, once there is /proc.
 b=/bin/busybox
 $b mkdir -p /proc /sys /dev /root
 $b mount -t proc proc /proc
 $b mount -t sysfs sysfs /sys
 $b mount -t devtmpfs devtmpfs /dev
 while read -r module; do
-    $b insmod "/modules/$module.ko" || echo "initramfs: cannot load $module"
+    insmod "/modules/$module.ko" || echo "initramfs: cannot load $module"
 done < /modules/order
 
 tries=0
 while [ $tries -lt 100 ]; do
     for disk in /sys/block/vd*; do
-        [ "$($b cat "$disk/serial" 2>/dev/null)" = root ] || continue
+        serial=
+        read -r serial 2>/dev/null < "$disk/serial"
+        [ "$serial" = root ] || continue
         $b mount -t ext4 "/dev/${disk##*/}" /root && break 2
     done
     tries=$((tries + 1))
