@@ -1,25 +1,19 @@
-# Four fio runs in one process, each for some seconds; one fact per run.
+# Four fio runs of some seconds each; begin and end are told, then the rate.
 . /scenarios/lib.sh
-cat > /tmp/bench.job <<JOB
-[global]
-filename=/dev/$(disk data)
-bs=4k
-ioengine=libaio
-direct=1
-runtime=4
-time_based=1
-JOB
+fact cpu-family "$(sed -n 's/^cpu family.*: //p' /proc/cpuinfo | head -n 1)"
+# So that starting it reads no disk.
+fio --version > /dev/null
+measure() {
+    fact begin "$1-$2"
+    result=$(fio --minimal --terse-version=3 --name=bench --filename="/dev/$(disk data)" --bs=4k \
+        --ioengine=libaio --direct=1 --runtime=4 --time_based=1 --rw="$1" --iodepth="$2" 2>&1)
+    fact end "$1-$2"
+    reads=$(echo "$result" | grep '^3;' | cut -d ';' -f 8)
+    writes=$(echo "$result" | grep '^3;' | cut -d ';' -f 49)
+    fact rate "$((reads + writes))"
+}
 for depth in 1 32; do
     for direction in randread randwrite; do
-        printf '[%s-%s]\nstonewall\nrw=%s\niodepth=%s\n' $direction $depth $direction $depth >> /tmp/bench.job
+        measure "$direction" "$depth"
     done
-done
-echo "@@ fact bench begin"
-fio --minimal --terse-version=3 /tmp/bench.job > /tmp/bench.out 2>&1
-echo "@@ fact bench end"
-grep '^3;' /tmp/bench.out | while IFS=';' read -r line; do
-    name=$(echo "$line" | cut -d ';' -f 3)
-    reads=$(echo "$line" | cut -d ';' -f 8)
-    writes=$(echo "$line" | cut -d ';' -f 49)
-    fact "$name" "$((reads + writes))"
 done

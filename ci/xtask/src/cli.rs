@@ -74,6 +74,14 @@ enum Bench {
         /// How often each of them is measured
         #[arg(long, default_value_t = 3)]
         rounds: u32,
+        /// With how many vCPUs, one after the other
+        #[arg(
+            long,
+            default_value = "1,2",
+            value_delimiter = ',',
+            value_name = "N,..."
+        )]
+        vcpus: Vec<u32>,
         #[command(flatten)]
         choice: Choice,
     },
@@ -101,8 +109,15 @@ fn dispatch(command: Command) -> Result<bool> {
         } => Ok(report(|report| test(report, only, &filter, &choice))),
         Command::Demo { choice } => Guests::prepare(&choice)?.demo().map(|()| true),
         Command::Bench {
-            what: Bench::Guest { rounds, choice },
-        } => Guests::prepare(&choice)?.bench(rounds).map(|()| true),
+            what:
+                Bench::Guest {
+                    rounds,
+                    vcpus,
+                    choice,
+                },
+        } => Guests::prepare(&choice)?
+            .bench(&vcpus, rounds)
+            .map(|()| true),
         Command::Fuzz { target, seconds } => Ok(report(|report| {
             fuzz::run(report, target.as_deref(), seconds)
         })),

@@ -131,6 +131,22 @@ impl Debian {
 }
 
 impl Program {
+    /// The program at `path`, unpacked or not, with the libraries next to it.
+    pub fn at(path: &Path) -> Self {
+        let tree = path.ancestors().nth(3);
+        let unpacked = tree.filter(|tree| {
+            let directories = PROGRAM_DIRECTORIES.iter();
+            tree.parent().is_some()
+                && directories
+                    .map(|directory| tree.join(directory))
+                    .any(|directory| path.starts_with(directory))
+        });
+        Self {
+            path: path.to_owned(),
+            prefix: unpacked.map(Path::to_owned),
+        }
+    }
+
     /// A command that runs the program with the libraries it was unpacked with.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.path);

@@ -43,6 +43,15 @@ impl Ground {
         })
     }
 
+    /// The CPU model that suits guests there, as `-cpu` has it.
+    pub fn cpu(&self) -> &'static str {
+        if self.l1.is_some() {
+            L1::GUEST_CPU
+        } else {
+            "host"
+        }
+    }
+
     /// Runs `xtask within <arguments>` there and prints what it prints, line by line.
     /// Returns its exit status; after `limit` it is killed and that is an error.
     pub fn run(&self, arguments: &[&str], limit: Duration) -> Result<i32> {

@@ -13,15 +13,40 @@ pub struct Memory {
     pub private_dirty: f64,
 }
 
-/// Exits from the guest so far, to the kernel or to the VMM.
-pub fn exits(process: u32) -> Result<f64> {
-    counter(process, "exits")
+/// What has happened since the VMM's start.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Counters {
+    /// Exits from the guest, to the kernel or to the VMM.
+    pub exits: f64,
+    /// Those for an interrupt of the host, which the guest has nothing to do with.
+    pub host_interrupts: f64,
+    /// Those that the VMM had to handle: port I/O and MMIO.
+    /// Port I/O that the kernel's own devices took is counted as well; Linux does so rarely after boot.
+    pub user_exits: f64,
+    /// Times that a thread of the VMM gave up its processor or lost it.
+    pub switches: f64,
 }
 
-/// Those that the VMM had to handle: port I/O and MMIO.
-/// Port I/O that the kernel's own devices took is counted as well; Linux does so rarely after boot.
-pub fn user_exits(process: u32) -> Result<f64> {
-    Ok(counter(process, "io_exits")? + counter(process, "mmio_exits")?)
+impl Counters {
+    /// Those of the VMM with this process id.
+    pub fn read(process: u32) -> Result<Self> {
+        Ok(Self {
+            exits: counter(process, "exits")?,
+            host_interrupts: counter(process, "irq_exits")?,
+            user_exits: counter(process, "io_exits")? + counter(process, "mmio_exits")?,
+            switches: switches(process)?,
+        })
+    }
+
+    /// What has been added since `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        Self {
+            exits: self.exits - earlier.exits,
+            host_interrupts: self.host_interrupts - earlier.host_interrupts,
+            user_exits: self.user_exits - earlier.user_exits,
+            switches: self.switches - earlier.switches,
+        }
+    }
 }
 
 /// What the VMM occupies beyond its guest's RAM.
@@ -42,6 +67,21 @@ fn counter(process: u32, name: &str) -> Result<f64> {
         })
         .with_context(|| format!("{DEBUGFS} has no machine of process {process}"))?;
     Ok(fs::read_to_string(directory.join(name))?.trim().parse()?)
+}
+
+/// Of all threads that there are now.
+fn switches(process: u32) -> Result<f64> {
+    let mut count = 0.0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        let status = fs::read_to_string(thread?.path().join("status"))?;
+        let lines = status
+            .lines()
+            .filter_map(|line| line.split_once("ctxt_switches:"));
+        count += lines
+            .filter_map(|(_, number)| number.trim().parse::<f64>().ok())
+            .sum::<f64>();
+    }
+    Ok(count)
 }
 
 fn sum(smaps: &str) -> Memory {

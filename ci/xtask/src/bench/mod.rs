@@ -1,65 +1,91 @@
-//! `cargo xtask bench guest`: two VMMs beside each other, interleaved, on the same ground.
+//! `cargo xtask bench guest`: two VMMs beside each other, interleaved, on the same ground, with the
+//! same CPU model.
 //!
 //! Nested as it may be, no figure means anything by itself; only the ratios do.
 
 pub mod counters;
 pub mod sample;
+pub mod table;
 
-use std::path::Path;
+use std::fs;
+use std::path::PathBuf;
 
 use anyhow::Result;
 
 use crate::console::{Paint, line};
 use crate::guest::image::Image;
-use crate::guest::machine::Vmm;
-use sample::{METRICS, Sample};
+use crate::guest::machine::{LOG, Machine, Vmm};
+use crate::guest::scenario::BOOT;
+use crate::guest::session::Guest;
+use sample::Sample;
+use table::Table;
 
-/// Measures both VMMs `rounds` times and prints medians and ratios (first to second).
-pub fn run(vmms: &[Vmm; 2], image: &Image, work: &Path, rounds: u32) -> Result<()> {
-    let mut samples: [Vec<Sample>; 2] = Default::default();
-    for round in 1..=rounds {
-        for (vmm, samples) in vmms.iter().zip(&mut samples) {
-            line(Paint::Faint.on(format!("  round {round} of {rounds}: {}", vmm.name())));
-            samples.push(Sample::take(vmm, image, work)?);
+/// What is compared, and where.
+#[derive(Debug)]
+pub struct Bench {
+    /// The VMMs; ratios are of the first to the second.
+    pub vmms: [Vmm; 2],
+    /// What their guests boot.
+    pub image: Image,
+    /// Where disks live.
+    pub work: PathBuf,
+    /// Where every guest's console log is kept.
+    pub logs: PathBuf,
+}
+
+/// What one round found of each VMM; nothing where it failed.
+pub type Round = [Option<Sample>; 2];
+
+impl Bench {
+    /// Measures both VMMs `rounds` times with each number of `vcpus` and prints a table for each.
+    /// A round that fails is reported and left out. Returns whether each table has figures of both.
+    pub fn run(&self, vcpus: &[u32], rounds: u32) -> Result<bool> {
+        self.warm_up()?;
+        let mut found: Vec<Vec<Round>> = vcpus.iter().map(|_| Vec::new()).collect();
+        for round in 1..=rounds {
+            for (vcpus, found) in vcpus.iter().zip(&mut found) {
+                line(Paint::Faint.on(format!("  round {round} of {rounds}, vCPUs: {vcpus}")));
+                found.push(self.measure_both(*vcpus, round));
+            }
         }
+        let names = self.vmms.each_ref().map(Vmm::name);
+        let tables = vcpus.iter().zip(&found);
+        Ok(tables.fold(true, |complete, (vcpus, rounds)| {
+            let table = Table::new(names, rounds);
+            table.print(&format!("vCPUs: {vcpus}"));
+            complete && table.is_complete()
+        }))
     }
-    print(vmms, &samples);
-    Ok(())
-}
 
-fn print([left, right]: &[Vmm; 2], [ours, theirs]: &[Vec<Sample>; 2]) {
-    line(Paint::Title.on(format!(
-        "{:<34} {:>12} {:>12} {:>8}",
-        "median",
-        left.name(),
-        right.name(),
-        "ratio"
-    )));
-    for metric in METRICS {
-        let (ours, theirs) = (median(ours, metric), median(theirs, metric));
-        let ratio = if theirs > 0.0 {
-            format!("{:.2}", ours / theirs)
-        } else {
-            "-".to_owned()
-        };
-        let digits = if ours < 10.0 { 3 } else { 1 };
-        line(format_args!(
-            "{metric:<34} {ours:>12.digits$} {theirs:>12.digits$} {ratio:>8}"
-        ));
+    /// The first guest on fresh ground starts a fifth faster than all later ones: one ahead that does
+    /// not count.
+    fn warm_up(&self) -> Result<()> {
+        let machine = Machine::new(&self.vmms[0], &self.image, &self.work, "virtio-blk-pci")?;
+        Guest::start(&machine)?.ready(BOOT).map(drop)
     }
-}
 
-/// A metric that no sample has counts as zero.
-fn median(samples: &[Sample], metric: &str) -> f64 {
-    let mut values: Vec<_> = samples
-        .iter()
-        .filter_map(|sample| sample.value(metric))
-        .collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() {
-        0 => 0.0,
-        length if length % 2 == 1 => values[middle],
-        _ => f64::midpoint(values[middle - 1], values[middle]),
+    /// The VMMs take turns at being first.
+    fn measure_both(&self, vcpus: u32, round: u32) -> Round {
+        let mut found = Round::default();
+        let first = usize::from(round % 2 == 0);
+        for vmm in [first, 1 - first] {
+            found[vmm] = self.measure(&self.vmms[vmm], vcpus, round);
+        }
+        found
+    }
+
+    fn measure(&self, vmm: &Vmm, vcpus: u32, round: u32) -> Option<Sample> {
+        let taken = Sample::take(vmm, &self.image, &self.work, vcpus);
+        let log = format!("bench-{}-{vcpus}-{round}.console.log", vmm.name());
+        // Where the machine could not even be described, there is none.
+        let _ = fs::copy(self.work.join(LOG), self.logs.join(&log));
+        match taken {
+            Ok(sample) => Some(sample),
+            Err(error) => {
+                let failed = Paint::Bad.on(format!("failed under {}", vmm.name()));
+                line(format_args!("  {failed}, see {log}: {error:#}"));
+                None
+            }
+        }
     }
 }

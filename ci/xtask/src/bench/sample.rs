@@ -1,98 +1,115 @@
 //! One boot of one VMM with everything that is measured in it.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
-use crate::bench::counters;
+use crate::bench::counters::{self, Counters};
 use crate::guest::image::Image;
 use crate::guest::machine::{Machine, Vmm};
-use crate::guest::scenario::{BOOT, SILENCE};
+use crate::guest::scenario::BOOT;
 use crate::guest::session::{Guest, Report};
 
-/// The figures of one boot, by metric.
+/// The figures of one boot, by metric, in the order in which they were found.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
-    values: BTreeMap<String, f64>,
+    values: Vec<(String, f64)>,
 }
 
 impl Sample {
-    /// Boots, measures, waits for power-off.
-    pub fn take(vmm: &Vmm, image: &Image, work: &Path) -> Result<Self> {
+    /// Boots with `vcpus`, measures, waits for power-off.
+    pub fn take(vmm: &Vmm, image: &Image, work: &Path, vcpus: u32) -> Result<Self> {
         let mut machine = Machine::new(vmm, image, work, "virtio-blk-pci")?;
         machine.disk("virtio-blk-pci", "data", 64 << 20)?;
         machine.parameter("run=bench");
-        // A second one would compete with the VMM's threads for a machine of two processors.
-        machine.processors = 1;
+        machine.processors = vcpus;
         let (start, mut sample) = (Instant::now(), Self::default());
         let mut guest = Guest::start(&machine)?;
         guest.ready(BOOT)?;
-        sample.set("start to init, s", start.elapsed().as_secs_f64());
-        sample.set("exits to init", counters::exits(guest.process())?);
-        sample.set("user exits to init", counters::user_exits(guest.process())?);
+        let (elapsed, counters) = (start.elapsed(), Counters::read(guest.process())?);
+        sample.set("start to init, s", elapsed.as_secs_f64());
+        sample.set("exits to init", counters.exits);
+        sample.set("  for interrupts of the host", counters.host_interrupts);
+        sample.set("  to user space", counters.user_exits);
         sample.listen(&mut guest)?;
         guest.end()?;
         Ok(sample)
     }
 
+    /// The names of the figures.
+    pub fn metrics(&self) -> impl Iterator<Item = &str> {
+        self.values.iter().map(|(metric, _)| metric.as_str())
+    }
+
     /// The figure, if it was measured.
     pub fn value(&self, metric: &str) -> Option<f64> {
-        self.values.get(metric).copied()
+        let found = self.values.iter().find(|(name, _)| name == metric);
+        found.map(|(_, value)| *value)
+    }
+
+    pub(super) fn set(&mut self, metric: &str, value: f64) {
+        self.values.push((metric.to_owned(), value));
     }
 
     fn listen(&mut self, guest: &mut Guest) -> Result<()> {
-        let (mut exits, mut requests) = (0.0, 0.0);
+        let mut load = Load::default();
         loop {
             match guest.report(SILENCE)? {
-                Report::Fact { name, value } if name == "bench" && value == "begin" => {
-                    exits = counters::user_exits(guest.process())?;
-                    self.weigh(guest)?;
-                }
-                Report::Fact { name, .. } if name == "bench" => {
-                    exits = counters::user_exits(guest.process())? - exits;
-                }
-                Report::Fact { name, value } => {
-                    let rate: f64 = value.parse()?;
-                    requests += rate * SECONDS;
-                    self.set(&format!("fio {name}, IOPS"), rate);
-                }
-                Report::Done => {
-                    self.set("user exits per request", exits / requests);
-                    return Ok(());
-                }
+                Report::Fact { name, value } => match name.as_str() {
+                    "begin" => load = Load::begin(value, guest)?,
+                    "end" => load.end(guest)?,
+                    "rate" => self.rate(&load, value.parse()?),
+                    _ => self.set(&name, value.parse()?),
+                },
+                Report::Done => return self.weigh(guest),
                 Report::Ended => bail!("the VMM ended too early; {}", guest.last_words()),
                 _ => (),
             }
         }
     }
 
+    fn rate(&mut self, load: &Load, rate: f64) {
+        let (requests, spent) = (rate * SECONDS, &load.counters);
+        self.set(&format!("fio {}, IOPS; per request:", load.name), rate);
+        for (what, count) in [
+            ("exits", spent.exits),
+            ("  to user space", spent.user_exits),
+            ("context switches", spent.switches),
+        ] {
+            self.set(&format!("  {}: {what}", load.name), count / requests);
+        }
+    }
+
     fn weigh(&mut self, guest: &Guest) -> Result<()> {
         let memory = counters::memory(guest.process())?;
         self.set("memory beyond guest RAM, MiB", memory.resident);
-        self.set("of it private dirty, MiB", memory.private_dirty);
+        self.set("  of it private dirty, MiB", memory.private_dirty);
         Ok(())
-    }
-
-    fn set(&mut self, metric: &str, value: f64) {
-        self.values.insert(metric.to_owned(), value);
     }
 }
 
-/// Every metric, in the order in which they are printed. The few exits that are counted with those
-/// of requests are fio's report on the early console.
-pub const METRICS: [&str; 10] = [
-    "start to init, s",
-    "exits to init",
-    "user exits to init",
-    "memory beyond guest RAM, MiB",
-    "of it private dirty, MiB",
-    "fio randread-1, IOPS",
-    "fio randread-32, IOPS",
-    "fio randwrite-1, IOPS",
-    "fio randwrite-32, IOPS",
-    "user exits per request",
-];
+/// One run of fio, and what was counted meanwhile.
+#[derive(Debug, Default)]
+struct Load {
+    name: String,
+    counters: Counters,
+}
+
+impl Load {
+    fn begin(name: String, guest: &Guest) -> Result<Self> {
+        let counters = Counters::read(guest.process())?;
+        Ok(Self { name, counters })
+    }
+
+    fn end(&mut self, guest: &Guest) -> Result<()> {
+        let now = Counters::read(guest.process()).context("counters after fio")?;
+        self.counters = now.since(&self.counters);
+        Ok(())
+    }
+}
+
 /// How long each run of fio takes: `runtime` in `guest/bench.sh`.
 const SECONDS: f64 = 4.0;
+/// How long the guest may say nothing: many times what a run of fio takes.
+const SILENCE: Duration = Duration::from_secs(60);

@@ -6,13 +6,15 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::debian::Program;
 use crate::guest::image::Image;
 
 /// A program that runs virtual machines.
 #[derive(Clone, Debug)]
 pub struct Vmm {
-    program: PathBuf,
+    program: Program,
     kind: Kind,
+    cpu: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +25,8 @@ enum Kind {
 
 impl Vmm {
     /// Takes a path; a file name that starts with `qemu` is QEMU, any other one is mini-vmm.
-    pub fn new(program: &Path) -> Self {
+    /// `cpu` is the CPU model of its guests, as `-cpu` has it.
+    pub fn new(program: &Path, cpu: &str) -> Self {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         let kind = if name.starts_with("qemu") {
             Kind::Qemu
@@ -31,8 +34,9 @@ impl Vmm {
             Kind::Mini
         };
         Self {
-            program: program.to_owned(),
+            program: Program::at(program),
             kind,
+            cpu: cpu.to_owned(),
         }
     }
 
@@ -50,15 +54,14 @@ impl Vmm {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
+        let mut command = self.program.command();
+        command.args(["-cpu", &self.cpu]);
         if self.kind == Kind::Qemu {
             command.args([
                 "-M",
                 "q35",
                 "-accel",
                 "kvm",
-                "-cpu",
-                "host",
                 "-nodefaults",
                 "-display",
                 "none",
@@ -195,5 +198,7 @@ fn copy_sparsely(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The file of a machine's console log.
+pub const LOG: &str = "console.log";
 /// Mitigations are off in the guest because they cost minutes one level down, not because of us.
 const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off";

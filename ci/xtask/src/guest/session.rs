@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
-use crate::guest::machine::Machine;
+use crate::guest::machine::{LOG, Machine};
 use crate::guest::verdict::Verdict;
 use crate::process::{Process, Silence};
 
@@ -49,7 +49,7 @@ impl Guest {
     /// Starts `machine`.
     pub fn start(machine: &Machine) -> Result<Self> {
         let process = Process::spawn(&machine.command())?;
-        let log = File::create(machine.file("console.log"))?;
+        let log = File::create(machine.file(LOG))?;
         Ok(Self {
             process,
             log,

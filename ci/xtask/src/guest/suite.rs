@@ -11,7 +11,7 @@ use anyhow::{Result, bail};
 
 use crate::console::{Paint, line, seconds};
 use crate::guest::image::Image;
-use crate::guest::machine::{Machine, Vmm};
+use crate::guest::machine::{LOG, Machine, Vmm};
 use crate::guest::scenario::{BOOT, Equip, Play, SILENCE, Shared, Solo};
 use crate::guest::scenarios::ALL;
 use crate::guest::session::{Guest, Report};
@@ -87,7 +87,7 @@ impl Suite {
         let detail = played.map(|()| seconds(start.elapsed()));
         self.record(Verdict::of(&format!("{name}-boot"), detail))?;
         let _ = std::fs::copy(
-            machine.file("console.log"),
+            machine.file(LOG),
             self.share.join(format!("{name}.console.log")),
         );
         Ok(std::fs::remove_dir_all(&directory)?)

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::bench;
+use crate::bench::Bench;
 use crate::guest::demo;
 use crate::guest::image::Image;
 use crate::guest::machine::Vmm;
@@ -27,12 +27,18 @@ pub struct Within {
     /// The VMM to compare with
     #[arg(long)]
     beside: Option<PathBuf>,
+    /// The guests' CPU model
+    #[arg(long)]
+    cpu: String,
     /// Which scenarios
     #[arg(long, default_value = "")]
     filter: String,
     /// How often to measure
     #[arg(long, default_value_t = 1)]
     rounds: u32,
+    /// With how many vCPUs to measure
+    #[arg(long, value_delimiter = ',')]
+    vcpus: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -52,13 +58,19 @@ impl Within {
     }
 
     fn run_in(&self, work: &Path) -> Result<bool> {
-        let (vmm, image) = (Vmm::new(&self.vmm), Image::open(&self.image));
+        let (vmm, image) = (Vmm::new(&self.vmm, &self.cpu), Image::open(&self.image));
         match self.what {
             What::Suite => Ok(Suite::new(vmm, image, &self.share, work)?.run(&self.filter)? == 0),
             What::Demo => demo::run(&vmm, &image, work),
             What::Bench => {
                 let beside = self.beside.as_ref().context("--beside is missing")?;
-                bench::run(&[vmm, Vmm::new(beside)], &image, work, self.rounds).map(|()| true)
+                let bench = Bench {
+                    vmms: [vmm, Vmm::new(beside, &self.cpu)],
+                    image,
+                    work: work.to_owned(),
+                    logs: self.share.clone(),
+                };
+                bench.run(&self.vcpus, self.rounds)
             }
         }
     }
