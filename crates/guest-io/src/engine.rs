@@ -161,15 +161,18 @@ impl<G: MemoryGuard> Engine<G> {
         }
     }
 
-    /// As [`Disk::discard`].
+    /// As [`Disk::discard`]. On a block device it is done at once: the ring could only zero, which
+    /// a device that can discard need not be able to do.
     ///
     /// # Errors
     ///
     /// [`SubmitError::Full`].
     pub fn discard(&mut self, token: u64, range: FileRange) -> Result<Submitted, SubmitError> {
         match &mut self.ring {
-            Some(ring) => ring.discard(token, range).map(|()| Submitted::InFlight),
-            None => Ok(done(self.disk.discard(range))),
+            Some(ring) if !self.disk.is_block_device() => {
+                ring.discard(token, range).map(|()| Submitted::InFlight)
+            }
+            _ => Ok(done(self.disk.discard(range))),
         }
     }
 

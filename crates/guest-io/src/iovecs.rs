@@ -7,6 +7,7 @@ use vm_memory::VolatileSlice;
 use vm_memory::bitmap::BitmapSlice;
 
 use crate::Storage;
+use crate::iovec_array::KEPT;
 
 /// A list of slices of guest memory, to be read into or written from, and how far that got.
 ///
@@ -110,6 +111,8 @@ impl<'m, B: BitmapSlice> Iovecs<'m, B> {
 impl<B> Drop for Iovecs<'_, B> {
     fn drop(&mut self) {
         self.storage.iovecs.clear();
+        self.marks.clear();
+        self.marks.shrink_to(KEPT);
         self.storage.put(std::mem::take(&mut self.marks));
     }
 }

@@ -102,7 +102,8 @@ impl<G: MemoryGuard> Uring<G> {
     }
 
     /// Advises the host that the contents of `range` are no longer needed, as
-    /// [`Disk::discard`](crate::Disk::discard) does.
+    /// [`Disk::discard`](crate::Disk::discard) does for a regular file. A block device is zeroed,
+    /// where it has a short way to do that.
     ///
     /// # Errors
     ///
