@@ -71,6 +71,8 @@ impl<C> BlkWorker<C> {
         };
         let flushed = self.channel.flush();
         self.reap::<AS>(queue.as_mut());
+        // What has ended just now may have had a next part.
+        let flushed = flushed.and(self.channel.flush());
         popped?;
         Ok(match flushed {
             Ok(()) if self.in_flight() => Progress::InFlight,

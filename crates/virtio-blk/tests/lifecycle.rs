@@ -7,6 +7,7 @@ use std::time::Duration;
 use common::*;
 use proptest::prelude::*;
 use testkit::{Options, Request, TestBus};
+use virtio_blk::virtio_device::props::OnOffAuto;
 use virtio_blk::virtio_device::{Features, SavedState, VirtioDevice};
 use virtio_blk::{Blk, BlkProps};
 
@@ -223,6 +224,21 @@ fn failures_of_the_back_end_are_told_and_survived() {
         assert_eq!(read(&mut bus, 0, 512).status, OK);
         assert!(!bus.needs_reset());
     }
+}
+
+#[test]
+fn every_part_of_a_request_is_started() {
+    let (backend, script) = scripted(&image());
+    let props = BlkProps::default().write_cache(OnOffAuto::Off);
+    let mut bus = boot_with(&props, backend, Features::VERSION_1);
+    script.end_when_started();
+    let zeroes = [header(WRITE_ZEROES, 0), range(0, 8, 0)].concat();
+    let request = bus.submit(0, &[&zeroes], &[1]);
+    assert!(bus.run_until(|bus| bus.queue(0).has_used()));
+    let used = bus.queue(0).collect().unwrap();
+    assert_eq!(Answer::of(bus.response(&request, used)).status, OK);
+    let zero = Call::WriteZeroes { may_unmap: false };
+    assert_eq!(script.calls(), [zero, Call::Sync]);
 }
 
 /// A request whose parts are perhaps held back for a while.

@@ -41,6 +41,8 @@ struct State {
     calls: Vec<Call>,
     faults: VecDeque<Fault>,
     hold: bool,
+    /// What is held back ends as soon as it is started.
+    quick: bool,
     held: VecDeque<Completion>,
     ready: VecDeque<Completion>,
 }
@@ -68,6 +70,12 @@ impl Script {
     /// Holds the completion of each request back from now on, or does not.
     pub fn hold(&self, on: bool) {
         self.state().hold = on;
+    }
+
+    /// Holds each request back until it is started, and no longer.
+    pub fn end_when_started(&self) {
+        let mut state = self.state();
+        (state.hold, state.quick) = (true, true);
     }
 
     /// Requests held back.
@@ -198,6 +206,10 @@ impl<G: MemoryGuard + Send> Channel<G> for ScriptedChannel<G> {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        let start = self.script.state().quick && self.script.held() > 0;
+        if start {
+            self.script.release();
+        }
         self.inner.flush()
     }
 
