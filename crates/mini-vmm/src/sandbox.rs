@@ -95,6 +95,9 @@ fn filter(class: Class) -> Result<BpfProgram, seccompiler::BackendError> {
     for call in [c::SYS_mmap, c::SYS_mprotect] {
         rules.insert(call, vec![no_new_code()?]);
     }
+    rules
+        .entry(c::SYS_fcntl)
+        .or_insert(vec![look_at_descriptor()?]);
     if class == Class::Launcher {
         rules.insert(c::SYS_clone, vec![threads_only()?]);
     }
@@ -132,6 +135,16 @@ fn no_new_code() -> Result<SeccompRule, seccompiler::BackendError> {
     )?])
 }
 
+/// What the standard library does before it closes a descriptor, where debug assertions are on.
+fn look_at_descriptor() -> Result<SeccompRule, seccompiler::BackendError> {
+    SeccompRule::new(vec![SeccompCondition::new(
+        1,
+        SeccompCmpArgLen::Dword,
+        SeccompCmpOp::Eq,
+        c::F_GETFD as u64,
+    )?])
+}
+
 fn threads_only() -> Result<SeccompRule, seccompiler::BackendError> {
     let thread = (c::CLONE_THREAD | c::CLONE_VM) as u64;
     let flags = SeccompCmpOp::MaskedEq(thread);
@@ -161,15 +174,16 @@ const COMMON: &[i64] = &[
 const CHARDEV: &[i64] = &[
     c::SYS_accept4, c::SYS_epoll_ctl, c::SYS_epoll_pwait, c::SYS_epoll_wait, c::SYS_recvfrom,
 ];
-/// Stopping devices, reloading the kernel, and removing files at the end.
+/// Stopping devices (an io_uring that is dropped waits for the kernel), reloading the kernel, and removing files at the end.
 #[rustfmt::skip]
 const MAIN: &[i64] = &[
-    c::SYS_dup, c::SYS_fcntl, c::SYS_fstat, c::SYS_io_uring_register, c::SYS_lseek, c::SYS_newfstatat, c::SYS_pread64,
-    c::SYS_statx, c::SYS_unlink, c::SYS_unlinkat,
+    c::SYS_dup, c::SYS_fcntl, c::SYS_fstat, c::SYS_io_uring_enter, c::SYS_io_uring_register,
+    c::SYS_lseek, c::SYS_newfstatat, c::SYS_pread64, c::SYS_statx, c::SYS_unlink, c::SYS_unlinkat,
 ];
-/// Starting devices: timers, and io_uring with the event that it signals.
+/// Starting devices: timers, and io_uring with the event that it signals; and stopping them.
 const VCPU: &[i64] = &[
     c::SYS_eventfd2,
+    c::SYS_io_uring_enter,
     c::SYS_io_uring_register,
     c::SYS_io_uring_setup,
     c::SYS_timerfd_create,

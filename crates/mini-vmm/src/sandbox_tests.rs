@@ -1,4 +1,5 @@
 use std::io::ErrorKind;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
@@ -87,6 +88,30 @@ fn every_class_may_restore_the_terminal() {
             .unwrap();
         assert!(status.success(), "{name}");
         assert_eq!(format!("{:?}", tcgetattr(&user).unwrap()), before, "{name}");
+    }
+}
+
+/// As the standard library of a debug build does each time.
+#[test]
+fn every_class_may_close_descriptors() {
+    const SELF: &str = "every_class_may_close_descriptors";
+    for (name, class) in CLASSES {
+        if is_child(name) {
+            terminal::restore_on_crash().unwrap();
+            let file = std::fs::File::open("/dev/null").unwrap();
+            restrict_calls(class).unwrap();
+            // SAFETY: asks for flags of a descriptor that is open.
+            let flags = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETFD) };
+            assert_eq!(flags, libc::FD_CLOEXEC);
+            drop(file);
+        }
+    }
+    if std::env::var_os(CHILD).is_some() {
+        return;
+    }
+    for (name, _) in CLASSES {
+        let output = child(SELF, name).output().unwrap();
+        assert!(output.status.success(), "{name}: {output:?}");
     }
 }
 

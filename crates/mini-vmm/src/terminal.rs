@@ -85,7 +85,8 @@ fn install(signal: c_int) -> io::Result<()> {
     // SAFETY: all zero is a valid sigaction: no handler, no flags, an empty mask.
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = on_fatal as *const () as usize;
-    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESETHAND;
+    // On the stack that Rust gives each thread for this: its own may be what is used up.
+    action.sa_flags = libc::SA_SIGINFO | libc::SA_RESETHAND | libc::SA_ONSTACK;
     // SAFETY: `action` is initialised, and `on_fatal` has the signature that SA_SIGINFO asks for
     // and calls only what is async-signal-safe.
     let result = unsafe { libc::sigaction(signal, &action, std::ptr::null_mut()) };
