@@ -160,7 +160,8 @@ impl Link {
         };
         let (input, output) = (Watch::input()?, Watch::output()?);
         let (input, output) = match &end {
-            End::Null | End::File(_) => (input, output.always_ready()?),
+            End::Null => (input, output.always_ready()?),
+            End::File(file) => (input, output.with(file.as_fd())?),
             End::Stdio(stdio) => (input.with(stdio.input())?, output.with(stdio.output())?),
             End::Pty { controller, .. } => (
                 input.with(controller.as_fd())?,
@@ -204,13 +205,16 @@ fn would_block<T>() -> io::Result<T> {
     Err(ErrorKind::WouldBlock.into())
 }
 
+/// The file may be a FIFO or a terminal, whose reader is not to hold the machine up.
 fn open_file(path: &Path, append: bool) -> io::Result<File> {
-    File::options()
+    let file = File::options()
         .create(true)
         .write(true)
         .append(append)
         .truncate(!append)
-        .open(path)
+        .open(path)?;
+    rustix::io::ioctl_fionbio(&file, true)?;
+    Ok(file)
 }
 
 /// The user's end is kept open, so that the controller's never hangs up when a terminal program
@@ -227,7 +231,11 @@ fn open_pty(label: &str) -> io::Result<End> {
     let mut modes = tcgetattr(&user)?;
     modes.make_raw();
     tcsetattr(&user, OptionalActions::Now, &modes)?;
-    eprintln!("char device redirected to {name} (label {label})");
+    // In QEMU's words, which programs look for.
+    let _ = writeln!(
+        io::stderr(),
+        "char device redirected to {name} (label {label})"
+    );
     Ok(End::Pty {
         controller,
         _user: user.into(),

@@ -46,7 +46,8 @@ impl PortBackend for ChardevPort {
         match &self.chardev.0 {
             Link::Socket(_) => self.client.as_deref().map(AsFd::as_fd),
             Link::Other { end, .. } => match end {
-                End::Null | End::File(_) => None,
+                End::Null => None,
+                End::File(file) => Some(file.as_fd()),
                 End::Stdio(_) => Some(stdout()),
                 End::Pty { controller, .. } => Some(controller.as_fd()),
             },

@@ -53,10 +53,8 @@ impl Socket {
     }
 
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.let_in();
         let mut stream = self.stream();
-        if stream.is_none() {
-            *stream = self.accept()?;
-        }
         let Some(mut connected) = stream.as_deref() else {
             return would_block();
         };
@@ -80,6 +78,8 @@ impl Socket {
         }
     }
 
+    /// Takes a client that is waiting, where there is none yet. One that is gone again, or that the
+    /// host has no descriptor for, is none: the next one may be.
     pub(super) fn let_in(&self) {
         let mut stream = self.stream();
         if stream.is_none() {

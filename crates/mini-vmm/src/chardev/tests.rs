@@ -42,6 +42,26 @@ fn file_is_emptied_or_appended_to() {
 }
 
 #[test]
+fn a_fifo_whose_reader_is_slow_holds_nobody_up() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.as_path().join("fifo");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    let both = File::options().read(true).write(true).open(&path).unwrap();
+    let append = true;
+    let fifo = open(ChardevKind::File { path, append }).unwrap();
+    let mut taken = 0;
+    while let Ok(written) = fifo.write(&[7; 4096]) {
+        taken += written;
+    }
+    assert!(taken > 0 && blocks(fifo.write(&[7; 4096])));
+    assert!(!is_ready(fifo.output(), PollFlags::IN, 0));
+    (&both).read_exact(&mut vec![0; taken]).unwrap();
+    assert!(is_ready(fifo.output(), PollFlags::IN, 500));
+    assert_eq!(fifo.write(&[7; 4096]).unwrap(), 4096);
+}
+
+#[test]
 fn file_that_cannot_be_made_is_a_bad_option() {
     let kind = ChardevKind::File {
         path: "/nonexistent/log".into(),
