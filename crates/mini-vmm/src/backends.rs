@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -24,12 +26,13 @@ pub struct Drive {
 pub struct Backends {
     chardevs: BTreeMap<String, Arc<Chardev>>,
     unnamed: Vec<Arc<Chardev>>,
-    drives: BTreeMap<String, Drive>,
+    /// `None` once a device has it.
+    drives: BTreeMap<String, Option<Drive>>,
     entropy: BTreeMap<String, File>,
 }
 
 impl Backends {
-    /// Opens the character devices of `config`.
+    /// Opens the character devices, disk images and sources of entropy of `config`.
     ///
     /// # Errors
     /// What cannot be opened, under its option's name.
@@ -46,10 +49,10 @@ impl Backends {
                 file: drive::open(options)?,
                 options: options.clone(),
             };
-            backends.drives.insert(options.id.clone(), drive);
+            backends.drives.insert(options.id.clone(), Some(drive));
         }
         for options in &config.objects {
-            let file = File::open(&options.filename).map_err(|error| {
+            let file = open_source(&options.filename).map_err(|error| {
                 let path = options.filename.display().to_string();
                 BadOption::property(
                     "-object",
@@ -114,12 +117,15 @@ impl Backends {
     /// Takes the drive `id`, which then belongs to one device.
     ///
     /// # Errors
-    /// One that does not exist, or not any more.
+    /// One that does not exist or is taken.
     pub fn take_drive(&mut self, option: &str, key: &str, id: &str) -> Result<Drive, BadOption> {
-        self.drives.remove(id).ok_or_else(|| {
+        let bad = |why, accepted: String| BadOption::property(option, key, id, why, accepted);
+        let Some(drive) = self.drives.get_mut(id) else {
             let ids = names(self.drives.keys(), "the id of a -drive");
-            BadOption::property(option, key, id, "no such drive, or already in use", ids)
-        })
+            return Err(bad("no such drive", ids));
+        };
+        let taken = || bad("already in use", "another -drive".to_owned());
+        drive.take().ok_or_else(taken)
     }
 
     /// The source of entropy `id`, which many devices may share.
@@ -142,6 +148,17 @@ impl Backends {
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         self.all_chardevs()
             .filter_map(|chardev| chardev.leaves_file_in())
+    }
+}
+
+/// Opens a source of entropy, which may be a FIFO that nobody writes to yet.
+fn open_source(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    let file = options.read(true).custom_flags(libc::O_NONBLOCK);
+    let file = file.open(path)?;
+    match file.metadata()?.is_dir() {
+        true => Err(ErrorKind::IsADirectory.into()),
+        false => Ok(file),
     }
 }
 

@@ -58,7 +58,7 @@ mod tests {
 
     fn try_open(path: &Path, more: &str) -> Result<File, String> {
         let text = format!("id=d0,file={}{more}", path.display());
-        open(&DriveOptions::parse(&text).unwrap()).map_err(|error| error.to_string())
+        open(&DriveOptions::parse(&text, 0).unwrap()).map_err(|error| error.to_string())
     }
 
     fn image(dir: &TempDir, size: u64) -> std::path::PathBuf {

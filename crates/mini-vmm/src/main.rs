@@ -1,5 +1,6 @@
 //! `mini-vmm`: boots a Linux kernel on KVM, with virtio devices. See `mini-vmm --help`.
 
+use std::ffi::OsString;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -9,10 +10,8 @@ use mini_vmm::{Error, devices, exit, logger, memory, terminal, vm};
 
 fn main() -> ExitCode {
     logger::install();
-    let args = std::env::args_os()
-        .skip(1)
-        .map(|arg| arg.to_string_lossy().into_owned());
-    match options::parse(args) {
+    let args: Result<Vec<_>, _> = std::env::args_os().skip(1).map(text).collect();
+    match args.and_then(options::parse) {
         Ok(Command::Run(config)) => run(&config),
         Ok(Command::Print(text)) => print(&text),
         Ok(Command::DeviceHelp(driver)) => match devices::help(&driver) {
@@ -23,15 +22,25 @@ fn main() -> ExitCode {
     }
 }
 
+/// Taken for other bytes, a path would name another file.
+fn text(arg: OsString) -> Result<String, BadOption> {
+    let accepted = "options and paths in UTF-8";
+    arg.into_string()
+        .map_err(|arg| BadOption::new(&arg.to_string_lossy(), "not UTF-8", accepted))
+}
+
 fn run(config: &Config) -> ExitCode {
     memory::share_heap();
+    for line in config.unused() {
+        logger::tell(format_args!("{line}"));
+    }
     if let Err(error) = terminal::restore_on_crash() {
         return fail(&Error::Host("cannot take signals", error));
     }
     match vm::run(config) {
         Ok(wish) => {
             if let Wish::Failure(why) = &wish {
-                eprintln!("mini-vmm: {why}");
+                logger::tell(format_args!("{why}"));
             }
             ExitCode::from(wish.status())
         }
@@ -40,12 +49,12 @@ fn run(config: &Config) -> ExitCode {
 }
 
 fn fail(error: &Error) -> ExitCode {
-    eprintln!("mini-vmm: {error}");
+    logger::tell(format_args!("{error}"));
     ExitCode::from(error.status())
 }
 
 fn refuse(bad: &BadOption) -> ExitCode {
-    eprintln!("mini-vmm: {bad}");
+    logger::tell(format_args!("{bad}"));
     ExitCode::from(exit::BAD_OPTION)
 }
 

@@ -63,6 +63,32 @@ fn the_serial_port_is_on_standard_input_unless_something_else_is() {
 }
 
 #[test]
+fn a_drive_may_be_a_disk_by_itself() {
+    let config = config("-kernel k -drive file=a,if=virtio -drive file=b,if=virtio,id=b");
+    let drives: Vec<_> = config.drives.iter().map(|drive| &drive.id).collect();
+    assert_eq!(drives, ["virtio0", "b"]);
+    for (device, drive) in config.devices.iter().zip(drives) {
+        assert_eq!(device.driver, "virtio-blk-pci");
+        assert_eq!(device.properties, [("drive".to_owned(), drive.clone())]);
+    }
+    assert_eq!(config.devices.len(), 2);
+    assert!(config.unused().is_empty());
+}
+
+#[test]
+fn what_no_device_uses_is_told() {
+    let all = "-kernel k -chardev null,id=c0 -chardev null,id=c1 -chardev null,id=c2 -serial chardev:c0 \
+               -device virtio-serial-pci -device virtconsole,chardev=c1 -drive id=d0,file=x \
+               -device virtio-rng-pci,rng=r0 -object rng-random,id=r0 -object rng-random,id=r1";
+    let expected = [
+        "-chardev id=c2: no device uses it; accepted: a -device with chardev=c2",
+        "-drive id=d0: no device uses it; accepted: a -device with drive=d0",
+        "-object id=r1: no device uses it; accepted: a -device with rng=r1",
+    ];
+    assert_eq!(config(all).unused(), expected);
+}
+
+#[test]
 fn every_option_refuses_what_it_does_not_know() {
     for (line, expected) in [
         ("", "-kernel: missing; accepted: "),
@@ -164,8 +190,8 @@ fn every_option_refuses_what_it_does_not_know() {
             "-drive format=qcow2: not accepted; accepted: raw",
         ),
         (
-            "-kernel k -drive id=d,file=x,if=virtio",
-            "-drive if=virtio: not accepted; accepted: none",
+            "-kernel k -drive id=d,file=x,if=ide",
+            "-drive if=ide: not accepted; accepted: none, virtio",
         ),
         (
             "-kernel k -drive id=d,file=x,cache=unsafe",

@@ -1,5 +1,7 @@
 //! The process: exit status, one line on standard error, and nothing left behind.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -59,6 +61,56 @@ fn a_failed_start_leaves_nothing_behind() {
         .map(|e| e.unwrap().file_name())
         .collect();
     assert_eq!(left, ["text"]);
+}
+
+#[test]
+fn nobody_need_read_what_is_told() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = Command::new(env!("CARGO_BIN_EXE_mini-vmm"))
+        .args(["-kernel", "none"])
+        .stderr(writer)
+        .status();
+    assert_eq!(status.unwrap().code(), Some(2));
+}
+
+#[test]
+fn paths_are_not_taken_for_others() {
+    let output = Command::new(env!("CARGO_BIN_EXE_mini-vmm"))
+        .arg("-kernel")
+        .arg(OsStr::from_bytes(b"caf\xe9"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    let expected = "mini-vmm: caf\u{fffd}: not UTF-8; accepted: options and paths in UTF-8\n";
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn a_source_of_entropy_is_a_file_and_is_not_waited_for() {
+    let dir = TempDir::new().unwrap();
+    let fifo = dir.as_path().join("fifo");
+    let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
+    assert!(made.success());
+    std::fs::write(dir.as_path().join("kernel"), b"\x7fELF\x02\x01\x01").unwrap();
+    for (source, expected) in [
+        (
+            ".",
+            "mini-vmm: -object filename=.: is a directory; accepted: ",
+        ),
+        (
+            "fifo",
+            "mini-vmm: -device virtio-rng-pci period=0: not accepted",
+        ),
+    ] {
+        let object = format!("rng-random,id=r,filename={source}");
+        let args = ["-kernel", "kernel", "-serial", "none", "-object", &object];
+        let more = ["-device", "virtio-rng-pci,rng=r,period=0"];
+        let output = run(dir.as_path(), &[&args[..], &more].concat());
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.starts_with(expected), "{error}");
+    }
 }
 
 #[test]

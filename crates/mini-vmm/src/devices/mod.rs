@@ -84,7 +84,7 @@ pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOp
 /// An unknown type.
 pub fn help(driver: &str) -> Result<String, BadOption> {
     if driver.is_empty() {
-        let line = |row: &Row| format!("  {:<30} bus {:<13} {}\n", row.name, row.bus(), row.help());
+        let line = |row: &Row| format!("  {:<31} bus {:<13} {}\n", row.name, row.bus(), row.help());
         let lines = DEVICES.iter().map(line).collect::<String>();
         return Ok(format!("Devices:\n{lines}"));
     }

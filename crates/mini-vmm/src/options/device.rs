@@ -1,6 +1,6 @@
 //! `-device` and `-object`: a type, an identifier and properties.
 
-use super::{BadOption, KeyVals, values};
+use super::{BadOption, DriveOptions, KeyVals, values};
 
 /// One `-device`; its type and properties are checked by the table of devices.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,17 @@ impl DeviceOptions {
             id,
             properties: kv.into_pairs(),
         })
+    }
+}
+
+impl DeviceOptions {
+    /// The disk that a `-drive` with `if=virtio` asks for.
+    pub(super) fn disk(drive: &DriveOptions) -> Self {
+        Self {
+            driver: "virtio-blk-pci".to_owned(),
+            id: None,
+            properties: vec![("drive".to_owned(), drive.id.clone())],
+        }
     }
 }
 

@@ -18,6 +18,8 @@ pub struct DriveOptions {
     pub cache: Cache,
     /// Hands the guest's discards to the host.
     pub discard: bool,
+    /// Is a disk by itself, a `virtio-blk-pci`, without a `-device` (`if=virtio`).
+    pub disk: bool,
 }
 
 /// Caching on the host, in QEMU's words.
@@ -32,19 +34,28 @@ pub enum Cache {
 }
 
 impl DriveOptions {
-    /// Parses the value of `-drive`.
-    pub fn parse(text: &str) -> Result<Self, BadOption> {
+    /// Parses the value of the `-drive` number `index`, which is part of its identifier where it has
+    /// none and needs none.
+    pub fn parse(text: &str, index: usize) -> Result<Self, BadOption> {
         let mut kv = KeyVals::parse(OPTION, text, None);
         kv.check(KEYS)?;
-        let id = kv.require("id", "an identifier")?;
         kv.take_word("format", &["raw"])?;
-        kv.take_word("if", &["none"])?;
+        let disk = kv.take_word("if", &["none", "virtio"])? == "virtio";
+        let id = match kv.take("id") {
+            None if disk => format!("virtio{index}"),
+            id => id.unwrap_or_default(),
+        };
+        if id.is_empty() {
+            let accepted = "an identifier, or if=virtio";
+            return Err(BadOption::property(OPTION, "id", "", "missing", accepted));
+        }
         Ok(Self {
             id: values::identifier(OPTION, &id)?,
             file: kv.require("file", "the path of a raw image")?.into(),
             read_only: kv.take_switch("readonly", false)?,
             cache: cache(kv.take_word("cache", &["writeback", "writethrough", "none"])?),
             discard: matches!(kv.take_word("discard", DISCARD)?, "unmap" | "on"),
+            disk,
         })
     }
 
@@ -72,7 +83,10 @@ const KEYS: &[Key] = &[
     ("id", "identifier, for a device's drive= property"),
     ("file", "path of a raw image or a block device"),
     ("format", "raw, the only one: a format is never guessed"),
-    ("if", "none: the device is given by -device"),
+    (
+        "if",
+        "none (default): a -device uses it; virtio: it is a virtio-blk-pci by itself",
+    ),
     ("readonly", "on: refuse writes (default off)"),
     ("cache", "writeback (default), writethrough or none"),
     (

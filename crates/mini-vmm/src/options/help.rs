@@ -6,10 +6,8 @@ use super::table::OPTIONS;
 pub(super) fn usage() -> String {
     let mut text = String::from(HEAD);
     for spec in OPTIONS.iter().filter(|spec| !spec.help.is_empty()) {
-        text.push_str(&format!(
-            "  -{} {}\n        {}\n",
-            spec.name, spec.value, spec.help
-        ));
+        let option = format!("-{} {}", spec.name, spec.value);
+        text.push_str(&format!("  {}\n        {}\n", option.trim_end(), spec.help));
     }
     text.push_str(EXAMPLES);
     text.push_str(STATUS);
@@ -43,9 +41,13 @@ Examples:
   Its output in a file, and end when the guest reboots:
     mini-vmm -m 1G -kernel vmlinuz -append 'console=ttyS0 panic=-1' -serial file:boot.log -no-reboot
 
-  What a device can do:
+  A disk and a source of entropy:
+    mini-vmm -m 512 -kernel vmlinuz -initrd initrd.img -append 'console=ttyS0 root=/dev/vda' \\
+        -drive id=d0,file=disk.raw -device virtio-blk-pci,drive=d0,serial=abc -device virtio-rng-pci
+
+  What devices there are, and what one of them can do:
     mini-vmm -device help
-    mini-vmm -device isa-debug-exit,help
+    mini-vmm -device virtio-blk-pci,help
 ";
 
 const STATUS: &str = "

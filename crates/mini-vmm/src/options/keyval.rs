@@ -148,11 +148,13 @@ impl KeyVals {
         self.pairs
     }
 
-    /// Whether the one thing asked for is help: `help` or `?` as an item of its own.
+    /// Whether the one thing asked for is help: `help` or `?` as an item of its own, be it the
+    /// first one, whose key may be implied.
     pub fn asks_help(&self) -> bool {
-        self.pairs.iter().any(|(key, value)| {
-            (HELP.contains(&key.as_str()) && value == "on") || HELP.contains(&value.as_str())
-        })
+        let help = |word: &String| HELP.contains(&word.as_str());
+        let mut pairs = self.pairs.iter();
+        pairs.clone().any(|(key, value)| help(key) && value == "on")
+            || pairs.next().is_some_and(|(_, value)| help(value))
     }
 }
 
@@ -250,6 +252,9 @@ mod tests {
         assert!(KeyVals::parse("-device", "help", Some("driver")).asks_help());
         assert!(KeyVals::parse("-device", "virtio-blk-pci,help", Some("driver")).asks_help());
         assert!(!KeyVals::parse("-device", "virtio-blk-pci", Some("driver")).asks_help());
+        assert!(
+            !KeyVals::parse("-device", "virtio-blk-pci,serial=help", Some("driver")).asks_help()
+        );
     }
 
     #[test]

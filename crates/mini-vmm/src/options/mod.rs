@@ -12,6 +12,7 @@ mod help;
 mod keyval;
 mod near;
 mod table;
+mod unused;
 mod values;
 
 use std::path::PathBuf;
@@ -131,6 +132,9 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, BadOptio
 
 /// Checks that need the whole command line, and the defaults that depend on it.
 fn finish(mut config: Config) -> Result<Command, BadOption> {
+    let disks = config.drives.iter().filter(|drive| drive.disk);
+    let disks = disks.map(DeviceOptions::disk).collect::<Vec<_>>();
+    config.devices.extend(disks);
     if config.kernel.as_os_str().is_empty() {
         return Err(BadOption::new(
             "-kernel",

@@ -127,11 +127,14 @@ pub(super) const OPTIONS: &[Spec] = &[
     },
     Spec {
         name: "drive",
-        value: "id=ID,file=PATH[,...]",
+        value: "file=PATH,id=ID|if=virtio[,...]",
         help: "disk image; -drive help lists the properties",
         apply: |config, value| match value {
             "help" | "?" => print(DriveOptions::help()),
-            _ => push(&mut config.drives, DriveOptions::parse(value)?),
+            _ => {
+                let drive = DriveOptions::parse(value, config.drives.len())?;
+                push(&mut config.drives, drive)
+            }
         },
     },
     Spec {

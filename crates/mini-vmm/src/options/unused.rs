@@ -1,0 +1,35 @@
+//! Back-ends that nothing refers to: most likely a `-device` was forgotten.
+
+use super::{Config, SerialTarget};
+
+impl Config {
+    /// A line for each back-end that no device or serial port uses.
+    pub fn unused(&self) -> Vec<String> {
+        let chardevs = self.chardevs.iter().map(|chardev| &chardev.id);
+        let chardevs = chardevs.filter(|id| !self.refers("chardev", id) && !self.serves(id));
+        let drives = self.drives.iter().map(|drive| &drive.id);
+        let drives = drives.filter(|id| !self.refers("drive", id));
+        let objects = self.objects.iter().map(|object| &object.id);
+        let objects = objects.filter(|id| !self.refers("rng", id));
+        let line = |option, key| {
+            move |id| {
+                format!("{option} id={id}: no device uses it; accepted: a -device with {key}={id}")
+            }
+        };
+        chardevs
+            .map(line("-chardev", "chardev"))
+            .chain(drives.map(line("-drive", "drive")))
+            .chain(objects.map(line("-object", "rng")))
+            .collect()
+    }
+
+    fn refers(&self, key: &str, id: &str) -> bool {
+        let mut properties = self.devices.iter().flat_map(|device| &device.properties);
+        properties.any(|(name, value)| name == key && value == id)
+    }
+
+    fn serves(&self, id: &str) -> bool {
+        let mut serials = self.serials.iter().flatten();
+        serials.any(|serial| matches!(serial, SerialTarget::Shared(shared) if shared == id))
+    }
+}
