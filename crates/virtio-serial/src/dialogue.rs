@@ -67,9 +67,11 @@ impl Dialogue {
         }
     }
 
-    /// The driver has set the port up, or failed to.
+    /// The driver has set the port up, or failed to. One that comes back after a suspend knows the
+    /// port from before the reset.
     pub(crate) fn port_ready(&mut self, ready: bool) {
         self.ready = ready;
+        self.announced |= ready;
         self.told_open = false;
         self.reopened = false;
     }

@@ -190,9 +190,10 @@ impl SerialWorker {
         } = &mut self.ports;
         let mut due = by_number
             .values_mut()
+            .filter(|port| *device_ready || port.dialogue.ready)
             .filter(|port| port.notice().is_some())
             .peekable();
-        if !self.negotiated.multiport || !*device_ready || due.peek().is_none() {
+        if !self.negotiated.multiport || due.peek().is_none() {
             return Ok(());
         }
         let (size, host) = (config_space::size(&self.config), cx.host());

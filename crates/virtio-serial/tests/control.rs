@@ -44,6 +44,26 @@ fn port_is_added_once_however_often_the_driver_asks() {
     assert_eq!(hear(&mut bus), []);
 }
 
+/// Linux does so after a suspend: it resets the device and takes up the ports that it knows.
+#[test]
+fn driver_that_comes_back_to_its_ports_hears_of_them() {
+    let wire = Wire::new();
+    let mut bus = opened(console_and_port(&Wire::new(), &wire), modern());
+    bus.reset();
+    bus.boot(modern());
+    tell(&mut bus, 1, PORT_READY, 1);
+    let of_port = [
+        (1, PORT_NAME, 1, b"org.test".to_vec()),
+        (1, PORT_OPEN, 1, vec![]),
+    ];
+    assert_eq!(hear(&mut bus), of_port);
+    tell(&mut bus, 1, PORT_OPEN, 1);
+    bus.request(5, &[b"awake"], &[]);
+    assert_eq!(wire.received(), b"awake");
+    // The other port is not asked for, and so not told of.
+    assert_eq!(hear(&mut bus), []);
+}
+
 #[test]
 fn driver_that_fails_hears_no_more() {
     let mut bus = TestBus::new(console_and_port(&Wire::new(), &Wire::new()));
