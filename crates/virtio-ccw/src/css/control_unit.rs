@@ -1,5 +1,6 @@
 //! What is behind a subchannel.
 
+use super::link::Link;
 use super::{Command, Sense, SenseId, Transfer};
 
 /// A control unit with its device: the far end of a subchannel.
@@ -72,17 +73,34 @@ pub enum Signal {
 /// unfinished, it is an equipment check, so no program hangs because a worker died.
 #[must_use = "the guest's channel program waits for it"]
 pub struct Completion {
-    pub(super) _todo: (),
+    link: Link,
+    serial: u64,
 }
 
 impl Completion {
+    pub(super) fn new(link: Link, serial: u64) -> Self {
+        Self { link, serial }
+    }
+
     /// Ends the command and executes what is chained to it, on the calling thread and without
     /// blocking. Has no effect when the program was halted, cleared or its device detached
     /// meanwhile. [`Outcome::Pending`] counts as an equipment check.
     ///
     /// Take no lock with you that `execute` or [`CssHost::raise`](super::CssHost::raise) takes.
     pub fn finish(self, outcome: Outcome) {
-        let _ = outcome;
-        todo!()
+        self.complete(outcome);
+    }
+
+    fn complete(&self, outcome: Outcome) {
+        self.link
+            .with(|channel| channel.complete(self.serial, outcome));
+    }
+}
+
+/// After [`finish`](Completion::finish) the command is not the present one any more, and this has
+/// no effect.
+impl Drop for Completion {
+    fn drop(&mut self) {
+        self.complete(Outcome::UnitCheck(Sense::EQUIPMENT_CHECK));
     }
 }

@@ -56,14 +56,19 @@ impl Interruption {
         }
     }
 
+    /// The subchannel; an adapter has none.
+    pub fn subchannel(self) -> Option<SubchannelId> {
+        match self {
+            Self::Subchannel { id, .. } => Some(id),
+            Self::Adapter { .. } => None,
+        }
+    }
+
     /// Subsystem-identification word: low-core 0xb8; 0 for an adapter.
     ///
     /// Its halves are `subchannel_id` and `subchannel_nr` of KVM's interruptions.
     pub fn subchannel_word(self) -> u32 {
-        match self {
-            Self::Subchannel { id, .. } => id.word(),
-            Self::Adapter { .. } => 0,
-        }
+        self.subchannel().map_or(0, SubchannelId::word)
     }
 
     /// Interruption parameter: low-core 0xbc; 0 for an adapter.
@@ -92,6 +97,11 @@ impl Isc {
             true => Some(Self(number)),
             false => None,
         }
+    }
+
+    /// All of them, the most urgent first.
+    pub(crate) fn all() -> impl Iterator<Item = Self> {
+        (0..8).map(Self)
     }
 
     /// The low three bits of `bits`.

@@ -1,7 +1,5 @@
 //! The I/O instructions (chapter 14): what comes in, and what becomes of it.
 
-use super::SubchannelId;
-
 /// An I/O instruction, decoded. [`Intercept`](crate::intercept::Intercept) makes them.
 ///
 /// `subchannel` is the subsystem-identification word from general register 1, not yet checked:
@@ -9,30 +7,70 @@ use super::SubchannelId;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Instruction {
     /// CLEAR SUBCHANNEL.
-    Csch { subchannel: u32 },
+    Csch {
+        /// Subsystem-identification word.
+        subchannel: u32,
+    },
     /// HALT SUBCHANNEL.
-    Hsch { subchannel: u32 },
+    Hsch {
+        /// Subsystem-identification word.
+        subchannel: u32,
+    },
     /// MODIFY SUBCHANNEL.
-    Msch { subchannel: u32, schib: Operand },
+    Msch {
+        /// Subsystem-identification word.
+        subchannel: u32,
+        /// Subchannel-information block: 52 bytes.
+        schib: Operand,
+    },
     /// START SUBCHANNEL.
-    Ssch { subchannel: u32, orb: Operand },
+    Ssch {
+        /// Subsystem-identification word.
+        subchannel: u32,
+        /// Operation-request block: 12 bytes.
+        orb: Operand,
+    },
     /// STORE SUBCHANNEL.
-    Stsch { subchannel: u32, schib: Operand },
+    Stsch {
+        /// Subsystem-identification word.
+        subchannel: u32,
+        /// Subchannel-information block: 52 bytes.
+        schib: Operand,
+    },
     /// TEST SUBCHANNEL.
-    Tsch { subchannel: u32, irb: Operand },
-    /// TEST PENDING INTERRUPTION. A zero address means low core.
+    Tsch {
+        /// Subsystem-identification word.
+        subchannel: u32,
+        /// Interruption-response block: 64 bytes.
+        irb: Operand,
+    },
+    /// TEST PENDING INTERRUPTION.
     Tpi {
+        /// Interruption code: 8 bytes, or low core where the address is 0.
         code: Operand,
+        /// Subclasses that the CPU is enabled for.
         enabled: super::IscMask,
     },
     /// RESUME SUBCHANNEL.
-    Rsch { subchannel: u32 },
+    Rsch {
+        /// Subsystem-identification word.
+        subchannel: u32,
+    },
     /// STORE CHANNEL REPORT WORD.
-    Stcrw { crw: Operand },
+    Stcrw {
+        /// Channel report word: 4 bytes.
+        crw: Operand,
+    },
     /// CANCEL SUBCHANNEL.
-    Xsch { subchannel: u32 },
-    /// CHANNEL SUBSYSTEM CALL. The block is a page: request, then response.
-    Chsc { block: Operand },
+    Xsch {
+        /// Subsystem-identification word.
+        subchannel: u32,
+    },
+    /// CHANNEL SUBSYSTEM CALL.
+    Chsc {
+        /// A page: request, then response.
+        block: Operand,
+    },
     /// DIAGNOSE 0x500 with subcode 3, virtio's notification: see
     /// [`ControlUnit::notify`](super::ControlUnit::notify). Other subcodes are not decoded: they
     /// are the VMM's (whose answer to one that it does not know is -EINVAL in general register 2).
@@ -99,6 +137,10 @@ pub enum Effect {
         /// Its new contents.
         value: u64,
     },
+    /// Executed, by TEST PENDING INTERRUPTION with a zero address: store these words at the real
+    /// locations 184, 188 and 192 (prefixing applies), and set condition code 1. Never seen where
+    /// [`CssHost::take`](super::CssHost::take) answers `None`.
+    InterruptionCode([u32; 3]),
     /// Suppressed: inject a program interruption.
     Program(ProgramException),
     /// Suppressed: the [`OperandAccess`] has seen to the program interruption.
@@ -133,17 +175,5 @@ impl ProgramException {
     /// Interruption code.
     pub fn code(self) -> u16 {
         self as u16
-    }
-}
-
-impl super::ChannelSubsystem {
-    /// Executes an instruction. Privileged: whether the CPU is in the supervisor state was checked
-    /// before.
-    ///
-    /// Bounded work, no waiting. Any number of CPUs may be in here.
-    pub fn execute(&self, instruction: Instruction, storage: &mut dyn OperandAccess) -> Effect {
-        let _ = (instruction, storage);
-        let _ = SubchannelId::from_word(0);
-        todo!()
     }
 }

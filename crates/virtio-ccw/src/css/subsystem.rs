@@ -1,10 +1,17 @@
 //! The channel subsystem: its subchannels, and what is attached to them.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use virtio_device::AddressSpace;
 
-use super::{ControlUnit, CssHost, DeviceNumber, Interruption, Isc, SubchannelId};
+use super::attachment::Attachment;
+use super::channel::Channel;
+use super::crw::ChannelReports;
+use super::storage::Storage;
+use super::subchannel::Subchannel;
+use super::{CssHost, DeviceNumber, Interruption, Isc, Signal, SubchannelId};
 
 /// A channel subsystem.
 ///
@@ -13,7 +20,7 @@ use super::{ControlUnit, CssHost, DeviceNumber, Interruption, Isc, SubchannelId}
 /// status.
 #[derive(Clone)]
 pub struct ChannelSubsystem {
-    host: Arc<dyn CssHost>,
+    pub(super) shared: Arc<Shared>,
 }
 
 /// Where to attach a device.
@@ -49,8 +56,15 @@ impl ChannelSubsystem {
     /// A channel subsystem without devices. `memory` is absolute storage: where channel programs
     /// and their data are.
     pub fn new(memory: impl AddressSpace, host: Arc<dyn CssHost>) -> Self {
-        let _ = memory;
-        Self { host }
+        Self {
+            shared: Arc::new(Shared {
+                storage: Box::new(memory),
+                host,
+                sets: RwLock::default(),
+                several_sets: AtomicBool::new(false),
+                reports: Mutex::default(),
+            }),
+        }
     }
 
     /// Takes a subchannel for a device, which is then [installed](Attachment::install). Until that
@@ -59,77 +73,156 @@ impl ChannelSubsystem {
     /// # Errors
     /// Where the place is taken or does not exist.
     pub fn reserve(&self, place: Place) -> Result<Attachment, AttachError> {
-        let _ = (place, SubchannelId::SETS);
-        todo!()
+        let subchannel = self.shared.reserve(place)?;
+        Ok(Attachment::new(&self.shared, &subchannel))
     }
 
     /// From now on devices that come and go are reported to the guest by channel report words. A
     /// VMM calls it when the machine is put together.
     pub fn report_changes(&self) {
-        todo!()
+        self.shared.with_reports(|reports| reports.reporting = true);
     }
 
     /// Puts every subchannel, and what the guest has set with CHSC, back to what it is after
-    /// power-on, and tells all control units ([`Signal::Reset`](super::Signal::Reset)).
+    /// power-on, and tells all control units ([`Signal::Reset`]).
     pub fn reset(&self) {
-        todo!()
+        self.shared.with_reports(ChannelReports::reset);
+        self.shared.several_sets.store(false, Ordering::Release);
+        for subchannel in self.shared.subchannels() {
+            let channel = Channel::new(self.shared.clone(), subchannel);
+            let unit = channel.update(|state| {
+                state.reset();
+                state.unit.clone()
+            });
+            if let Some(unit) = unit {
+                unit.signal(Signal::Reset);
+            }
+        }
     }
 
     /// The adapter interruption of subclass `isc`: the device has set its indicators.
     pub fn adapter_interrupt(&self, isc: Isc) {
-        self.host.raise(Interruption::Adapter { isc });
+        self.raise(Interruption::Adapter { isc });
+    }
+
+    pub(crate) fn raise(&self, interruption: Interruption) {
+        self.shared.host.raise(interruption);
     }
 }
 
-/// A device's connection to its subchannel.
-///
-/// Cheap to clone, and does not keep the channel subsystem alive: after
-/// [`detach`](Self::detach), or without the subsystem, all methods do nothing.
-#[derive(Clone)]
-pub struct Attachment {
-    id: SubchannelId,
-    device: DeviceNumber,
+/// What all subchannels have in common.
+pub(super) struct Shared {
+    pub(super) storage: Box<dyn Storage>,
+    pub(super) host: Arc<dyn CssHost>,
+    sets: RwLock<[Set; SubchannelId::SETS as usize]>,
+    /// The guest has enabled the sets other than the first.
+    pub(super) several_sets: AtomicBool,
+    reports: Mutex<ChannelReports>,
 }
 
-impl Attachment {
-    /// The subchannel.
-    pub fn id(&self) -> SubchannelId {
-        self.id
+/// A subchannel set, by subchannel number.
+type Set = BTreeMap<u16, Arc<Subchannel>>;
+
+impl Shared {
+    fn reserve(&self, place: Place) -> Result<Arc<Subchannel>, AttachError> {
+        let Place {
+            set,
+            device,
+            subchannel,
+        } = place;
+        let mut sets = self.sets.write().unwrap_or_else(PoisonError::into_inner);
+        let full = AttachError::Full(set);
+        let subchannels = sets
+            .get_mut(usize::from(set))
+            .ok_or(AttachError::NoSet(set))?;
+        let number = subchannel
+            .or_else(|| (0..=u16::MAX).find(|number| !subchannels.contains_key(number)))
+            .ok_or(full)?;
+        let in_use = |device| subchannels.values().any(|other| other.device == device);
+        let device = device
+            .or_else(|| {
+                (0..=u16::MAX)
+                    .map(DeviceNumber)
+                    .find(|&number| !in_use(number))
+            })
+            .ok_or(full)?;
+        let id = SubchannelId::new(set, number).ok_or(AttachError::NoSet(set))?;
+        if in_use(device) {
+            return Err(AttachError::DeviceInUse(device));
+        }
+        if subchannels.contains_key(&number) {
+            return Err(AttachError::SubchannelInUse(id));
+        }
+        let subchannel = Arc::new(Subchannel::new(id, device));
+        subchannels.insert(number, subchannel.clone());
+        Ok(subchannel)
     }
 
-    /// The device number.
-    pub fn device(&self) -> DeviceNumber {
-        self.device
+    /// Gives up the place of `subchannel`.
+    pub(super) fn release(&self, subchannel: &Arc<Subchannel>) {
+        let id = subchannel.id;
+        self.with_set_mut(id.set(), |set| {
+            if set
+                .get(&id.number())
+                .is_some_and(|other| Arc::ptr_eq(other, subchannel))
+            {
+                set.remove(&id.number());
+            }
+        });
     }
 
-    /// Puts `unit` behind the subchannel: the guest can see it from now on, and is told so by a
-    /// channel report word if [`ChannelSubsystem::report_changes`] was called.
-    pub fn install(&self, unit: Arc<dyn ControlUnit>) {
-        let _ = unit;
-        todo!()
+    /// The subchannel, if the guest can name it.
+    pub(super) fn find(&self, id: SubchannelId) -> Option<Arc<Subchannel>> {
+        self.with_set(id.set(), |set| set.get(&id.number()).cloned())?
     }
 
-    /// Takes the device away and frees its place. What was pending is dropped; the guest is told
-    /// by a channel report word as in [`install`](Self::install).
-    pub fn detach(&self) {
-        todo!()
+    /// The number of the last subchannel of a set, if the guest can see the set and it has one.
+    pub(super) fn last(&self, set: u8) -> Option<u16> {
+        self.with_set(set, |set| set.keys().next_back().copied())?
     }
 
-    /// Unsolicited status: makes the subchannel status pending with alert status, if it is enabled
-    /// and not status pending already (the driver will then see to the device anyway). While a
-    /// program runs, its end is the alert. This is virtio's classic interrupt.
-    pub fn alert(&self) {
-        todo!()
+    /// The guest enables the sets other than the first.
+    pub(super) fn enable_sets(&self) {
+        self.several_sets.store(true, Ordering::Release);
     }
 
-    /// As [`ChannelSubsystem::adapter_interrupt`].
-    pub fn adapter_interrupt(&self, isc: Isc) {
-        let _ = isc;
-        todo!()
+    pub(super) fn has_several_sets(&self) -> bool {
+        self.several_sets.load(Ordering::Acquire)
     }
 
-    /// Whether the guest has enabled the subchannel.
-    pub fn is_enabled(&self) -> bool {
-        todo!()
+    pub(super) fn with_reports<R>(&self, f: impl FnOnce(&mut ChannelReports) -> R) -> R {
+        f(&mut self.reports.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// A device has come or gone.
+    pub(super) fn report(&self, id: SubchannelId) {
+        let several = self.has_several_sets();
+        if id.set() != 0 && !several {
+            return;
+        }
+        if self.with_reports(|reports| reports.subchannel_changed(id, several)) {
+            self.host.channel_report_pending();
+        }
+    }
+
+    /// Calls `f` with a set that the guest can see.
+    fn with_set<R>(&self, set: u8, f: impl FnOnce(&Set) -> R) -> Option<R> {
+        if set != 0 && !self.has_several_sets() {
+            return None;
+        }
+        let sets = self.sets.read().unwrap_or_else(PoisonError::into_inner);
+        sets.get(usize::from(set)).map(f)
+    }
+
+    fn with_set_mut(&self, set: u8, f: impl FnOnce(&mut Set)) {
+        let mut sets = self.sets.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(set) = sets.get_mut(usize::from(set)) {
+            f(set);
+        }
+    }
+
+    fn subchannels(&self) -> Vec<Arc<Subchannel>> {
+        let sets = self.sets.read().unwrap_or_else(PoisonError::into_inner);
+        sets.iter().flat_map(|set| set.values().cloned()).collect()
     }
 }
