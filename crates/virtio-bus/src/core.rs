@@ -2,7 +2,9 @@
 
 mod jobs;
 mod queues;
+mod reset;
 mod saved;
+mod status;
 
 use std::sync::Arc;
 
@@ -191,19 +193,6 @@ impl<AS: AddressSpace> Core<AS> {
         if added.contains(Status::DRIVER_OK) && self.may_start() {
             self.status |= Status::DRIVER_OK;
             self.start();
-        }
-    }
-
-    /// Whether a reset is still waiting for workers.
-    pub fn is_resetting(&mut self) -> bool {
-        self.status();
-        self.phase == Phase::Resetting
-    }
-
-    /// Waits until a reset that was begun is complete: for transports whose drivers do not poll.
-    pub fn wait_reset(&mut self) {
-        if self.phase == Phase::Resetting {
-            self.finish_reset();
         }
     }
 

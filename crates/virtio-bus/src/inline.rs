@@ -75,6 +75,10 @@ impl<AS: AddressSpace> Running<AS> for RunningInline<AS> {
         true
     }
 
+    fn when_stopped(&self, then: Box<dyn FnOnce() + Send>) {
+        then();
+    }
+
     fn join(self: Box<Self>) -> Option<Job<AS>> {
         lock(&self.0).take().map(JobLoop::drain)
     }

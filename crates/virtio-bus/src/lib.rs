@@ -25,6 +25,7 @@ mod reactor;
 mod runner;
 mod state;
 mod status;
+mod stopped;
 mod thread;
 
 pub use bus::{VirtioBus, VirtioProps};
@@ -39,6 +40,7 @@ pub use queue_regs::{QueueAddress, QueueRegs};
 pub use runner::{NotStarted, Runner, Running};
 pub use state::{CoreState, QueueState};
 pub use status::Status;
+pub use stopped::Stopped;
 pub use thread::ThreadRunner;
 
 pub use virtio_device;

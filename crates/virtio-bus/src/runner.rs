@@ -48,6 +48,11 @@ pub trait Running<AS: AddressSpace>: Send {
     /// Whether it has stopped, so that [`join`](Self::join) will not block.
     fn is_stopped(&self) -> bool;
 
+    /// Calls `then` once it has stopped: on the thread that it ran on, holding no lock, or at once
+    /// where it has stopped already. `then` may wait for locks under which
+    /// [`join`](Self::join) is called.
+    fn when_stopped(&self, then: Box<dyn FnOnce() + Send>);
+
     /// Waits until it has stopped and hands back the quiesced job; `None` if it died.
     fn join(self: Box<Self>) -> Option<Job<AS>>;
 }

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,7 +12,7 @@ use virtio_device::AddressSpace;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::reactor::{JobLoop, Turn};
-use crate::{Job, NotStarted, Runner, Running};
+use crate::{Job, NotStarted, Runner, Running, Stopped};
 
 /// Gives every job a thread of its own.
 ///
@@ -74,6 +75,8 @@ impl ThreadRunner {
         job.stop_on(stop.as_raw_fd())?;
         let (hand_over, receive) = std::sync::mpsc::channel();
         let (on_start, limit) = (self.on_start.clone(), self.poll);
+        let stopped = Arc::new(Stopped::new());
+        let end = End(stopped.clone());
         let thread = std::thread::Builder::new()
             .name(self.name.clone())
             .stack_size(STACK)
@@ -81,16 +84,24 @@ impl ThreadRunner {
                 if let Some(f) = on_start {
                     f();
                 }
-                receive.recv().ok().map(|job| run(job, limit))
+                end.0.tell(receive.recv().ok().map(|job| run(job, limit)));
             })?;
-        Ok((RunningThread { thread, stop }, hand_over))
+        let running = RunningThread {
+            thread,
+            stop,
+            stopped,
+            heard: AtomicBool::new(false),
+        };
+        Ok((running, hand_over))
     }
 }
 
 struct RunningThread<AS: AddressSpace> {
-    /// `None` where it ended without a job.
-    thread: JoinHandle<Option<Job<AS>>>,
+    thread: JoinHandle<()>,
     stop: EventFd,
+    stopped: Arc<Stopped<AS>>,
+    /// Whether somebody listens for the end.
+    heard: AtomicBool,
 }
 
 impl<AS: AddressSpace> Running<AS> for RunningThread<AS> {
@@ -99,12 +110,31 @@ impl<AS: AddressSpace> Running<AS> for RunningThread<AS> {
     }
 
     fn is_stopped(&self) -> bool {
-        self.thread.is_finished()
+        self.stopped.has_ended()
+    }
+
+    fn when_stopped(&self, then: Box<dyn FnOnce() + Send>) {
+        self.heard.store(true, Ordering::Relaxed);
+        self.stopped.when_ended(then);
     }
 
     fn join(self: Box<Self>) -> Option<Job<AS>> {
         self.stop();
-        self.thread.join().ok().flatten()
+        let job = self.stopped.wait();
+        // A thread that tells of its end may have to wait for a lock held here, or be this one.
+        if !self.heard.into_inner() {
+            let _ = self.thread.join();
+        }
+        job
+    }
+}
+
+/// A thread's end, if it be by a panic.
+struct End<AS: AddressSpace>(Arc<Stopped<AS>>);
+
+impl<AS: AddressSpace> Drop for End<AS> {
+    fn drop(&mut self) {
+        self.0.tell(None);
     }
 }
 

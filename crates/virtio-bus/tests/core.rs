@@ -57,6 +57,68 @@ fn bug_45_legacy_drivers_know_no_features_ok() {
 }
 
 #[test]
+fn a_status_is_set_whole_or_not_at_all() {
+    let driver = Status::ACKNOWLEDGE | Status::DRIVER;
+    let settled = driver | Status::FEATURES_OK;
+    let ready = settled | Status::DRIVER_OK;
+    // Features, what was set before, what is set now, whether the device agrees.
+    let rows: &[(Features, Status, Status, bool)] = &[
+        (MODERN, Status::RESET, Status::ACKNOWLEDGE, true),
+        (MODERN, Status::RESET, ready, true),
+        (MODERN, driver, settled, true),
+        (MODERN, settled, ready, true),
+        (MODERN, ready, ready | Status::FAILED, true),
+        (MODERN, ready, Status::RESET, true),
+        (MODERN, Status::RESET, Status::FEATURES_OK, false),
+        (MODERN, driver, driver | Status::DRIVER_OK, false),
+        (
+            MODERN | Features::bit(127),
+            driver,
+            settled | Status::FAILED,
+            false,
+        ),
+        (Features::NONE, Status::RESET, settled, false),
+        (MODERN, settled, driver, false),
+        (MODERN, driver, driver | Status(16), false),
+        (MODERN, driver, driver | Status::DEVICE_NEEDS_RESET, false),
+    ];
+    for &(features, before, value, agreed) in rows {
+        let mut bus = TestBus::new(Toy::new(1, &[&[0]]).0);
+        for page in 0..4 {
+            bus.core().write_driver_features(page, features.page(page));
+        }
+        let set = before == Status::RESET || bus.core().set_status(before);
+        assert!(set, "{before:?}");
+        assert_eq!(bus.core().set_status(value), agreed, "{before:?} {value:?}");
+        let now = if agreed { value } else { before };
+        assert_eq!(bus.core().status(), now, "{before:?} {value:?}");
+    }
+}
+
+#[test]
+fn a_device_that_needs_a_reset_still_takes_status_bits() {
+    let (toy, knobs) = Toy::new(1, &[&[0]]);
+    Knobs::set(&knobs.refuse_activation, true);
+    let mut bus = TestBus::new(toy);
+    assert!(bus.negotiate(MODERN));
+    let status = bus.core().status() | Status::DRIVER_OK;
+    assert!(bus.core().set_status(status));
+    let shown = status | Status::DEVICE_NEEDS_RESET;
+    assert_eq!(bus.core().status(), shown);
+    for value in [
+        status,
+        shown,
+        status | Status::FAILED,
+        shown | Status::FAILED,
+    ] {
+        assert!(bus.core().set_status(value), "{value:?}");
+    }
+    assert_eq!(bus.core().status(), shown | Status::FAILED);
+    assert!(bus.core().set_status(Status::RESET));
+    assert_eq!(bus.core().status(), Status::RESET);
+}
+
+#[test]
 fn legacy_queues_are_laid_out_behind_one_address() {
     let mut bus = TestBus::with(Toy::new(1, &[&[0]]).0, legacy());
     bus.core().set_legacy_queue(0, 0x10_0000, 4096);

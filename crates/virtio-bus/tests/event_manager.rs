@@ -51,6 +51,10 @@ impl Running<Space> for OnLoop {
         true
     }
 
+    fn when_stopped(&self, then: Box<dyn FnOnce() + Send>) {
+        then();
+    }
+
     fn join(self: Box<Self>) -> Option<Job<Space>> {
         let mut manager = self.manager.lock().unwrap();
         let subscriber = manager.remove_subscriber(self.id).ok()?;

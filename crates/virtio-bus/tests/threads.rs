@@ -2,8 +2,8 @@
 
 mod common;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
 use common::{Knobs, Toy};
@@ -68,6 +68,45 @@ fn waiting_for_a_reset_ends_it() {
     bus.core().wait_reset();
     assert_eq!(bus.core().status(), Status::RESET);
     helper.join().unwrap();
+}
+
+/// The listener runs on the thread that ends, and may itself complete the reset.
+#[test]
+fn whoever_wants_to_know_is_told_of_the_end_of_a_reset() {
+    let (mut bus, knobs) = threaded(ThreadRunner::new("toy"));
+    bus.boot(MODERN);
+    hold_one(&mut bus, &knobs);
+    assert!(!bus.core().when_reset(|| unreachable!("nothing is reset")));
+    bus.core().write_status(Status::RESET);
+    let bus = Arc::new(Mutex::new(bus));
+    let (told, listener) = (mpsc::channel(), bus.clone());
+    let then = move || {
+        let status = listener.lock().unwrap().core().status();
+        told.0.send((status, std::thread::current().id())).unwrap();
+    };
+    assert!(bus.lock().unwrap().core().when_reset(then));
+    assert!(told.1.recv_timeout(Duration::from_millis(20)).is_err());
+    knobs.release();
+    let (status, thread) = told.1.recv_timeout(DEADLINE).unwrap();
+    assert_eq!(status, Status::RESET);
+    assert_ne!(thread, std::thread::current().id());
+    let mut bus = bus.lock().unwrap();
+    assert!(!bus.core().when_reset(|| unreachable!("it is over")));
+    assert_eq!(Knobs::count(&knobs.returned), 2);
+    bus.boot(MODERN);
+}
+
+#[test]
+fn a_worker_that_panicked_ends_a_reset_as_well() {
+    let (mut bus, _) = threaded(ThreadRunner::new("toy"));
+    bus.boot(MODERN);
+    bus.submit(0, &[b"P"], &[1]);
+    bus.core().write_status(Status::RESET);
+    let (end, ended) = mpsc::channel();
+    if bus.core().when_reset(move || end.send(()).unwrap()) {
+        ended.recv_timeout(DEADLINE).unwrap();
+    }
+    assert_eq!(bus.core().status(), Status::RESET);
 }
 
 #[test]
@@ -263,3 +302,5 @@ fn chain(bus: &TestBus, i: u32) -> Vec<Segment> {
 
 /// Of each of eight kinds.
 const REQUESTS: u32 = 13_000;
+
+const DEADLINE: Duration = Duration::from_secs(5);

@@ -132,6 +132,10 @@ impl<AS: AddressSpace> Running<AS> for AtRest<AS> {
         true
     }
 
+    fn when_stopped(&self, then: Box<dyn FnOnce() + Send>) {
+        then();
+    }
+
     fn join(self: Box<Self>) -> Option<Job<AS>> {
         Some(*self.0)
     }
