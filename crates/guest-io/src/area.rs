@@ -2,7 +2,7 @@
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use vm_memory::VolatileSlice;
 use vm_memory::bitmap::BitmapSlice;
@@ -74,6 +74,17 @@ impl<'m, B: BitmapSlice, const ALIGN: usize> Area<'m, B, ALIGN> {
         unsafe { T::store(at.as_ptr(), value, order) };
         self.bitmap.mark_dirty(offset, size_of::<T>());
         Some(())
+    }
+
+    /// Sets `bits` of the byte at `offset`, in one step with respect to every other access, and
+    /// marks it dirty: an indicator that the guest clears as it goes. Returns the byte as it was;
+    /// `None` where it is not inside.
+    pub fn set_bits(&self, offset: usize, bits: u8) -> Option<u8> {
+        let at = self.at::<u8>(offset)?;
+        // SAFETY: as in `load`; a byte is always aligned.
+        let before = unsafe { AtomicU8::from_ptr(at.as_ptr()) }.fetch_or(bits, Ordering::SeqCst);
+        self.bitmap.mark_dirty(offset, 1);
+        Some(before)
     }
 
     /// The `len` bytes from `offset` on; `None` where they are not all inside.
