@@ -12,4 +12,26 @@
 pub mod css;
 pub mod intercept;
 
-pub use virtio_device;
+mod bus;
+mod command;
+mod config;
+mod error;
+mod indicators;
+mod interrupt;
+mod ioeventfd;
+mod parts;
+mod props;
+mod registers;
+mod revision;
+mod state;
+mod transport;
+
+pub use error::Error;
+pub use indicators::{QueueIndicators, TwoStage};
+pub use ioeventfd::IoEventFds;
+pub use parts::CcwParts;
+pub use props::{CcwProps, Devno};
+pub use state::CcwState;
+pub use transport::CcwTransport;
+
+pub use {virtio_bus, virtio_device};

@@ -22,6 +22,21 @@ impl DeviceId {
     pub const SCSI: Self = Self(8);
     /// 9P transport (section 5, device ID 9).
     pub const P9: Self = Self(9);
+
+    /// Whether the device is as old as the legacy interface, so that it can be transitional
+    /// (section 1.3.1).
+    pub const fn is_transitional(self) -> bool {
+        matches!(
+            self,
+            Self::NET
+                | Self::BLOCK
+                | Self::CONSOLE
+                | Self::ENTROPY
+                | Self::BALLOON
+                | Self::SCSI
+                | Self::P9
+        )
+    }
 }
 
 impl fmt::Display for DeviceId {

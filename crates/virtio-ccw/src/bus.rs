@@ -1,0 +1,80 @@
+//! What the channel I/O transport offers to the core.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use virtio_bus::{Kicks, VirtioBus};
+use virtio_device::{AddressSpace, Features, Interrupt};
+
+use crate::IoEventFds;
+use crate::css::SubchannelId;
+use crate::interrupt::CcwInterrupt;
+use crate::revision::{Revision, Revisions};
+
+/// The part of a transport that it shares with its core.
+pub(crate) struct CcwBus<AS> {
+    pub(crate) interrupt: Arc<CcwInterrupt<AS>>,
+    pub(crate) revisions: Revisions,
+    pub(crate) subchannel: SubchannelId,
+    pub(crate) ioeventfds: Option<Arc<dyn IoEventFds>>,
+    pub(crate) assigned: AtomicBool,
+}
+
+/// The features that a driver of `revision` is shown, of those that the device offers: a legacy
+/// driver has no words for more than 32.
+pub(crate) fn shown(offer: Features, revision: Revision) -> Features {
+    match revision.is_legacy() {
+        true => Features::from_bits(offer.page(0).into()),
+        false => offer - LEGACY_ONLY,
+    }
+}
+
+impl<AS: AddressSpace> VirtioBus for CcwBus<AS> {
+    fn features(&self, offer: Features) -> Features {
+        match (self.revisions.has_legacy(), self.revisions.has_modern()) {
+            (true, true) => offer - NOT_OVER_CCW,
+            (false, _) => offer - NOT_OVER_CCW - LEGACY_ONLY,
+            (true, false) => Features::from_bits(offer.page(0).into()),
+        }
+    }
+
+    fn legacy(&self) -> bool {
+        let selected = self.revisions.selected();
+        selected.map_or(self.revisions.has_legacy(), Revision::is_legacy)
+    }
+
+    fn interrupt(&self) -> Arc<dyn Interrupt> {
+        self.interrupt.clone()
+    }
+
+    fn assign_kicks(&self, kicks: &Kicks) -> io::Result<()> {
+        let Some(ioeventfds) = &self.ioeventfds else {
+            return Ok(());
+        };
+        let assigned = kicks.assign(
+            |queue, fd| ioeventfds.assign(self.subchannel, queue, fd),
+            |queue, fd| ioeventfds.release(self.subchannel, queue, fd),
+        );
+        self.assigned.store(assigned.is_ok(), Ordering::Release);
+        assigned
+    }
+
+    fn release_kicks(&self, kicks: &Kicks) {
+        let assigned = self.assigned.swap(false, Ordering::AcqRel);
+        if let Some(ioeventfds) = self.ioeventfds.as_ref().filter(|_| assigned) {
+            kicks.release(|queue, fd| ioeventfds.release(self.subchannel, queue, fd));
+        }
+    }
+}
+
+/// Bits that only the legacy interface shows.
+pub(crate) const LEGACY_ONLY: Features = Features::NOTIFY_ON_EMPTY.with(Features::ANY_LAYOUT);
+
+/// What belongs to PCI or changes what a notification says, and what is reserved for future use
+/// over channel I/O (section 4.3.4).
+const NOT_OVER_CCW: Features = Features::RING_RESET
+    .with(Features::ADMIN_VQ)
+    .with(Features::SR_IOV)
+    .with(Features::NOTIFICATION_DATA)
+    .with(Features::NOTIF_CONFIG_DATA);

@@ -1,0 +1,72 @@
+//! READ_CONF and WRITE_CONF (section 4.3.2.5): the configuration space, whole.
+
+use virtio_bus::Core;
+use virtio_device::{AddressSpace, ConfigCell};
+
+use crate::css::Transfer;
+use crate::registers::put;
+
+/// Transfers the configuration space from its start, as far as the driver has room.
+pub(crate) fn read(config: &ConfigCell, transfer: &mut Transfer<'_>) -> Option<()> {
+    let len = config.len().min(transfer.remaining());
+    let mut bytes = vec![0; len];
+    config.read(0, &mut bytes);
+    put(transfer, &bytes)
+}
+
+/// The driver transmits the space from its start up to the field that it changes. The device is
+/// told of the words that are not as it has shown them, from the first to the last: writing the
+/// others is not what the driver is after.
+pub(crate) fn write<AS: AddressSpace>(
+    core: &mut Core<AS>,
+    transfer: &mut Transfer<'_>,
+) -> Option<()> {
+    let len = core.config().len().min(transfer.remaining());
+    let mut written = vec![0; len];
+    (transfer.read(&mut written) == len).then_some(())?;
+    let mut shown = vec![0; len];
+    core.config().read(0, &mut shown);
+    if let Some((offset, data)) = difference(&shown, &written) {
+        core.write_config(offset as u64, data);
+    }
+    Some(())
+}
+
+/// The aligned words of `written` that differ from `shown`, from the first to the last, and the
+/// offset in bytes of the first.
+fn difference<'a>(shown: &[u8], written: &'a [u8]) -> Option<(usize, &'a [u8])> {
+    let words = || shown.chunks(WORD).zip(written.chunks(WORD));
+    let differ = |(shown, written)| shown != written;
+    let first = words().position(differ)? * WORD;
+    let last = words().rposition(differ)? * WORD;
+    let end = written.len().min(last + WORD);
+    written.get(first..end).map(|data| (first, data))
+}
+
+/// Fields that drivers write start at multiples of it, in bytes.
+const WORD: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::difference;
+
+    #[test]
+    fn only_words_that_differ_are_written() {
+        let shown = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
+        let rows: &[(&[u8], Option<(usize, &[u8])>)] = &[
+            (&[], None),
+            (&[0, 1, 2], None),
+            (&shown, None),
+            (&[9], Some((0, &[9]))),
+            (&[0, 1, 2, 3, 4, 9], Some((4, &[4, 9]))),
+            (&[0, 1, 2, 3, 4, 5, 6, 7, 8, 0], Some((8, &[8, 0]))),
+            (
+                &[0, 1, 0, 3, 4, 5, 0, 7, 8, 9],
+                Some((0, &[0, 1, 0, 3, 4, 5, 0, 7])),
+            ),
+        ];
+        for (written, expected) in rows {
+            assert_eq!(difference(&shown, written), *expected, "{written:?}");
+        }
+    }
+}
