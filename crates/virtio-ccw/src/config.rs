@@ -35,6 +35,7 @@ pub(crate) fn write<AS: AddressSpace>(
 /// The aligned words of `written` that differ from `shown`, from the first to the last, and the
 /// offset in bytes of the first.
 fn difference<'a>(shown: &[u8], written: &'a [u8]) -> Option<(usize, &'a [u8])> {
+    let shown = shown.get(..written.len())?;
     let words = || shown.chunks(WORD).zip(written.chunks(WORD));
     let differ = |(shown, written)| shown != written;
     let first = words().position(differ)? * WORD;
