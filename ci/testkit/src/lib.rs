@@ -4,11 +4,14 @@
 //! for forgery. [`TestBus`] puts a device on a bus in memory, with such a driver on the other end,
 //! all on one thread and without a hypervisor. [`device_suite!`] is what every device must stand.
 //!
+//! [`channel`] is the other end of a channel subsystem: a CPU and its interruptions.
+//!
 //! The kit panics where the device under test breaks the rules: that is how tests fail.
 
 #![forbid(unsafe_code)]
 
 mod bus;
+pub mod channel;
 mod descriptor;
 mod heap;
 mod malformed;
@@ -29,4 +32,4 @@ pub use queue::{DriverQueue, DriverRing, Used, describe};
 pub use split::SplitDriver;
 pub use wires::Interrupts;
 
-pub use {virtio_bus, virtio_device, vm_memory};
+pub use {virtio_bus, virtio_ccw, virtio_device, vm_memory};

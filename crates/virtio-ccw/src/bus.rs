@@ -16,6 +16,8 @@ use crate::revision::{Revision, Revisions};
 pub(crate) struct CcwBus<AS> {
     pub(crate) interrupt: Arc<CcwInterrupt<AS>>,
     pub(crate) revisions: Revisions,
+    /// Whether there are adapter interrupts.
+    pub(crate) adapter_interrupts: bool,
     pub(crate) subchannel: SubchannelId,
     pub(crate) ioeventfds: Option<Arc<dyn IoEventFds>>,
     pub(crate) assigned: AtomicBool,

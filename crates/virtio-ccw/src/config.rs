@@ -54,7 +54,8 @@ mod tests {
     #[test]
     fn only_words_that_differ_are_written() {
         let shown = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9];
-        let rows: &[(&[u8], Option<(usize, &[u8])>)] = &[
+        type Difference = Option<(usize, &'static [u8])>;
+        let rows: &[(&[u8], Difference)] = &[
             (&[], None),
             (&[0, 1, 2], None),
             (&shown, None),

@@ -6,7 +6,7 @@ use crate::css::{DeviceNumber, Place, SubchannelId};
 
 virtio_device::props! {
     /// Properties of the channel I/O transport, under the names that QEMU's `virtio-*-ccw` have for
-    /// them.
+    /// them. QEMU has no `x-adapter-interrupts`: it can always make them.
     pub struct CcwProps {
         /// Device number, such as fe.0.1234; the first free one of subchannel set 0 if unset.
         "devno" => devno: Option<Devno> = None,
@@ -14,6 +14,8 @@ virtio_device::props! {
         "max_revision" => max_revision: u32 = 2,
         /// Let the kernel turn notifications into events, where the VMM supplies the means.
         "ioeventfd" => ioeventfd: bool = true,
+        /// Offer adapter interrupts; without them, drivers use classic ones.
+        "x-adapter-interrupts" => adapter_interrupts: bool = true,
     }
 }
 

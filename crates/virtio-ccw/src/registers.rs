@@ -263,7 +263,7 @@ impl<AS: AddressSpace> Registers<AS> {
         };
         let before = self.bus.interrupt.indicators();
         let other_kind = matches!(before.queues, QueueIndicators::Classic { .. });
-        (!other_kind).then_some(())?;
+        (self.bus.adapter_interrupts && !other_kind).then_some(())?;
         self.change_indicators(Indicators { queues, ..before })
     }
 

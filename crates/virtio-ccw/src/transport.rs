@@ -68,9 +68,11 @@ impl<AS: AddressSpace> CcwTransport<AS> {
         self.subchannel.id()
     }
 
-    /// Takes the device away from the guest, which is told so by a channel report word.
+    /// Takes the device away from the guest, which is told so by a channel report word. Waits
+    /// until what is in flight is drained.
     pub fn detach(&self) {
         self.subchannel.detach();
+        self.reset();
     }
 
     /// Resets the device as at power-on. Waits until what is in flight is drained.
@@ -132,6 +134,7 @@ impl<AS: AddressSpace> CcwTransport<AS> {
         let bus = Arc::new(CcwBus {
             interrupt: Arc::new(CcwInterrupt::new(memory.clone(), subchannel.clone())),
             revisions,
+            adapter_interrupts: props.adapter_interrupts,
             subchannel: subchannel.id(),
             ioeventfds: ioeventfds.filter(|_| props.ioeventfd),
             assigned: AtomicBool::new(false),
