@@ -162,6 +162,9 @@ impl CssHost for Interruptions {
 }
 
 impl<AS: AddressSpace> Channel<AS> {
+    /// Interruption parameter of its programs.
+    pub const PARAMETER: u32 = 0x5eed;
+
     /// A CPU that drives `subchannel` and has the page at `page`, below 2 GiB, to itself.
     pub fn new(css: &ChannelSubsystem, subchannel: SubchannelId, ram: Ram<AS>, page: u64) -> Self {
         let css = css.clone();
@@ -212,7 +215,7 @@ impl<AS: AddressSpace> Channel<AS> {
         let bytes: Vec<u8> = program.iter().flat_map(|ccw| ccw.bytes()).collect();
         self.ram.write(self.at(PROGRAM), &bytes);
         let mut block = [0; ORB];
-        block[..4].copy_from_slice(&PARAMETER.to_be_bytes());
+        block[..4].copy_from_slice(&Self::PARAMETER.to_be_bytes());
         block[4..8].copy_from_slice(&FORMAT_1.to_be_bytes());
         block[8..12].copy_from_slice(&(self.at(PROGRAM) as u32).to_be_bytes());
         let orb = self.operand();
@@ -375,7 +378,5 @@ const PROGRAM: u64 = 0x100;
 const DATA: u64 = 0x800;
 /// In byte 5 of a path-management word.
 const ENABLED: u8 = 0x80;
-/// Interruption parameter of programs.
-const PARAMETER: u32 = 0x5eed;
 /// Of an operation-request block: CCWs of format 1, every path.
 const FORMAT_1: u32 = 0x0080_ff00;

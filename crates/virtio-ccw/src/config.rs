@@ -4,32 +4,23 @@ use virtio_bus::Core;
 use virtio_device::{AddressSpace, ConfigCell};
 
 use crate::css::Transfer;
-use crate::registers::put;
 
 /// Transfers the configuration space from its start, as far as the driver has room.
-pub(crate) fn read(config: &ConfigCell, transfer: &mut Transfer<'_>) -> Option<()> {
-    let len = config.len().min(transfer.remaining());
-    let mut bytes = vec![0; len];
-    config.read(0, &mut bytes);
-    put(transfer, &bytes)
+pub(crate) fn read(config: &ConfigCell, transfer: &mut Transfer<'_>) {
+    transfer.write(&config.snapshot());
 }
 
 /// The driver transmits the space from its start up to the field that it changes. The device is
 /// told of the words that are not as it has shown them, from the first to the last: writing the
 /// others is not what the driver is after.
-pub(crate) fn write<AS: AddressSpace>(
-    core: &mut Core<AS>,
-    transfer: &mut Transfer<'_>,
-) -> Option<()> {
-    let len = core.config().len().min(transfer.remaining());
-    let mut written = vec![0; len];
-    (transfer.read(&mut written) == len).then_some(())?;
-    let mut shown = vec![0; len];
-    core.config().read(0, &mut shown);
+pub(crate) fn write<AS: AddressSpace>(core: &mut Core<AS>, transfer: &mut Transfer<'_>) {
+    let shown = core.config().snapshot();
+    let mut written = vec![0; shown.len()];
+    let len = transfer.read(&mut written);
+    written.truncate(len);
     if let Some((offset, data)) = difference(&shown, &written) {
         core.write_config(offset as u64, data);
     }
-    Some(())
 }
 
 /// The aligned words of `written` that differ from `shown`, from the first to the last, and the

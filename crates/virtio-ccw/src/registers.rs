@@ -142,8 +142,8 @@ impl<AS: AddressSpace> Registers<AS> {
             VirtioCommand::ReadStatus => self.read_status(transfer),
             VirtioCommand::ReadFeat => self.read_features(revision, transfer),
             VirtioCommand::WriteFeat => self.write_features(revision, transfer),
-            VirtioCommand::ReadConf => config::read(self.core.config(), transfer),
-            VirtioCommand::WriteConf => config::write(&mut self.core, transfer),
+            VirtioCommand::ReadConf => Some(config::read(self.core.config(), transfer)),
+            VirtioCommand::WriteConf => Some(config::write(&mut self.core, transfer)),
             VirtioCommand::ReadVqConf => self.read_queue(transfer),
             VirtioCommand::SetVq => self.set_queue(revision, transfer),
             VirtioCommand::SetInd => self.set_indicators(transfer),
@@ -202,7 +202,7 @@ impl<AS: AddressSpace> Registers<AS> {
 
     fn read_status(&mut self, transfer: &mut Transfer<'_>) -> Option<()> {
         let status = self.core.status();
-        put(transfer, &[status.0])
+        transfer.write_all(&[status.0]).then_some(())
     }
 
     /// `struct virtio_feature_desc`: 32 bits of features, little-endian, and their index.
@@ -211,8 +211,7 @@ impl<AS: AddressSpace> Registers<AS> {
         let [index] = transfer.read_array()?;
         let features = bus::shown(self.core.offered(), revision).page(index.into());
         transfer.rewind();
-        put(transfer, &features.to_le_bytes())?;
-        (transfer.advance(1) == 1).then_some(())
+        transfer.write_all(&features.to_le_bytes()).then_some(())
     }
 
     fn write_features(&mut self, revision: Revision, transfer: &mut Transfer<'_>) -> Option<()> {
@@ -286,9 +285,4 @@ fn conclude<AS: AddressSpace>(registers: &Weak<Mutex<Registers<AS>>>) {
     if let Some(completion) = completion {
         completion.finish(Outcome::End);
     }
-}
-
-/// Transfers all of `data` to the guest.
-pub(crate) fn put(transfer: &mut Transfer<'_>, data: &[u8]) -> Option<()> {
-    (transfer.write(data) == data.len()).then_some(())
 }

@@ -5,6 +5,8 @@ mod machine;
 use std::sync::Arc;
 
 use machine::*;
+use testkit::Space;
+use testkit::channel::Channel;
 use virtio_ccw::css::{Interruption, Isc};
 use virtio_device::{DeviceHost, Features};
 
@@ -48,7 +50,11 @@ fn classic_indicators_tell_the_queue_and_interrupt_the_subchannel() {
             panic!("{about:?}");
         };
         assert_eq!((id, isc.number()), (machine.transport.subchannel(), 3));
-        assert_eq!(parameter, 0, "unsolicited");
+        assert_eq!(
+            parameter,
+            Channel::<Space>::PARAMETER,
+            "that of the last program"
+        );
         let status = machine.channel.test().expect("status");
         assert_eq!(status.control & 0x1f, 0x11, "alert status, status pending");
         assert_eq!((status.device, status.subchannel), (0, 0));

@@ -189,7 +189,8 @@ impl Ended {
             && (matches!(self.outcome, Outcome::UnitCheck(_))
                 || orb.format == CcwFormat::Zero
                 || orb.suppress_length);
-        self.check.is_none() && self.residual != 0 && minds && !exempt
+        let wrong = self.residual != 0 || self.short;
+        self.check.is_none() && wrong && minds && !exempt
     }
 }
 

@@ -48,6 +48,8 @@ pub struct Transfer<'a> {
     check: Option<Check>,
     interrupt: bool,
     deferred: bool,
+    /// The unit has asked for more than there is.
+    short: bool,
 }
 
 impl<'a> Transfer<'a> {
@@ -72,6 +74,7 @@ impl<'a> Transfer<'a> {
             check: None,
             interrupt: false,
             deferred: false,
+            short: false,
         }
     }
 
@@ -84,10 +87,11 @@ impl<'a> Transfer<'a> {
         })
     }
 
-    /// Reads exactly `N` bytes, or `None` where there are not so many.
+    /// Reads exactly `N` bytes. `None` where there are not so many, which is an incorrect length.
     pub fn read_array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let mut data = [0; N];
-        (self.read(&mut data) == N).then_some(data)
+        let got = self.read(&mut data);
+        self.all(got, N).then_some(data)
     }
 
     /// From device to guest. Returns how many bytes there was room for. Where the program says so
@@ -98,6 +102,14 @@ impl<'a> Transfer<'a> {
             true => len,
             false => storage.write(block.address, data.get(at..at + len).unwrap_or_default()),
         })
+    }
+
+    /// Writes exactly `data`. False where there is no room for all of it, which is an incorrect
+    /// length.
+    #[must_use]
+    pub fn write_all(&mut self, data: &[u8]) -> bool {
+        let put = self.write(data);
+        self.all(put, data.len())
     }
 
     /// Moves on by up to `count` bytes, without looking at them. Returns by how many.
@@ -131,9 +143,15 @@ impl<'a> Transfer<'a> {
             flags: self.ccw.flags,
             residual: self.residual(),
             immediate: self.farthest == 0,
+            short: self.short,
             check: self.check,
             interrupt: self.interrupt,
         }
+    }
+
+    fn all(&mut self, done: usize, wanted: usize) -> bool {
+        self.short |= done < wanted;
+        done == wanted
     }
 
     /// Bytes of the current word that were not transferred.
@@ -245,6 +263,8 @@ pub(super) struct Ended {
     pub(super) residual: u16,
     /// Nothing was transferred.
     pub(super) immediate: bool,
+    /// The unit wanted more than there was.
+    pub(super) short: bool,
     pub(super) check: Option<Check>,
     /// A word fetched by data chaining asked for an interruption.
     pub(super) interrupt: bool,

@@ -3,7 +3,7 @@
 use virtio_bus::{QueueAddress, Status};
 use virtio_device::AddressSpace;
 
-use super::{Registers, put};
+use super::Registers;
 use crate::css::Transfer;
 use crate::revision::Revision;
 
@@ -61,7 +61,7 @@ impl<AS: AddressSpace> Registers<AS> {
     pub(super) fn read_queue(&mut self, transfer: &mut Transfer<'_>) -> Option<()> {
         let index = u16::from_be_bytes(transfer.read_array()?);
         let size = self.core.queue(index).map_or(0, |regs| regs.max_size.get());
-        put(transfer, &size.to_be_bytes())
+        transfer.write_all(&size.to_be_bytes()).then_some(())
     }
 
     /// Queues change hands while the device does not run: there is no queue reset on this

@@ -15,6 +15,7 @@ use virtio_ccw::css::ChannelSubsystem;
 use virtio_ccw::{CcwParts, CcwProps, CcwTransport, IoEventFds};
 use virtio_device::{Features, RingConfig, VirtioDevice};
 
+#[allow(unused_imports, reason = "not every test needs both")]
 pub(crate) use common::{Knobs, Toy};
 
 /// Commands of virtio (section 4.3.1.1), and some that are not.
