@@ -57,7 +57,7 @@ impl Board for LegacyMmio {
 macro_rules! on_every_board {
     ($($test:ident),+ $(,)?) => {
         $crate::on_every_board!(@ [Mmio mmio] [LegacyMmio legacy_mmio] [Pci pci] [ModernPci modern_pci]
-            [PciExpress pci_express] ; ($($test)+));
+            [PciExpress pci_express] [Ccw ccw] [ClassicCcw classic_ccw] ; ($($test)+));
     };
     (@ $([$board:ident $name:ident])+ ; $tests:tt) => {
         $( mod $name { $crate::on_every_board!(@ $board $tests); } )+

@@ -26,13 +26,18 @@ thread_local! {
 }
 
 impl Guest {
-    /// A guest with 16 MiB of memory at 1 MiB, for drivers that this thread is about to run.
+    /// Bytes of memory for the platform itself, such as channel programs.
+    pub const LOW: u64 = 1 << 16;
+
+    /// A guest with 16 MiB of memory at 1 MiB, for drivers that this thread is about to run, and
+    /// [`Self::LOW`] bytes from 0 on, which are no driver's.
     ///
     /// # Panics
     /// Where the host has no memory, or a driver of an earlier guest still has pages mapped.
     pub fn new() -> Self {
-        let range = (GuestAddress(START), PAGES_IN_ALL * PAGE_SIZE);
-        let memory = GuestMemoryMmap::from_ranges(&[range]).expect("guest memory");
+        let low = (GuestAddress(0), Self::LOW as usize);
+        let pages = (GuestAddress(START), PAGES_IN_ALL * PAGE_SIZE);
+        let memory = GuestMemoryMmap::from_ranges(&[low, pages]).expect("guest memory");
         let memory = Arc::new(memory);
         let pages = Pages {
             memory: memory.clone(),

@@ -4,10 +4,13 @@
 //!
 //! The drivers run unmodified. Their own transports reach registers through pointers, which traps
 //! only in a guest; so [`MmioDriver`] and [`PciDriver`] implement their `Transport` trait by the same
-//! accesses in the same order, as calls of [`DeviceMmio`](vm_device::DeviceMmio). [`GuestHal`] is their
+//! accesses in the same order, as calls of [`DeviceMmio`](vm_device::DeviceMmio). Of channel I/O they
+//! know nothing; [`CcwDriver`] does what Linux does. [`GuestHal`] is their
 //! platform: memory that the device sees, and bounce buffers for what it does not.
 
 mod board;
+mod ccw;
+mod ccw_board;
 mod guest;
 mod mmio;
 mod pci;
@@ -15,6 +18,8 @@ mod pci_board;
 mod window;
 
 pub use board::{Board, LegacyMmio, Mmio};
+pub use ccw::CcwDriver;
+pub use ccw_board::{Ccw, ClassicCcw};
 pub use guest::{Guest, GuestHal, Memory};
 pub use mmio::MmioDriver;
 pub use pci::{BarSpace, EcamAccess, PciDriver};
