@@ -305,9 +305,13 @@ impl<AS: AddressSpace> Channel<AS> {
         Err(Refused { status, sense })
     }
 
-    /// DIAGNOSE 0x500, subcode 3: general register 2.
+    /// Notifies the device; what comes back is a cookie, or an error below 0.
     pub fn notify(&self, queue: u64, cookie: u64) -> i64 {
-        let subchannel = self.subchannel.word().into();
+        self.diagnose(self.subchannel.word().into(), queue, cookie)
+    }
+
+    /// DIAGNOSE 0x500, subcode 3, with these general registers 2, 3 and 4: register 2.
+    pub fn diagnose(&self, subchannel: u64, queue: u64, cookie: u64) -> i64 {
         let notify = Instruction::Notify {
             subchannel,
             queue,

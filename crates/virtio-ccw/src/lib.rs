@@ -4,6 +4,8 @@
 //! report words. [`intercept`] turns what KVM on s390x reports about an instruction into a call of
 //! it. Neither knows virtio, KVM or the host's architecture.
 //!
+//! [`CcwTransport`] is a virtio device as the control unit behind a subchannel.
+//!
 //! Names are those of the z/Architecture Principles of Operation (SA22-7832), whose chapters are
 //! meant where a section number has no other source.
 
@@ -35,3 +37,7 @@ pub use state::CcwState;
 pub use transport::CcwTransport;
 
 pub use {virtio_bus, virtio_device};
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -136,23 +136,28 @@ impl<AS: AddressSpace> Registers<AS> {
         if !command.is_in(revision) || self.resetting && !command.changes_nothing() {
             return Err(Rejected);
         }
-        match command {
+        let done = match command {
             VirtioCommand::VdevReset => return Ok(self.reset(transfer)),
             VirtioCommand::WriteStatus => return self.write_status(revision, transfer),
             VirtioCommand::ReadStatus => self.read_status(transfer),
             VirtioCommand::ReadFeat => self.read_features(revision, transfer),
             VirtioCommand::WriteFeat => self.write_features(revision, transfer),
-            VirtioCommand::ReadConf => Some(config::read(self.core.config(), transfer)),
-            VirtioCommand::WriteConf => Some(config::write(&mut self.core, transfer)),
+            VirtioCommand::ReadConf => {
+                config::read(self.core.config(), transfer);
+                Some(())
+            }
+            VirtioCommand::WriteConf => {
+                config::write(&mut self.core, transfer);
+                Some(())
+            }
             VirtioCommand::ReadVqConf => self.read_queue(transfer),
             VirtioCommand::SetVq => self.set_queue(revision, transfer),
             VirtioCommand::SetInd => self.set_indicators(transfer),
             VirtioCommand::SetConfInd => self.set_config_indicators(transfer),
             VirtioCommand::SetIndAdapter => self.set_adapter_indicators(transfer),
             VirtioCommand::SetVirtioRev => None,
-        }
-        .ok_or(Rejected)?;
-        Ok(Outcome::End)
+        };
+        done.map(|()| Outcome::End).ok_or(Rejected)
     }
 
     fn set_revision(&mut self, transfer: &mut Transfer<'_>) -> Result<Outcome, Rejected> {

@@ -375,3 +375,18 @@ fn notifications_are_answered() {
     machine.boot(2, Features::VERSION_1);
     assert_eq!(machine.request(0, b"cookie", 8), 6);
 }
+
+/// Section 4.3.3.2.1.
+#[test]
+fn the_left_half_of_a_subchannel_id_is_ignored() {
+    let mut machine = Machine::new(toy(1));
+    machine.boot(2, Features::VERSION_1);
+    let word = u64::from(machine.transport.subchannel().word());
+    for left in [0, 1, 0x8000_0000, 0xffff_ffff_u64] {
+        assert_eq!(machine.channel.diagnose(left << 32 | word, 0, 0), 0);
+        assert!(machine.run(), "the device was told");
+    }
+    for wrong in [0, word + 1, word | 1 << 17, word & 0xffff] {
+        assert_eq!(machine.channel.diagnose(wrong, 0, 0), -22, "{wrong:x}");
+    }
+}
