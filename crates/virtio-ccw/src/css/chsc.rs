@@ -171,7 +171,7 @@ fn describe(
         let mut entry = [0; ENTRY];
         let id = SubchannelId::new(set, number);
         if let Some(subchannel) = id.and_then(|id| shared.find(id))
-            && subchannel.lock().unit.is_some()
+            && subchannel.has_device()
         {
             entry[0] = SUBCHANNEL_VALID | DEVICE_VALID;
             entry[2..4].copy_from_slice(&subchannel.device.0.to_be_bytes());

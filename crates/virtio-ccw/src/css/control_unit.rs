@@ -34,8 +34,7 @@ pub trait ControlUnit: Send + Sync {
     /// DIAGNOSE 0x500, subcode 3, for this (enabled) subchannel: the driver has made buffers
     /// available in `queue`, a full register, and passes back `cookie`, what it got from the last
     /// such call for that queue, or 0. Returns the new cookie; `None` where there is no such
-    /// queue. This is the one path here that is hot, and takes no lock but for the table of
-    /// subchannels.
+    /// queue.
     fn notify(&self, queue: u64, cookie: u64) -> Option<u64>;
 }
 

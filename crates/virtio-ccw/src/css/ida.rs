@@ -157,7 +157,7 @@ fn indirect(
     first: &mut bool,
     left: u16,
 ) -> Found {
-    if *list % format.len() != 0 || *list >= CcwFormat::One.limit() {
+    if !(*list).is_multiple_of(format.len()) || *list >= CcwFormat::One.limit() {
         return Err(Check::Program);
     }
     let address = format.fetch(storage, *list)?;
@@ -186,7 +186,7 @@ fn modified(storage: &dyn Storage, list: &mut u64, left: u16) -> Found {
         || len > left
         || last != (len == left)
         || address % PAGE + u64::from(len) > PAGE
-        || !last && next % PAGE == 0;
+        || !last && next.is_multiple_of(PAGE);
     *list = next;
     match bad {
         true => Err(Check::Program),

@@ -28,6 +28,10 @@ impl Subchannel {
         }
     }
 
+    pub(super) fn has_device(&self) -> bool {
+        self.lock().unit.is_some()
+    }
+
     /// A panic elsewhere in the VMM has left the state as consistent as any program could.
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)

@@ -176,9 +176,13 @@ impl Shared {
         self.with_set(id.set(), |set| set.get(&id.number()).cloned())?
     }
 
-    /// The number of the last subchannel of a set, if the guest can see the set and it has one.
+    /// The number of the last subchannel of a set that the guest can see, if there is one.
     pub(super) fn last(&self, set: u8) -> Option<u16> {
-        self.with_set(set, |set| set.keys().next_back().copied())?
+        let has_device = |(_, subchannel): &(&_, &Arc<Subchannel>)| subchannel.has_device();
+        self.with_set(set, |set| {
+            let last = set.iter().rev().find(has_device);
+            last.map(|(number, _)| *number)
+        })?
     }
 
     /// The guest enables the sets other than the first.

@@ -131,7 +131,7 @@ impl<'a> Transfer<'a> {
     /// The transfer is over: how it went, together with what the unit says about the command.
     pub(super) fn end(mut self, outcome: Outcome) -> Ended {
         // A word that is used up and chains data has handed over to the next one.
-        if self.farthest > 0 && self.residual() == 0 && self.ccw.has(Ccw::CHAIN_DATA) {
+        if self.ends_with_word() && self.ccw.has(Ccw::CHAIN_DATA) {
             self.try_chain();
         }
         let outcome = match outcome {
@@ -152,6 +152,10 @@ impl<'a> Transfer<'a> {
     fn all(&mut self, done: usize, wanted: usize) -> bool {
         self.short |= done < wanted;
         done == wanted
+    }
+
+    fn ends_with_word(&self) -> bool {
+        self.check.is_none() && self.farthest > 0 && self.residual() == 0
     }
 
     /// Bytes of the current word that were not transferred.
