@@ -1,6 +1,7 @@
 //! The targets.
 
 pub use crate::blk::blk;
+pub use crate::channel::channel_programs;
 pub use crate::mmio::mmio;
 pub use crate::pci::pci;
 pub use crate::restore::restore;
@@ -20,5 +21,6 @@ pub const ALL: &[(&str, Target)] = &[
     ("serial", serial),
     ("pci", pci),
     ("mmio", mmio),
+    ("channel_programs", channel_programs),
     ("restore", restore),
 ];
