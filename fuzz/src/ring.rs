@@ -6,7 +6,7 @@ use arbitrary::{Arbitrary, Unstructured};
 use testkit::{
     AVAIL, BOUNDARY, Interrupts, NEXT, Ram, RawDescriptor, Segment, Space, USED, describe, memory,
 };
-use virtio_device::{
+use virtio_device::{ByteOrder, 
     Chain, Features, QueueSize, Ring, RingConfig, RingFormat, RingPosition, Virtqueue,
 };
 
@@ -134,6 +134,7 @@ impl Rig {
             driver,
             device,
             features,
+            order: ByteOrder::Little,
         };
         let ring = match setup.position {
             None => Ring::new(config),
@@ -315,7 +316,7 @@ impl Rig {
         if self.packed() {
             descriptor.packed()
         } else {
-            descriptor.split()
+            descriptor.split(ByteOrder::Little)
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use virtio_bus::{Core, InlineRunner, Parts, QueueAddress, Runner, Status, VirtioProps};
-use virtio_device::{Features, VirtioDevice};
+use virtio_device::{ByteOrder, Features, VirtioDevice};
 
 use crate::wires::{Interrupts, Wires};
 use crate::{BOUNDARY, DriverQueue, Heap, Memory, Ram, Segment, Used, memory};
@@ -28,8 +28,8 @@ pub struct TestBus {
 pub struct Options {
     /// Device-independent features to offer.
     pub features: Features,
-    /// Whether legacy drivers are welcome.
-    pub legacy: bool,
+    /// The byte order of legacy drivers, if they are welcome.
+    pub legacy: Option<ByteOrder>,
     /// Who runs the workers; by hand if `None`.
     pub runner: Option<Arc<dyn Runner<Space>>>,
 }
@@ -60,7 +60,7 @@ impl Default for Options {
                 .packed(true)
                 .in_order(true)
                 .features(),
-            legacy: false,
+            legacy: None,
             runner: None,
         }
     }
@@ -173,7 +173,12 @@ impl TestBus {
     /// Lays out queue `queue` with `size` descriptors for the features as written, and enables it.
     pub fn set_up_queue(&mut self, queue: u16, size: u16) {
         let features = self.core.driver_features();
-        let driver = DriverQueue::new(self.memory.clone(), self.heap.clone(), size, features);
+        let order = match features.contains(Features::VERSION_1) {
+            true => ByteOrder::Little,
+            false => self.wires.legacy.unwrap_or_default(),
+        };
+        let (space, heap) = (self.memory.clone(), self.heap.clone());
+        let driver = DriverQueue::with_order(space, heap, size, features, order);
         let config = *driver.config();
         self.core.set_queue_size(queue, size);
         for (which, address) in [

@@ -1,5 +1,7 @@
 //! Descriptors as the driver writes them, well-formed or not.
 
+use virtio_device::ByteOrder;
+
 /// A buffer that the driver offers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
@@ -36,22 +38,21 @@ impl RawDescriptor {
     }
 
     /// The 16 bytes of a split descriptor (section 2.7.5).
-    pub fn split(self) -> [u8; 16] {
-        let (flags, next) = (u64::from(self.flags), u64::from(self.next));
-        let rest = u64::from(self.len) | flags << 32 | next << 48;
-        bytes(self.address, rest)
+    pub fn split(self, order: ByteOrder) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&order.u64_bytes(self.address));
+        bytes[8..12].copy_from_slice(&order.u32_bytes(self.len));
+        bytes[12..14].copy_from_slice(&order.u16_bytes(self.flags));
+        bytes[14..].copy_from_slice(&order.u16_bytes(self.next));
+        bytes
     }
 
     /// The 16 bytes of a packed descriptor (section 2.8.5).
     pub fn packed(self) -> [u8; 16] {
         let (flags, id) = (u64::from(self.flags), u64::from(self.next));
         let rest = u64::from(self.len) | id << 32 | flags << 48;
-        bytes(self.address, rest)
+        (u128::from(self.address) | u128::from(rest) << 64).to_le_bytes()
     }
-}
-
-fn bytes(first: u64, second: u64) -> [u8; 16] {
-    (u128::from(first) | u128::from(second) << 64).to_le_bytes()
 }
 
 /// The chain goes on.

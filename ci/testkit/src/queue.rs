@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use virtio_device::{AddressSpace, Features, QueueSize, RingConfig, RingFormat};
+use virtio_device::{AddressSpace, ByteOrder, Features, QueueSize, RingConfig, RingFormat};
 
 use crate::descriptor::{INDIRECT, RawDescriptor, Segment, WRITE};
 use crate::split::link;
@@ -61,23 +61,57 @@ impl<AS: AddressSpace> DriverQueue<AS> {
     /// Allocates a queue of `size` descriptors for these negotiated features. Chains are indirect
     /// where that was negotiated; see [`set_indirect`](Self::set_indirect).
     pub fn new(space: AS, heap: Heap, size: u16, features: Features) -> Self {
-        let ram = Ram(space);
-        let size = QueueSize::new(size).expect("a queue size");
-        let mut config = RingConfig {
-            size,
-            descriptor: 0,
-            driver: 0,
-            device: 0,
-            features,
-        };
-        let area = |len| {
-            let at = heap.alloc(len, 64);
-            ram.write(at, &vec![0; len as usize]);
-            at
-        };
+        Self::with_order(space, heap, size, features, ByteOrder::Little)
+    }
+
+    /// As [`new`](Self::new), for a legacy driver of this byte order.
+    pub fn with_order(
+        space: AS,
+        heap: Heap,
+        size: u16,
+        features: Features,
+        order: ByteOrder,
+    ) -> Self {
+        let mut config = blank(size, features, order);
         let (driver, device) = area_lengths(&config);
-        config.descriptor = area(16 * u64::from(size.get()));
-        (config.driver, config.device) = (area(driver), area(device));
+        config.descriptor = heap.alloc(16 * u64::from(config.size.get()), 64);
+        config.driver = heap.alloc(driver, 64);
+        config.device = heap.alloc(device, 64);
+        Self::at(space, heap, config)
+    }
+
+    /// As legacy drivers lay it out: one area after the other, the used ring at a multiple of 4096
+    /// (the legacy interface note of section 2.7).
+    pub fn in_one_area(
+        space: AS,
+        heap: Heap,
+        size: u16,
+        features: Features,
+        order: ByteOrder,
+    ) -> Self {
+        let mut config = blank(size, features, order);
+        let (driver, device) = area_lengths(&config);
+        let first = 16 * u64::from(size) + driver;
+        let used = first.next_multiple_of(4096);
+        config.descriptor = heap.alloc(used + device, 4096);
+        config.driver = config.descriptor + 16 * u64::from(size);
+        config.device = config.descriptor + used;
+        heap.free(config.descriptor + first, used - first);
+        Self::at(space, heap, config)
+    }
+
+    fn at(space: AS, heap: Heap, config: RingConfig) -> Self {
+        let ram = Ram(space);
+        let features = config.features;
+        let (driver, device) = area_lengths(&config);
+        let table = 16 * u64::from(config.size.get());
+        for (at, len) in [
+            (config.descriptor, table),
+            (config.driver, driver),
+            (config.device, device),
+        ] {
+            ram.write(at, &vec![0; len as usize]);
+        }
         let ring = match config.format() {
             RingFormat::Split => DriverRing::Split(SplitDriver::new(ram.clone(), config)),
             RingFormat::Packed => DriverRing::Packed(PackedDriver::new(ram.clone(), config)),
@@ -244,7 +278,7 @@ impl<AS: AddressSpace> DriverQueue<AS> {
     /// Writes an indirect table of exactly these descriptors; returns where and how long.
     pub fn write_table(&self, table: &[RawDescriptor]) -> (u64, u64) {
         let encode = |descriptor: &RawDescriptor| match self.ring {
-            DriverRing::Split(_) => descriptor.split(),
+            DriverRing::Split(_) => descriptor.split(self.config.order),
             DriverRing::Packed(_) => descriptor.packed(),
         };
         let bytes: Vec<u8> = table.iter().flat_map(encode).collect();
@@ -287,6 +321,18 @@ impl<AS> Drop for DriverQueue<AS> {
         for (at, len) in self.in_flight.values().filter_map(|chain| chain.table) {
             self.heap.free(at, len);
         }
+    }
+}
+
+/// A queue that lies nowhere yet.
+fn blank(size: u16, features: Features, order: ByteOrder) -> RingConfig {
+    RingConfig {
+        size: QueueSize::new(size).expect("a queue size"),
+        descriptor: 0,
+        driver: 0,
+        device: 0,
+        features,
+        order,
     }
 }
 

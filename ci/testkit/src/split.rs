@@ -67,21 +67,23 @@ impl<AS: AddressSpace> SplitDriver<AS> {
     /// Overwrites entry `index` of the table.
     pub fn write_descriptor(&self, index: u16, descriptor: RawDescriptor) {
         let at = self.config.descriptor + 16 * u64::from(index);
-        self.ram.write(at, &descriptor.split());
+        self.ram.write(at, &descriptor.split(self.config.order));
     }
 
     /// Puts `head` into the available ring.
     pub fn push_head(&mut self, head: u16) {
         let slot = self.avail % self.config.size.get();
-        self.ram
-            .store(self.config.driver + 4 + 2 * u64::from(slot), head.to_le());
+        self.ram.store(
+            self.config.driver + 4 + 2 * u64::from(slot),
+            self.word16(head),
+        );
         self.avail = self.avail.wrapping_add(1);
     }
 
     /// Overwrites the available index, whatever it was.
     pub fn set_avail_idx(&mut self, idx: u16) {
         (self.avail, self.published) = (idx, idx);
-        self.ram.store(self.config.driver + 2, idx.to_le());
+        self.ram.store(self.config.driver + 2, self.word16(idx));
     }
 
     /// The available index that the device sees.
@@ -95,15 +97,15 @@ impl<AS: AddressSpace> SplitDriver<AS> {
         fence(Ordering::SeqCst);
         if self.config.features.contains(Features::EVENT_IDX) {
             let event: u16 = self.ram.load(self.avail_event());
-            wants(u16::from_le(event), self.avail, old)
+            wants(self.word16(event), self.avail, old)
         } else {
             let flags: u16 = self.ram.load(self.config.device);
-            u16::from_le(flags) & 1 == 0
+            self.word16(flags) & 1 == 0
         }
     }
 
     pub(crate) fn has_used(&self) -> bool {
-        u16::from_le(self.ram.load(self.config.device + 2)) != self.used
+        self.word16(self.ram.load(self.config.device + 2)) != self.used
     }
 
     pub(crate) fn collect(&mut self) -> Option<RawUsed> {
@@ -118,8 +120,8 @@ impl<AS: AddressSpace> SplitDriver<AS> {
             self.set_interrupts(true);
         }
         Some(RawUsed {
-            id: u32::from_le(id),
-            len: u32::from_le(len),
+            id: self.word32(id),
+            len: self.word32(len),
         })
     }
 
@@ -132,7 +134,8 @@ impl<AS: AddressSpace> SplitDriver<AS> {
             let event = if on { self.used } else { self.used ^ 1 << 15 };
             self.set_used_event(event);
         } else {
-            self.ram.store(self.config.driver, u16::from(!on).to_le());
+            self.ram
+                .store(self.config.driver, self.word16(u16::from(!on)));
         }
         fence(Ordering::SeqCst);
     }
@@ -140,7 +143,16 @@ impl<AS: AddressSpace> SplitDriver<AS> {
     /// Overwrites used_event: the device interrupts once it has used the buffer at this index.
     pub fn set_used_event(&self, event: u16) {
         let at = self.config.driver + 4 + 2 * u64::from(self.config.size.get());
-        self.ram.store(at, event.to_le());
+        self.ram.store(at, self.word16(event));
+    }
+
+    /// A word of the ring as a number, and back.
+    fn word16(&self, word: u16) -> u16 {
+        self.config.order.u16(word.to_ne_bytes())
+    }
+
+    fn word32(&self, word: u32) -> u32 {
+        self.config.order.u32(word.to_ne_bytes())
     }
 
     fn avail_event(&self) -> u64 {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use virtio_bus::{Kicks, VirtioBus};
 use virtio_device::vmm_sys_util::eventfd::EventFd;
-use virtio_device::{Features, Interrupt, IrqSource};
+use virtio_device::{ByteOrder, Features, Interrupt, IrqSource};
 
 /// How many interrupts of each kind came.
 #[derive(Debug, Default)]
@@ -54,7 +54,8 @@ impl Interrupt for Interrupts {
 /// What the core sees of the transport.
 pub(crate) struct Wires {
     pub(crate) interrupts: Arc<Interrupts>,
-    pub(crate) legacy: bool,
+    /// The byte order of legacy drivers, if they are welcome.
+    pub(crate) legacy: Option<ByteOrder>,
     /// Whether kicks are assigned: a device that runs has them, one that does not has not.
     pub(crate) assigned: AtomicBool,
 }
@@ -64,7 +65,7 @@ impl VirtioBus for Wires {
         offer
     }
 
-    fn legacy(&self) -> bool {
+    fn legacy(&self) -> Option<ByteOrder> {
         self.legacy
     }
 

@@ -11,8 +11,8 @@ use virtio_blk::virtio_device::props::{Props, split_options};
 use virtio_blk::virtio_device::vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
 use virtio_blk::virtio_device::vmm_sys_util::eventfd::EventFd;
 use virtio_blk::virtio_device::{
-    Activation, Cx, DeviceHost, Features, Interrupt, IrqSource, QueueSize, Reactor, Ring,
-    RingConfig, Source, VirtioDevice, Worker,
+    Activation, ByteOrder, Cx, DeviceHost, Features, Interrupt, IrqSource, QueueSize, Reactor,
+    Ring, RingConfig, Source, VirtioDevice, Worker,
 };
 use virtio_blk::{Blk, BlkProps, RawImage, guest_io::Mode};
 
@@ -47,6 +47,7 @@ fn read_sector(mut device: Blk<RawImage>) -> Result<(), Box<dyn Error>> {
     // What a bus does: it starts the worker, and calls it when the driver notifies.
     let activation = Activation {
         features: Features::VERSION_1,
+        order: ByteOrder::Little,
         queues: vec![0],
         host: Arc::new(Bus),
     };
@@ -118,6 +119,7 @@ const RING: RingConfig = RingConfig {
     driver: 0x1000,
     device: 0x2000,
     features: Features::VERSION_1,
+    order: ByteOrder::Little,
 };
 const HEADER: u64 = 0x3000;
 const DATA: u64 = 0x4000;

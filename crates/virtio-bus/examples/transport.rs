@@ -7,8 +7,8 @@ use virtio_bus::{Core, Kicks, Parts, Status, ThreadRunner, VirtioBus, VirtioProp
 use virtio_device::vm_memory::{GuestAddress, GuestMemoryMmap};
 use virtio_device::vmm_sys_util::eventfd::EventFd;
 use virtio_device::{
-    Activation, AddressSpace, ConfigCell, Cx, DeviceId, Features, Info, Interrupt, IrqSource,
-    Placed, Progress, QueueSize, Result, SavedState, VirtioDevice, Worker,
+    Activation, AddressSpace, ByteOrder, ConfigCell, Cx, DeviceId, Features, Info, Interrupt,
+    IrqSource, Placed, Progress, QueueSize, Result, SavedState, VirtioDevice, Worker,
 };
 
 /// A transport that prints instead of interrupting.
@@ -20,8 +20,8 @@ impl VirtioBus for PrintingBus {
         offer - Features::NOTIFICATION_DATA
     }
 
-    fn legacy(&self) -> bool {
-        false
+    fn legacy(&self) -> Option<ByteOrder> {
+        None
     }
 
     fn interrupt(&self) -> Arc<dyn Interrupt> {

@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use virtio_device::{Features, Interrupt};
+use virtio_device::{ByteOrder, Features, Interrupt};
 
 use crate::Kicks;
 
@@ -13,8 +13,9 @@ pub trait VirtioBus: Send + Sync {
     /// that it cannot carry.
     fn features(&self, offer: Features) -> Features;
 
-    /// Whether a driver may use the device as a legacy one: without VERSION_1 and FEATURES_OK.
-    fn legacy(&self) -> bool;
+    /// Whether a driver may use the device as a legacy one, without VERSION_1 and FEATURES_OK, and
+    /// its byte order then: that of its CPU.
+    fn legacy(&self) -> Option<ByteOrder>;
 
     /// The way to the driver.
     fn interrupt(&self) -> Arc<dyn Interrupt>;

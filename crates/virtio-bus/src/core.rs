@@ -9,8 +9,8 @@ mod status;
 use std::sync::Arc;
 
 use virtio_device::{
-    AddressSpace, ConfigCell, Dependency, DeviceId, DynDevice, Error, Features, Info, Interrupt,
-    Result, Ring,
+    AddressSpace, ByteOrder, ConfigCell, Dependency, DeviceId, DynDevice, Error, Features, Info,
+    Interrupt, Result, Ring,
 };
 
 use crate::host::Host;
@@ -203,10 +203,18 @@ impl<AS: AddressSpace> Core<AS> {
     /// Whether these features can be settled on (section 2.2.2).
     fn can_accept(&self, features: Features) -> bool {
         self.offered.contains(features)
-            && (features.contains(Features::VERSION_1) || self.bus.legacy())
+            && (features.contains(Features::VERSION_1) || self.bus.legacy().is_some())
             && features.broken(Dependency::CORE).is_none()
             && features.broken(self.info.dependencies).is_none()
             && self.device.accept(features)
+    }
+
+    /// The byte order of a driver that has negotiated `features`.
+    fn byte_order(&self, features: Features) -> ByteOrder {
+        match features.contains(Features::VERSION_1) {
+            true => ByteOrder::Little,
+            false => self.bus.legacy().unwrap_or_default(),
+        }
     }
 
     fn accepts_features(&self) -> bool {
@@ -220,7 +228,7 @@ impl<AS: AddressSpace> Core<AS> {
         if self.status.contains(Status::FEATURES_OK) {
             return true;
         }
-        if !self.bus.legacy() || self.driver_features.contains(Features::VERSION_1) {
+        if self.bus.legacy().is_none() || self.driver_features.contains(Features::VERSION_1) {
             return false;
         }
         self.driver_features = self.driver_features & self.offered;

@@ -1,6 +1,6 @@
 //! The registers of one queue, as every transport shows them.
 
-use virtio_device::{Features, QueueError, QueueSize, RingConfig};
+use virtio_device::{ByteOrder, Features, QueueError, QueueSize, RingConfig};
 
 /// One of the three address registers of a queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +64,11 @@ impl QueueRegs {
     }
 
     /// What the driver has set up, if the device can work with it.
-    pub(crate) fn ring_config(&self, features: Features) -> Result<RingConfig, QueueError> {
+    pub(crate) fn ring_config(
+        &self,
+        features: Features,
+        order: ByteOrder,
+    ) -> Result<RingConfig, QueueError> {
         let Self {
             size,
             descriptor,
@@ -82,6 +86,7 @@ impl QueueRegs {
             driver,
             device,
             features,
+            order,
         };
         config.check().map(|()| config)
     }

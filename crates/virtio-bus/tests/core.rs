@@ -12,7 +12,7 @@ use virtio_bus::{
     CoreState, InlineRunner, Job, Kicks, NotStarted, QueueAddress, Runner, Running, Status,
     ThreadRunner,
 };
-use virtio_device::{Error, Features, RingPosition};
+use virtio_device::{ByteOrder, Error, Features, RingPosition};
 
 const MODERN: Features = Features::VERSION_1;
 
@@ -23,7 +23,7 @@ fn echo(bus: &mut TestBus, queue: u16) {
 
 fn legacy() -> Options {
     Options {
-        legacy: true,
+        legacy: Some(ByteOrder::Little),
         ..Options::default()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use virtio_bus::{Kicks, VirtioBus};
-use virtio_device::{AddressSpace, Features, Interrupt};
+use virtio_device::{AddressSpace, ByteOrder, Features, Interrupt};
 
 use crate::IoEventFds;
 use crate::css::SubchannelId;
@@ -41,9 +41,10 @@ impl<AS: AddressSpace> VirtioBus for CcwBus<AS> {
         }
     }
 
-    fn legacy(&self) -> bool {
+    fn legacy(&self) -> Option<ByteOrder> {
         let selected = self.revisions.selected();
-        selected.map_or(self.revisions.has_legacy(), Revision::is_legacy)
+        let legacy = selected.map_or(self.revisions.has_legacy(), Revision::is_legacy);
+        legacy.then(|| Revision::LEGACY.byte_order())
     }
 
     fn interrupt(&self) -> Arc<dyn Interrupt> {

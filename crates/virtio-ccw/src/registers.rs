@@ -143,11 +143,11 @@ impl<AS: AddressSpace> Registers<AS> {
             VirtioCommand::ReadFeat => self.read_features(revision, transfer),
             VirtioCommand::WriteFeat => self.write_features(revision, transfer),
             VirtioCommand::ReadConf => {
-                config::read(self.core.config(), transfer);
+                config::read(self.core.config(), revision.byte_order(), transfer);
                 Some(())
             }
             VirtioCommand::WriteConf => {
-                config::write(&mut self.core, transfer);
+                config::write(&mut self.core, revision.byte_order(), transfer);
                 Some(())
             }
             VirtioCommand::ReadVqConf => self.read_queue(transfer),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU16, Ordering};
 
-use virtio_device::DeviceId;
+use virtio_device::{ByteOrder, DeviceId};
 
 /// The interface that a driver has chosen. Later ones include the commands of earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +22,14 @@ impl Revision {
 
     pub(crate) fn is_legacy(self) -> bool {
         self == Self::LEGACY
+    }
+
+    /// Of its drivers. The machines that have channel I/O are big-endian.
+    pub(crate) fn byte_order(self) -> ByteOrder {
+        match self.is_legacy() {
+            true => ByteOrder::Big,
+            false => ByteOrder::Little,
+        }
     }
 }
 

@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
+use crate::ByteOrder;
+
 /// The bytes of a configuration space and their generation.
 ///
 /// Device, workers and transport share it: whoever changes bytes does so through
@@ -12,6 +14,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 pub struct ConfigCell {
     bytes: RwLock<Box<[u8]>>,
     generation: AtomicU32,
+    widths: &'static [u8],
 }
 
 impl ConfigCell {
@@ -20,7 +23,16 @@ impl ConfigCell {
         Self {
             bytes: RwLock::new(bytes.into()),
             generation: AtomicU32::new(0),
+            widths: &[],
         }
+    }
+
+    /// Names the widths in bytes of its fields, in turn, for drivers of another byte order; what
+    /// comes after them is bytes. All else here is little-endian.
+    #[must_use]
+    pub fn with_widths(mut self, widths: &'static [u8]) -> Self {
+        self.widths = widths;
+        self
     }
 
     /// Length in bytes.
@@ -78,6 +90,21 @@ impl ConfigCell {
     /// A copy of the bytes, for saved state.
     pub fn snapshot(&self) -> Box<[u8]> {
         self.bytes().clone()
+    }
+
+    /// Turns `space`, which starts as this one does, from little-endian into `order`, or back.
+    pub fn reorder(&self, space: &mut [u8], order: ByteOrder) {
+        if order == ByteOrder::Little {
+            return;
+        }
+        let mut rest = space;
+        for &width in self.widths {
+            let Some((field, after)) = rest.split_at_mut_checked(width.into()) else {
+                return;
+            };
+            field.reverse();
+            rest = after;
+        }
     }
 
     fn bytes(&self) -> RwLockReadGuard<'_, Box<[u8]>> {

@@ -65,6 +65,17 @@ impl<const FLAGS: u32> Descriptor<FLAGS> {
 }
 
 impl Descriptor<SPLIT> {
+    /// As it was meant, where it was loaded from a big-endian ring.
+    #[inline(always)]
+    pub(crate) fn turned(self) -> Self {
+        let rest = self.rest.swap_bytes();
+        let (len, flags, next) = (rest >> 32, rest >> 16 & 0xffff, rest & 0xffff);
+        Self {
+            address: self.address.swap_bytes(),
+            rest: len | flags << 32 | next << 48,
+        }
+    }
+
     /// Index of the descriptor that goes on the chain, where NEXT is set.
     #[inline(always)]
     pub(crate) fn next(self) -> u32 {

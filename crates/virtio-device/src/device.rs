@@ -6,7 +6,8 @@ use std::sync::Arc;
 use vm_memory::GuestAddressSpace;
 
 use crate::{
-    ConfigCell, Dependency, DeviceHost, DeviceId, Features, QueueSize, Result, SavedState, Worker,
+    ByteOrder, ConfigCell, Dependency, DeviceHost, DeviceId, Features, QueueSize, Result,
+    SavedState, Worker,
 };
 
 /// A [`GuestAddressSpace`] as every crate here needs it: shareable between threads.
@@ -45,6 +46,8 @@ pub struct Info {
 pub struct Activation {
     /// The negotiated features, of device, ring and transport.
     pub features: Features,
+    /// The byte order of the numbers in requests.
+    pub order: ByteOrder,
     /// Indices of the queues that the driver enabled, ascending.
     pub queues: Vec<u16>,
     /// The device's way to reach its driver outside the rings.

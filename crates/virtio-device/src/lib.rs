@@ -13,6 +13,7 @@
 
 #![forbid(unsafe_code)]
 
+mod byte_order;
 mod chain;
 mod config;
 mod descriptor;
@@ -32,6 +33,7 @@ mod state;
 mod view;
 mod worker;
 
+pub use byte_order::ByteOrder;
 pub use chain::{Buffer, Chain};
 pub use config::ConfigCell;
 pub use device::{Activation, AddressSpace, DynDevice, Info, Placed, VirtioDevice};

@@ -8,7 +8,7 @@ use crate::chain::Token;
 use crate::packed::PackedAreas;
 use crate::ring::{Ring, RingFormat};
 use crate::split::SplitAreas;
-use crate::{Chain, GuestView, Interrupt, IrqSource, QueueError};
+use crate::{ByteOrder, Chain, GuestView, Interrupt, IrqSource, QueueError};
 
 /// A [`Ring`] whose areas are resolved and bounds-checked: what a worker pops from and pushes to.
 ///
@@ -33,6 +33,7 @@ pub struct Virtqueue<'a, M: GuestMemory> {
 
 enum Areas<'a, M: GuestMemory> {
     Split(SplitAreas<'a, M>),
+    Big(SplitAreas<'a, M, true>),
     Packed(PackedAreas<'a, M>),
 }
 
@@ -54,6 +55,9 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         }
         let mut view = GuestView::new(memory);
         let areas = match ring.config.format() {
+            RingFormat::Split if ring.config.order == ByteOrder::Big => {
+                SplitAreas::resolve(&ring.config, &mut view).map(Areas::Big)
+            }
             RingFormat::Split => SplitAreas::resolve(&ring.config, &mut view).map(Areas::Split),
             RingFormat::Packed => PackedAreas::resolve(&ring.config, &mut view).map(Areas::Packed),
         };
@@ -103,6 +107,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         }
         let popped = match &mut self.areas {
             Areas::Split(areas) => areas.pop(self.ring, &mut self.tables, chain),
+            Areas::Big(areas) => areas.pop(self.ring, &mut self.tables, chain),
             Areas::Packed(areas) => areas.pop(self.ring, &mut self.tables, chain),
         };
         if popped.is_err() {
@@ -138,6 +143,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     fn signal(&mut self) {
         let wanted = match &self.areas {
             Areas::Split(areas) => areas.wants_interrupt(self.ring),
+            Areas::Big(areas) => areas.wants_interrupt(self.ring),
             Areas::Packed(areas) => areas.wants_interrupt(self.ring),
         };
         self.ring.unsignalled = 0;
@@ -151,6 +157,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     pub fn has_available(&self) -> bool {
         match &self.areas {
             Areas::Split(areas) => areas.has_available(self.ring),
+            Areas::Big(areas) => areas.has_available(self.ring),
             Areas::Packed(areas) => areas.has_available(self.ring),
         }
     }
@@ -165,6 +172,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         self.expose();
         match &mut self.areas {
             Areas::Split(areas) => areas.arm(self.ring),
+            Areas::Big(areas) => areas.arm(self.ring),
             Areas::Packed(areas) => areas.arm(self.ring),
         }
         // One for both: used buffers before the driver's wish, the wish to be notified before its
@@ -186,6 +194,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         }
         let available = match &self.areas {
             Areas::Split(areas) => areas.available(self.ring),
+            Areas::Big(areas) => areas.available(self.ring),
             Areas::Packed(areas) => Ok(areas.available(self.ring)),
         };
         match available {
@@ -211,6 +220,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         }
         match &mut self.areas {
             Areas::Split(areas) => areas.suppress(),
+            Areas::Big(areas) => areas.suppress(),
             Areas::Packed(areas) => areas.suppress(),
         }
     }
@@ -263,6 +273,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         }
         match &mut self.areas {
             Areas::Split(areas) => areas.push(self.ring, token, written),
+            Areas::Big(areas) => areas.push(self.ring, token, written),
             Areas::Packed(areas) => areas.push(self.ring, token, written),
         }
         self.until_exposed -= 1;
@@ -277,6 +288,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
             self.until_exposed = EXPOSE_EVERY;
             match &mut self.areas {
                 Areas::Split(areas) => areas.expose(self.ring),
+                Areas::Big(areas) => areas.expose(self.ring),
                 Areas::Packed(areas) => areas.expose(),
             }
         }

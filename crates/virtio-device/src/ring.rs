@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::chain::{Extent, Ticket, Token};
 use crate::in_order::InOrder;
 use crate::live::LiveSet;
-use crate::{Chain, Features, QueueError};
+use crate::{ByteOrder, Chain, Features, QueueError};
 
 /// A queue size in descriptors: 1 to 32768 (section 2.6).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +76,8 @@ pub struct RingConfig {
     /// The negotiated features, of which the ring uses RING_PACKED, INDIRECT_DESC, EVENT_IDX and
     /// IN_ORDER.
     pub features: Features,
+    /// The byte order of the ring. Packed rings are little-endian.
+    pub order: ByteOrder,
 }
 
 impl RingConfig {

@@ -13,8 +13,9 @@ use crate::descriptor::{
 use crate::ring::{NoChain, Ring, RingConfig};
 use crate::{Chain, GuestView, QueueError, RingArea};
 
-/// The three areas of a split virtqueue, resolved for one wake-up.
-pub(crate) struct SplitAreas<'a, M: GuestMemory> {
+/// The three areas of a split virtqueue, resolved for one wake-up. `BIG` is whether the ring is
+/// big-endian: that of a legacy driver on such a machine, compiled apart.
+pub(crate) struct SplitAreas<'a, M: GuestMemory, const BIG: bool = false> {
     /// Descriptor area.
     table: Table<'a, M>,
     /// Driver area: flags, index, the ring and the used event index.
@@ -26,7 +27,7 @@ pub(crate) struct SplitAreas<'a, M: GuestMemory> {
     size: u32,
 }
 
-impl<'a, M: GuestMemory> SplitAreas<'a, M> {
+impl<'a, M: GuestMemory, const BIG: bool> SplitAreas<'a, M, BIG> {
     #[inline]
     pub(crate) fn resolve(
         config: &RingConfig,
@@ -86,7 +87,7 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
         let [head] = self
             .avail_ring
             .load_wrapping(ring.next_avail, Ordering::Relaxed);
-        let head = u16::from_le(head);
+        let head = word16::<BIG>(head);
         let (mut index, mut extent) = (u32::from(head), Extent::default());
         let storage = chain.storage(self.size);
         while let Some(slot) = storage.get_mut(extent.buffers()) {
@@ -122,7 +123,7 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
         let mut index = 0;
         let storage = chain.storage(self.size);
         while let Some(slot) = storage.get_mut(extent.buffers()) {
-            let descriptor = table.descriptor::<SPLIT>(index)?;
+            let descriptor = in_order::<BIG>(table.descriptor(index)?);
             if descriptor.has(INDIRECT) {
                 return Err(QueueError::Indirect);
             }
@@ -138,6 +139,7 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     #[inline(always)]
     fn descriptor(&self, index: u32) -> Result<Descriptor<SPLIT>, QueueError> {
         Descriptor::load(&self.table, index, Ordering::Relaxed)
+            .map(in_order::<BIG>)
             .ok_or_else(|| outside(self.size, index))
     }
 
@@ -156,7 +158,7 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     }
 
     fn driver_index(&self) -> u16 {
-        u16::from_le(load(&self.avail, AVAIL_IDX, Ordering::Acquire))
+        word16::<BIG>(load(&self.avail, AVAIL_IDX, Ordering::Acquire))
     }
 
     /// Writes the used element; the driver does not look at it before [`expose`](Self::expose).
@@ -166,7 +168,7 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
         ring.next_used = slot.wrapping_add(1);
         ring.unsignalled += 1;
         // The used ring is 4-byte aligned, so an element is two words.
-        let element = [u32::from(token.id()).to_le(), written.to_le()];
+        let element = [token.id().into(), written].map(word32::<BIG>);
         self.used_ring
             .store_wrapping(slot, element, Ordering::Relaxed);
     }
@@ -176,7 +178,7 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
         store(
             &self.used,
             USED_IDX,
-            (ring.next_used as u16).to_le(),
+            word16::<BIG>(ring.next_used as u16),
             Ordering::Release,
         );
     }
@@ -185,11 +187,11 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     /// considered.
     pub(crate) fn wants_interrupt(&self, ring: &Ring) -> bool {
         if !ring.event_idx {
-            return u16::from_le(load(&self.avail, AVAIL_FLAGS, Ordering::Relaxed)) & NO_INTERRUPT
+            return word16::<BIG>(load(&self.avail, AVAIL_FLAGS, Ordering::Relaxed)) & NO_INTERRUPT
                 == 0;
         }
         let at = AVAIL_RING + 2 * self.size;
-        let event = u16::from_le(load(&self.avail, at, Ordering::Relaxed));
+        let event = word16::<BIG>(load(&self.avail, at, Ordering::Relaxed));
         let since_event = (ring.next_used as u16).wrapping_sub(event).wrapping_sub(1);
         u64::from(since_event) < ring.unsignalled
     }
@@ -200,7 +202,7 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
 
     pub(crate) fn arm(&mut self, ring: &Ring) {
         if ring.event_idx {
-            let event = (ring.next_avail as u16).to_le();
+            let event = word16::<BIG>(ring.next_avail as u16);
             store(
                 &self.used,
                 USED_RING + 8 * self.size,
@@ -213,8 +215,26 @@ impl<'a, M: GuestMemory> SplitAreas<'a, M> {
     }
 
     pub(crate) fn suppress(&mut self) {
-        store(&self.used, USED_FLAGS, NO_NOTIFY.to_le(), Ordering::Relaxed);
+        let flags = word16::<BIG>(NO_NOTIFY);
+        store(&self.used, USED_FLAGS, flags, Ordering::Relaxed);
     }
+}
+
+/// Between a number and the word that it is in a ring: the same either way.
+macro_rules! word {
+    ($($name:ident: $word:ty),*) => { $(
+        #[inline(always)]
+        fn $name<const BIG: bool>(word: $word) -> $word {
+            if BIG { word.to_be() } else { word.to_le() }
+        }
+    )* };
+}
+
+word!(word16: u16, word32: u32);
+
+#[inline(always)]
+fn in_order<const BIG: bool>(descriptor: Descriptor<SPLIT>) -> Descriptor<SPLIT> {
+    if BIG { descriptor.turned() } else { descriptor }
 }
 
 /// A resolved area of a ring.

@@ -4,7 +4,9 @@ mod common;
 
 use common::{Rig, mixes};
 use testkit::{DriverRing, INDIRECT, Malformed, NEXT, RawDescriptor, Segment, WRITE};
-use virtio_device::{Chain, Features, QueueError, Ring, RingArea, RingConfig, Virtqueue};
+use virtio_device::{
+    ByteOrder, Chain, Features, QueueError, Ring, RingArea, RingConfig, Virtqueue,
+};
 
 /// The error that each case is answered with, in a queue of 8.
 fn expected(malformed: Malformed) -> QueueError {
@@ -256,7 +258,7 @@ fn an_indirect_table_may_be_misaligned_and_lie_across_regions() {
                     },
                     entries[1],
                 ]
-                .map(RawDescriptor::split),
+                .map(|descriptor| descriptor.split(ByteOrder::Little)),
                 false => entries.map(RawDescriptor::packed),
             };
             rig.driver.ram().write(address, bytes.as_flattened());

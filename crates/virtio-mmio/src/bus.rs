@@ -4,7 +4,7 @@ use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use virtio_bus::{Doorbell, DoorbellAddress, DoorbellSet, DoorbellValue, Kicks, VirtioBus};
-use virtio_device::{Features, Interrupt};
+use virtio_device::{ByteOrder, Features, Interrupt};
 use vmm_sys_util::eventfd::EventFd;
 
 use crate::interrupt::MmioInterrupt;
@@ -59,8 +59,9 @@ impl VirtioBus for MmioBus {
         }
     }
 
-    fn legacy(&self) -> bool {
-        self.legacy
+    /// Guests are taken to be little-endian.
+    fn legacy(&self) -> Option<ByteOrder> {
+        self.legacy.then_some(ByteOrder::Little)
     }
 
     fn interrupt(&self) -> Arc<dyn Interrupt> {

@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 
 use virtio_bus::{Kicks, VirtioBus};
-use virtio_device::{Features, Interrupt};
+use virtio_device::{ByteOrder, Features, Interrupt};
 
 use crate::doorbell::Doorbells;
 use crate::interfaces::Interfaces;
@@ -22,8 +22,9 @@ impl VirtioBus for PciBus {
         self.interfaces.features(offer)
     }
 
-    fn legacy(&self) -> bool {
-        self.interfaces.has_legacy()
+    /// Guests are taken to be little-endian.
+    fn legacy(&self) -> Option<ByteOrder> {
+        self.interfaces.has_legacy().then_some(ByteOrder::Little)
     }
 
     fn interrupt(&self) -> Arc<dyn Interrupt> {

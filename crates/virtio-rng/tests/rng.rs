@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use testkit::{Options, Segment, TestBus};
-use virtio_device::{Features, SavedState, VirtioDevice};
+use virtio_device::{ByteOrder, Features, SavedState, VirtioDevice};
 use virtio_rng::{EntropySource, FileSource, HostRandom, Rng, RngProps};
 
 /// Says what it was told to, then counts.
@@ -212,7 +212,7 @@ fn only_its_own_state_is_restored() {
 #[test]
 fn a_legacy_driver_is_served_as_well() {
     let options = Options {
-        legacy: true,
+        legacy: Some(ByteOrder::Little),
         ..Options::default()
     };
     let mut bus = TestBus::with(rng(HostRandom), options);

@@ -103,7 +103,7 @@ impl Scribbler {
             let index = self.below(config.size.get().min(16).into());
             let descriptor = self.descriptor(&config);
             let bytes = if split {
-                descriptor.split()
+                descriptor.split(config.order)
             } else {
                 descriptor.packed()
             };

@@ -11,8 +11,8 @@ use virtio_blk::virtio_device::vm_memory::{
 };
 use virtio_blk::virtio_device::vmm_sys_util::eventfd::EventFd;
 use virtio_blk::virtio_device::{
-    Activation, Cx, DeviceHost, Features, Interrupt, IrqSource, QueueSize, Reactor, Ring,
-    RingConfig, Source, VirtioDevice, Worker,
+    Activation, ByteOrder, Cx, DeviceHost, Features, Interrupt, IrqSource, QueueSize, Reactor,
+    Ring, RingConfig, Source, VirtioDevice, Worker,
 };
 use virtio_blk::{Blk, BlkProps, BlkWorker, RawChannel, RawImage};
 
@@ -39,6 +39,7 @@ impl Guest {
         let mut device = Blk::new(&props, image).expect("a device");
         let activation = Activation {
             features: FEATURES,
+            order: ByteOrder::Little,
             queues: vec![0],
             host: Arc::new(Nobody),
         };
@@ -197,6 +198,7 @@ const CONFIG: RingConfig = RingConfig {
     driver: 0x4000,
     device: 0x8000,
     features: FEATURES,
+    order: ByteOrder::Little,
 };
 const HEADERS: u64 = 0x10000;
 const STATUSES: u64 = 0x14000;

@@ -11,8 +11,9 @@ use crate::{Job, NotStarted, QueueRegs, Running};
 impl<AS: AddressSpace> Core<AS> {
     pub(super) fn start(&mut self) {
         let features = self.driver_features;
+        let order = self.byte_order(features);
         let ring = |regs: &QueueRegs| {
-            let config = regs.enabled.then(|| regs.ring_config(features))?;
+            let config = regs.enabled.then(|| regs.ring_config(features, order))?;
             Some(config.and_then(Ring::new))
         };
         let rings = self.queues.iter().map(|regs| ring(regs).transpose());
@@ -42,6 +43,7 @@ impl<AS: AddressSpace> Core<AS> {
             .filter_map(|(ring, queue)| ring.as_ref().map(|_| queue));
         let activation = Activation {
             features: self.driver_features,
+            order: self.byte_order(self.driver_features),
             queues: queues.collect(),
             host: self.host.clone(),
         };

@@ -150,7 +150,8 @@ impl<AS: AddressSpace> Core<AS> {
             .queues
             .get(usize::from(queue))
             .ok_or(Error::Misuse("no such queue"))?;
-        let ring = Ring::new(regs.ring_config(self.driver_features)?)?;
+        let order = self.byte_order(self.driver_features);
+        let ring = Ring::new(regs.ring_config(self.driver_features, order)?)?;
         let kick = self.kick_fd(queue).ok_or(Error::Misuse("no such queue"))?;
         if self.owner(queue).is_none() {
             self.relaunch_with(queue, ring);

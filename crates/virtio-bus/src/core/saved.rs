@@ -120,7 +120,7 @@ impl<AS: AddressSpace> Core<AS> {
     fn could_have(&self, status: Status, features: Features) -> bool {
         let known = STEPS | SETTLED | Status::DEVICE_NEEDS_RESET | Status::FAILED;
         let steps = status.contains(STEPS) || !status.intersects(SETTLED);
-        let legacy = self.bus.legacy() && !features.contains(Features::VERSION_1);
+        let legacy = self.bus.legacy().is_some() && !features.contains(Features::VERSION_1);
         let settled = status.contains(Status::FEATURES_OK) || !status.contains(Status::DRIVER_OK);
         known.contains(status) && steps && (settled || legacy)
     }
@@ -140,6 +140,7 @@ impl<AS: AddressSpace> Core<AS> {
         if status.intersects(SETTLED) && !self.can_accept(features) {
             return Err(Error::State("features that this device does not offer"));
         }
+        let order = self.byte_order(state.driver_features);
         let ring = |(regs, saved): (&QueueRegs, &QueueState)| {
             let QueueState {
                 size,
@@ -160,7 +161,7 @@ impl<AS: AddressSpace> Core<AS> {
             let Some(position) = saved.position.filter(|_| enabled) else {
                 return Ok(None);
             };
-            let config = regs.ring_config(state.driver_features);
+            let config = regs.ring_config(state.driver_features, order);
             let ring = config.and_then(|config| Ring::at(config, position));
             ring.map(Some)
                 .map_err(|_| Error::State("a queue that cannot be"))

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{Ordering, fence};
 
-use virtio_device::{Features, QueueSize, RingConfig};
+use virtio_device::{ByteOrder, Features, QueueSize, RingConfig};
 use vm_memory::bitmap::{BS, Bitmap};
 use vm_memory::{
     Bytes, GuestAddress, GuestMemory, GuestMemoryMmap, GuestRegionMmap, Permissions, VolatileSlice,
@@ -47,6 +47,7 @@ impl Shape {
                 | Features::EVENT_IDX
                 | Features::INDIRECT_DESC
                 | Features::RING_PACKED.when(self.packed),
+            order: ByteOrder::Little,
         }
     }
 }
