@@ -1,6 +1,7 @@
 //! What a request header says (section 5.2.6).
 
 use guest_io::FileRange;
+use virtio_device::ByteOrder;
 use virtio_device::virtio_bindings::virtio_blk as abi;
 
 use crate::limits::{Limits, RangeLimit, SECTOR};
@@ -49,10 +50,14 @@ pub(crate) struct Range {
 impl Command {
     /// Parses a header. Whether the device can do it at all is decided here, whether it fits the
     /// disk where its data is known.
-    pub(crate) fn parse(header: [u8; HEADER as usize], limits: &Limits) -> Result<Self, Status> {
+    pub(crate) fn parse(
+        header: [u8; HEADER as usize],
+        order: ByteOrder,
+        limits: &Limits,
+    ) -> Result<Self, Status> {
         let [t0, t1, t2, t3, _, _, _, _, sector @ ..] = header;
-        let sector = u64::from_le_bytes(sector);
-        match u32::from_le_bytes([t0, t1, t2, t3]) {
+        let sector = order.u64(sector);
+        match order.u32([t0, t1, t2, t3]) {
             abi::VIRTIO_BLK_T_IN => Ok(Self::Read { sector }),
             abi::VIRTIO_BLK_T_OUT => limits.writable().map(|()| Self::Write { sector }),
             abi::VIRTIO_BLK_T_FLUSH => Ok(Self::Flush),
@@ -70,13 +75,14 @@ impl Range {
     /// Parses one `virtio_blk_discard_write_zeroes` (section 5.2.6).
     pub(crate) fn parse(
         segment: [u8; SEGMENT as usize],
+        order: ByteOrder,
         operation: Operation,
         limit: RangeLimit,
         limits: &Limits,
     ) -> Result<Self, Status> {
         let [sector @ .., n0, n1, n2, n3, f0, f1, f2, f3] = segment;
-        let sectors = u32::from_le_bytes([n0, n1, n2, n3]);
-        let flags = u32::from_le_bytes([f0, f1, f2, f3]);
+        let sectors = order.u32([n0, n1, n2, n3]);
+        let flags = order.u32([f0, f1, f2, f3]);
         // Section 5.2.6.2: unknown flags, and unmap where nothing is zeroed.
         if flags & !operation.flags() != 0 {
             return Err(Status::Unsupp);
@@ -86,7 +92,7 @@ impl Range {
         }
         let len = u64::from(sectors) * SECTOR;
         Ok(Self {
-            range: limits.range(u64::from_le_bytes(sector), len)?,
+            range: limits.range(order.u64(sector), len)?,
             may_unmap: flags & abi::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP != 0,
         })
     }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use virtio_device::props::OnOffAuto;
 use virtio_device::virtio_bindings::virtio_blk as abi;
 use virtio_device::{
-    Activation, AddressSpace, ConfigCell, Dependency, DeviceId, Error, Features, Info, Placed,
-    QueueSize, Result, SavedState, VirtioDevice,
+    Activation, AddressSpace, ByteOrder, ConfigCell, Dependency, DeviceId, Error, Features, Info,
+    Placed, QueueSize, Result, SavedState, VirtioDevice,
 };
 
 use crate::config::Setup;
@@ -55,7 +55,7 @@ impl<B: Backend> Blk<B> {
             })?;
         Ok(Self {
             shared: Arc::new(shared(props, &setup, facts.read_only)),
-            config: Arc::new(ConfigCell::new(setup.bytes(props))),
+            config: Arc::new(ConfigCell::new(setup.bytes(props)).with_widths(layout::WIDTHS)),
             features: features(props, &setup, facts.read_only),
             queues: props.queues(),
             queue_size: props.size()?,
@@ -95,11 +95,12 @@ impl<B: Backend> Blk<B> {
         &self,
         queue: u16,
         features: Features,
+        order: ByteOrder,
     ) -> Result<BlkWorker<B::Channel<AS::T>>> {
         let size = self.queue_size.get();
         let channel = self.backend.channel(size)?;
         let (shared, cache) = (self.shared.clone(), self.cache(features));
-        Ok(BlkWorker::new(queue, size, channel, shared, cache))
+        Ok(BlkWorker::new(queue, size, channel, shared, cache, order))
     }
 }
 
@@ -145,9 +146,9 @@ impl<B: Backend> VirtioDevice for Blk<B> {
     ) -> Result<Vec<Placed<Self::Worker<AS>>>> {
         let Activation {
             features,
+            order,
             queues,
             host,
-            ..
         } = activation;
         self.bell.connect(Some(host));
         // A queue that is being reset is not enabled now but may be later.
@@ -156,7 +157,7 @@ impl<B: Backend> VirtioDevice for Blk<B> {
             .filter(|queue| later || queues.contains(queue))
             .map(|queue| {
                 Ok(Placed {
-                    worker: self.worker::<AS>(queue, features)?,
+                    worker: self.worker::<AS>(queue, features, order)?,
                     queues: vec![queue],
                 })
             })

@@ -48,3 +48,16 @@ pub(crate) const DISCARD_SECTOR_ALIGNMENT: Field = Field::at(44, 4);
 pub(crate) const MAX_WRITE_ZEROES_SECTORS: Field = Field::at(48, 4);
 pub(crate) const MAX_WRITE_ZEROES_SEG: Field = Field::at(52, 4);
 pub(crate) const WRITE_ZEROES_MAY_UNMAP: Field = Field::at(56, 1);
+
+/// Bytes of each field in turn, reserved ones included.
+#[rustfmt::skip]
+pub(crate) const WIDTHS: &[u8] = &[
+    // capacity, size_max, seg_max
+    8, 4, 4,
+    // geometry, blk_size, topology
+    2, 1, 1, 4, 1, 1, 2, 4,
+    // writeback, unused0, num_queues
+    1, 1, 2,
+    // discard, write zeroes
+    4, 4, 4, 4, 4, 1,
+];

@@ -5,7 +5,7 @@ use std::io;
 use guest_io::{Deferred, Flags, Iovecs, MemoryGuard, Segment, SubmitError, Submitted};
 use virtio_device::vm_memory::bitmap::BS;
 use virtio_device::vm_memory::{GuestAddress, GuestMemory, Permissions};
-use virtio_device::{Buffer, Chain, GuestView};
+use virtio_device::{Buffer, ByteOrder, Chain, GuestView};
 
 use crate::Channel;
 use crate::command::{Command, HEADER, Operation, Range, SEGMENT, Status};
@@ -50,6 +50,7 @@ pub(crate) struct Tools<'t, 'm: 't, M: GuestMemory, G, C> {
     pub(crate) channel: &'t mut C,
     pub(crate) shared: &'t Shared,
     pub(crate) cache: Cache,
+    pub(crate) order: ByteOrder,
 }
 
 impl Request {
@@ -110,7 +111,7 @@ impl Request {
         self.status_at.ok_or(Status::IoErr)?;
         let header = self.chain.read_array(view, 0);
         let limits = &tools.shared.limits;
-        match Command::parse(header.map_err(|_| Status::IoErr)?, limits)? {
+        match Command::parse(header.map_err(|_| Status::IoErr)?, tools.order, limits)? {
             Command::Read { sector } => self.read(token, sector, view, tools),
             Command::Write { sector } => self.write(token, sector, view, tools),
             Command::Identify => self.identify(view, tools.shared).map(Some),
@@ -119,7 +120,7 @@ impl Request {
                 Ok(self.step(token, tools.channel, tools.shared))
             }
             Command::Ranges(operation, limit) => {
-                self.load_ranges(operation, limit, view, tools.shared)?;
+                self.load_ranges(operation, limit, view, tools)?;
                 self.sync = operation == Operation::WriteZeroes && tools.shared.stable(tools.cache);
                 Ok(self.step(token, tools.channel, tools.shared))
             }
@@ -202,12 +203,12 @@ impl Request {
     }
 
     /// Reads and checks all ranges before anything is done to the first.
-    fn load_ranges<M: GuestMemory>(
+    fn load_ranges<M: GuestMemory, G, C>(
         &mut self,
         operation: Operation,
         limit: RangeLimit,
         view: &mut GuestView<'_, M>,
-        shared: &Shared,
+        tools: &Tools<'_, '_, M, G, C>,
     ) -> Result<(), Status> {
         let (count, rest) = (self.payload() / SEGMENT, self.payload() % SEGMENT);
         if rest != 0 || !(1..=limit.ranges).contains(&count) {
@@ -216,7 +217,7 @@ impl Request {
         for index in 0..count {
             let bytes = self.chain.read_array(view, HEADER + index * SEGMENT);
             let bytes = bytes.map_err(|_| Status::IoErr)?;
-            let range = Range::parse(bytes, operation, limit, &shared.limits)?;
+            let range = Range::parse(bytes, tools.order, operation, limit, &tools.shared.limits)?;
             self.ranges.push(range);
         }
         self.operation = Some(operation);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use guest_io::{Iovecs, Storage};
 use virtio_device::vm_memory::GuestMemory;
 use virtio_device::{
-    AddressSpace, Cx, GuestView, Interest, Progress, QueueError, Result, Source, Virtqueue, Worker,
+    AddressSpace, ByteOrder, Cx, GuestView, Interest, Progress, QueueError, Result, Source,
+    Virtqueue, Worker,
 };
 
 use crate::Channel;
@@ -19,6 +20,7 @@ pub struct BlkWorker<C> {
     channel: C,
     shared: Arc<Shared>,
     cache: Cache,
+    order: ByteOrder,
     requests: Vec<Request>,
     /// Indices of requests that are not in flight. The last is used next, so that a queue whose
     /// requests are all done at once works in one place.
@@ -36,6 +38,7 @@ impl<C> BlkWorker<C> {
         channel: C,
         shared: Arc<Shared>,
         cache: Cache,
+        order: ByteOrder,
     ) -> Self {
         // A driver that fills the ring has `size` requests in flight; one more can be popped into.
         let slots = usize::from(size) + 1;
@@ -44,6 +47,7 @@ impl<C> BlkWorker<C> {
             channel,
             shared,
             cache,
+            order,
             requests: std::iter::repeat_with(Request::default)
                 .take(slots)
                 .collect(),
@@ -96,6 +100,7 @@ impl<C> BlkWorker<C> {
             channel: &mut self.channel,
             shared: &self.shared,
             cache: self.cache,
+            order: self.order,
         };
         while let Some(&index) = self.free.last() {
             let Some(request) = self.requests.get_mut(index) else {

@@ -9,7 +9,7 @@ pub(crate) fn new(max_ports: u16, emergency_write: bool) -> ConfigCell {
     } else {
         EMERG_WR
     };
-    let config = ConfigCell::new(vec![0; len]);
+    let config = ConfigCell::new(vec![0; len]).with_widths(WIDTHS);
     let bytes = u32::from(max_ports).to_le_bytes();
     config.update(|space| {
         let field = space.get_mut(MAX_NR_PORTS..).into_iter().flatten();
@@ -25,11 +25,12 @@ pub(crate) fn set_size(config: &ConfigCell, cols: u16, rows: u16) -> bool {
     config.write(COLS, &encode_size(cols, rows))
 }
 
-/// The size, as a RESIZE message carries it (section 5.3.6.2): columns, then rows.
-pub(crate) fn size(config: &ConfigCell) -> [u8; 4] {
+/// The size, in characters: columns, then rows.
+pub(crate) fn size(config: &ConfigCell) -> [u16; 2] {
     let mut size = [0; 4];
     config.read(COLS as u64, &mut size);
-    size
+    let [a, b, c, d] = size;
+    [u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d])]
 }
 
 /// The character of a write of `data` at `offset`, if it is one to `emerg_wr`.
@@ -42,6 +43,8 @@ fn encode_size(cols: u16, rows: u16) -> [u8; 4] {
     [a, b, c, d]
 }
 
+/// Of `cols`, `rows`, `max_nr_ports` and `emerg_wr`, in bytes.
+const WIDTHS: &[u8] = &[2, 2, 4, 4];
 const COLS: usize = 0;
 const MAX_NR_PORTS: usize = 4;
 const EMERG_WR: usize = 8;

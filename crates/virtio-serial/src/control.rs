@@ -1,5 +1,7 @@
 //! Control messages (section 5.3.6.2).
 
+use virtio_device::ByteOrder;
+
 use crate::dialogue::Notice;
 
 /// A message of the guest that the device acts on.
@@ -15,11 +17,11 @@ pub(crate) enum Request {
 
 impl Request {
     /// The message in these bytes. `None` for those that only a device sends, and unknown ones.
-    pub(crate) fn parse(bytes: [u8; HEADER]) -> Option<Self> {
+    pub(crate) fn parse(bytes: [u8; HEADER], order: ByteOrder) -> Option<Self> {
         let [a, b, c, d, e, f, g, h] = bytes;
-        let id = u32::from_le_bytes([a, b, c, d]);
-        let on = u16::from_le_bytes([g, h]) != 0;
-        match u16::from_le_bytes([e, f]) {
+        let id = order.u32([a, b, c, d]);
+        let on = order.u16([g, h]) != 0;
+        match order.u16([e, f]) {
             DEVICE_READY => Some(Self::DeviceReady(on)),
             PORT_READY => Some(Self::PortReady(id, on)),
             PORT_OPEN => Some(Self::PortOpen(id, on)),
@@ -36,19 +38,26 @@ impl Request {
     }
 }
 
-/// The message that gives the guest `notice` of a port.
-pub(crate) fn encode(notice: Notice, port: u16, name: &str, size: [u8; 4]) -> Vec<u8> {
+/// The message that gives the guest `notice` of a port. `size` is columns, then rows.
+pub(crate) fn encode(
+    notice: Notice,
+    port: u16,
+    name: &str,
+    [cols, rows]: [u16; 2],
+    order: ByteOrder,
+) -> Vec<u8> {
+    let size = [order.u16_bytes(cols), order.u16_bytes(rows)];
     let (event, value, payload) = match notice {
         Notice::Added => (PORT_ADD, 1, &[][..]),
         Notice::Console => (CONSOLE_PORT, 1, &[][..]),
-        Notice::Size => (RESIZE, 0, &size[..]),
+        Notice::Size => (RESIZE, 0, size.as_flattened()),
         Notice::Name => (PORT_NAME, 1, name.as_bytes()),
         Notice::Open(open) => (PORT_OPEN, u16::from(open), &[][..]),
     };
     let mut message = Vec::with_capacity(HEADER + payload.len());
-    message.extend(u32::from(port).to_le_bytes());
-    message.extend(u16::to_le_bytes(event));
-    message.extend(u16::to_le_bytes(value));
+    message.extend(order.u32_bytes(port.into()));
+    message.extend(order.u16_bytes(event));
+    message.extend(order.u16_bytes(value));
     message.extend(payload);
     message
 }

@@ -142,6 +142,7 @@ impl VirtioDevice for Serial {
         let negotiated = Negotiated {
             multiport: activation.features.contains(MULTIPORT),
             size: activation.features.contains(SIZE),
+            order: activation.order,
         };
         // A driver that knows one port only has no words for opening it.
         let only = ports

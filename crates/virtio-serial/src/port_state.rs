@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use virtio_device::{AddressSpace, Chain, Cx, QueueError};
+use virtio_device::{AddressSpace, ByteOrder, Chain, Cx, QueueError};
 
 use crate::control::encode;
 use crate::dialogue::{Dialogue, Notice};
@@ -218,8 +218,8 @@ impl PortState {
     }
 
     /// A message to the guest, encoded.
-    pub(crate) fn encode(&self, notice: Notice, size: [u8; 4]) -> Vec<u8> {
-        encode(notice, self.number, &self.name, size)
+    pub(crate) fn encode(&self, notice: Notice, size: [u16; 2], order: ByteOrder) -> Vec<u8> {
+        encode(notice, self.number, &self.name, size, order)
     }
 
     /// How much longer the guest is held up by this port; `None` where it is not, or for as long

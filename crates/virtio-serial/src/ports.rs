@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use virtio_device::ByteOrder;
+
 use crate::port_state::PortState;
 use crate::timer::Timer;
 
@@ -23,4 +25,6 @@ pub(crate) struct Negotiated {
     pub(crate) multiport: bool,
     /// VIRTIO_CONSOLE_F_SIZE.
     pub(crate) size: bool,
+    /// Of the numbers in control messages.
+    pub(crate) order: ByteOrder,
 }

@@ -156,7 +156,7 @@ impl SerialWorker {
             let message = self.chain.read_array::<HEADER, _>(queue.view(), 0);
             queue.push(&mut self.chain, 0);
             match message {
-                Ok(message) => self.heed(Request::parse(message)),
+                Ok(message) => self.heed(Request::parse(message, self.negotiated.order)),
                 // Nothing that this device knows is shorter.
                 Err(MemoryError::Short { .. }) => {}
                 Err(_) => host.needs_reset(),
@@ -205,7 +205,7 @@ impl SerialWorker {
                 if !queue.pop(&mut self.chain)? {
                     return Ok(());
                 }
-                let message = port.encode(notice, size);
+                let message = port.encode(notice, size, self.negotiated.order);
                 let len = message.len().min(self.chain.writable_len() as usize);
                 let part = message.get(..len).unwrap_or_default();
                 if self.chain.write_at(queue.view(), 0, part).is_ok() {
