@@ -7,6 +7,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use testkit::channel::{Channel, Interruptions, Refused, Status as Ending};
 use testkit::{BOUNDARY, DriverQueue, Heap, Ram, Segment, Space, memory};
@@ -240,6 +241,16 @@ impl Machine {
 
     pub(crate) fn run(&self) -> bool {
         self.inline.run()
+    }
+
+    /// Runs the device until `done`, for five seconds at most.
+    pub(crate) fn run_until(&self, done: impl Fn() -> bool) {
+        let start = Instant::now();
+        while !done() && start.elapsed() < Duration::from_secs(5) {
+            if !self.run() {
+                std::thread::sleep(Duration::from_micros(100));
+            }
+        }
     }
 
     pub(crate) fn queue(&mut self, queue: u16) -> &mut DriverQueue<Space> {
