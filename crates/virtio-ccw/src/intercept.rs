@@ -12,7 +12,7 @@
 //!
 //! KVM has checked by then that the guest was in the supervisor state. What it has not done is to
 //! set the condition code, or to inject the program interruption, that an
-//! [`Effect`](crate::css::Effect) asks for.
+//! [`Effect`] asks for.
 
 use crate::css::{ChannelSubsystem, Effect, Instruction, Interruption, IscMask};
 use crate::css::{Operand, OperandAccess};

@@ -5,6 +5,28 @@
 //! channel-command words, chaining, indirect data addresses, lengths and status are done here.
 //! What the VMM supplies is [`CssHost`] (interruptions) and, for each instruction,
 //! [`OperandAccess`] (the logical addresses of the CPU that executes it).
+//!
+//! # What runs where
+//!
+//! A program is executed by whoever starts or resumes it, and gone on with by whoever
+//! [finishes](Completion::finish) a command that was deferred. No lock is held while a control unit
+//! works or the host is told of something. Halt, clear and reset are noticed between two commands.
+//! A program that fetches 4096 words without suspending itself or waiting for its device is stopped
+//! with a channel-control check: otherwise one that loops would keep its CPU for ever.
+//!
+//! # What is not there
+//!
+//! | | |
+//! |---|---|
+//! | transport mode (TCW), reserved bits of ORB and SCHIB, limit mode 3, extended measurements | operand exception |
+//! | several channel-subsystem images | operand exception for such a name; CHSC 0x0031 refuses to enable them |
+//! | SET CHANNEL MONITOR, SET ADDRESS LIMIT, RESET CHANNEL PATH, SIGNAL ADAPTER | not decoded |
+//! | measurement mode, limit mode 1 and 2 | read back as zero |
+//! | storage keys, hence protection checks; more than one channel path; address-limit checking | ignored |
+//! | CHSC other than 0x0002, 0x0004, 0x0006, 0x0010, 0x0031 | response code 4 |
+//! | status modifier, control-unit end, device end apart from channel end, read backward | no [`Outcome`], no direction of a [`Transfer`] |
+//!
+//! Unsolicited status that comes while a program is suspended is presented when that has ended.
 
 mod attachment;
 mod ccw;

@@ -326,6 +326,16 @@ fn a_device_that_goes_takes_its_program_with_it() {
 }
 
 #[test]
+fn a_device_can_go_in_the_middle_of_its_program() {
+    let guest = Guest::new();
+    guest.program(&[ccw(Toy::DETACH, CC, 0, 0), ccw(Toy::CONTROL, 0, 0, 0)]);
+    assert_eq!(guest.ssch(FORMAT_1), Cc0);
+    assert_eq!(guest.toy.commands(), [Toy::DETACH]);
+    assert_eq!(guest.interruption(), None);
+    assert_eq!(guest.tsch().0, Cc3);
+}
+
+#[test]
 fn other_subchannel_sets_have_to_be_enabled() {
     let guest = Guest::new();
     guest.css.report_changes();

@@ -71,6 +71,8 @@ impl Toy {
     pub const UNIT_EXCEPTION: u8 = 0x37;
     /// Raises unsolicited status while it is executed.
     pub const ALERT: u8 = 0x47;
+    /// Detaches its device while it is executed.
+    pub const DETACH: u8 = 0x57;
 
     pub fn finish(&self, outcome: Outcome) {
         let completion = lock(&self.deferred).take().expect("a deferred command");
@@ -132,6 +134,7 @@ impl ControlUnit for Toy {
             Self::FORGET => return Outcome::Pending,
             Self::UNIT_EXCEPTION => return Outcome::UnitException,
             Self::ALERT => lock(&self.attachment).as_ref().expect("attached").alert(),
+            Self::DETACH => lock(&self.attachment).as_ref().expect("attached").detach(),
             _ => return Outcome::UnitCheck(Sense::COMMAND_REJECT),
         }
         Outcome::End
