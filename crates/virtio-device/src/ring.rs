@@ -148,7 +148,7 @@ pub struct Ring {
     pub(crate) next_used: u32,
     pub(crate) used_wrap: bool,
     /// Used buffers (split) or descriptors (packed) since the driver was last considered for an
-    /// interrupt.
+    /// interrupt. Of another width than its neighbours, with which it would be counted in one go.
     pub(crate) unsignalled: u64,
     /// Descriptors in flight (packed).
     pub(crate) descriptors: u32,
