@@ -26,6 +26,12 @@ pub(crate) enum Turn {
     Stop,
 }
 
+/// The events that ended a wait.
+pub(crate) struct Fired {
+    events: [EpollEvent; 16],
+    count: usize,
+}
+
 impl<AS: AddressSpace> JobLoop<AS> {
     pub(crate) fn new(job: Job<AS>) -> Result<Self, NotStarted<AS>> {
         match EpollReactor::of(&job) {
@@ -43,14 +49,22 @@ impl<AS: AddressSpace> JobLoop<AS> {
     /// Waits for events, at most `timeout` milliseconds (-1: for ever), and calls the job for
     /// each.
     pub(crate) fn turn(&mut self, timeout: i32) -> Turn {
+        let fired = self.wait(timeout);
+        self.serve_all(&fired)
+    }
+
+    /// The first half of a [`turn`](Self::turn).
+    pub(crate) fn wait(&self, timeout: i32) -> Fired {
         let mut events = [EpollEvent::default(); 16];
-        let ready = match self.reactor.epoll.wait(timeout, &mut events) {
-            Ok(count) => events.iter().take(count),
-            // EINTR; nothing else can happen to a descriptor of our own.
-            Err(_) => return Turn::Idle,
-        };
+        // EINTR; nothing else can happen to a descriptor of our own.
+        let count = self.reactor.epoll.wait(timeout, &mut events).unwrap_or(0);
+        Fired { events, count }
+    }
+
+    /// The second half.
+    pub(crate) fn serve_all(&mut self, fired: &Fired) -> Turn {
         let mut turn = Turn::Idle;
-        for event in ready {
+        for event in fired.events.iter().take(fired.count) {
             if event.data() == STOP {
                 return Turn::Stop;
             }

@@ -17,8 +17,10 @@ use crate::{Job, NotStarted, Runner, Running, Stopped};
 /// Gives every job a thread of its own.
 ///
 /// Before it sleeps, a thread polls its drained queues for a while: under load the driver then
-/// never needs to notify, which saves it an exit per request. How long pays off is learnt from how
-/// long the thread slept last; [`poll`](Self::poll) sets the limit.
+/// never needs to notify, which saves it an exit per request. It polls some times as long as its
+/// last work took, so that what is wasted stays in proportion to what is done, on fast hosts and on
+/// slow ones; and only if a sleep of about that length came before. [`poll`](Self::poll) sets the
+/// limit.
 #[derive(Clone)]
 pub struct ThreadRunner {
     name: String,
@@ -27,11 +29,11 @@ pub struct ThreadRunner {
 }
 
 impl ThreadRunner {
-    /// Threads called `name` (of which the system shows 15 bytes), polling 50 microseconds at most.
+    /// Threads called `name` (of which the system shows 15 bytes), polling a millisecond at most.
     pub fn new(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
-            poll: Duration::from_micros(50),
+            poll: Duration::from_millis(1),
             on_start: None,
         }
     }
@@ -139,40 +141,67 @@ impl<AS: AddressSpace> Drop for End<AS> {
 }
 
 fn run<AS: AddressSpace>(mut job: JobLoop<AS>, limit: Duration) -> Job<AS> {
-    let mut window = Duration::ZERO;
+    let mut patience = Patience::new(limit);
     loop {
-        let wait = !(job.job.is_pending() || poll(&mut job.job, window) || job.job.arm());
+        let wait = !(job.job.is_pending() || patience.poll(&mut job.job) || job.job.arm());
         let asleep = wait.then(Instant::now);
-        if job.turn(if wait { -1 } else { 0 }) == Turn::Stop {
-            return job.drain();
-        }
+        let fired = job.wait(if wait { -1 } else { 0 });
         if let Some(asleep) = asleep {
-            // Polling would have caught what came within the limit; longer waits are for sleep.
-            window = if asleep.elapsed() < limit {
-                limit
-            } else {
-                Duration::ZERO
-            };
+            patience.woke(asleep);
+        }
+        if job.serve_all(&fired) == Turn::Stop {
+            return job.drain();
         }
         job.go_on();
     }
 }
 
-/// Looks at the drained queues for `window`; true as soon as there is work.
-fn poll<AS: AddressSpace>(job: &mut Job<AS>, window: Duration) -> bool {
-    if window.is_zero() {
-        return false;
-    }
-    let start = Instant::now();
-    while start.elapsed() < window {
-        if job.poll() {
-            return true;
+/// How long to look for work before sleeping.
+struct Patience {
+    limit: Duration,
+    /// What the last work justifies.
+    window: Duration,
+    /// Whether looking for about that long would have found what ended the last sleep.
+    pays: bool,
+    /// When the work began that is being done.
+    busy_since: Instant,
+}
+
+impl Patience {
+    fn new(limit: Duration) -> Self {
+        Self {
+            limit,
+            window: Duration::ZERO,
+            pays: false,
+            busy_since: Instant::now(),
         }
-        std::hint::spin_loop();
     }
-    false
+
+    /// Looks at the drained queues for a while, if that pays. True as soon as there is work.
+    fn poll<AS: AddressSpace>(&mut self, job: &mut Job<AS>) -> bool {
+        let start = Instant::now();
+        self.window = self.limit.min((start - self.busy_since) * TIMES);
+        while self.pays && start.elapsed() < self.window {
+            if job.poll() {
+                self.busy_since = Instant::now();
+                return true;
+            }
+            // Whoever waits for this processor, a vCPU perhaps, goes first.
+            std::thread::yield_now();
+        }
+        false
+    }
+
+    /// Work came after a sleep that began at `asleep`. Part of that sleep was its own doing: the
+    /// notification and the way back.
+    fn woke(&mut self, asleep: Instant) {
+        self.busy_since = Instant::now();
+        self.pays = self.busy_since - asleep < self.window * 2;
+    }
 }
 
 /// Bytes of a thread's stack. Workers need little, and a mapping as large as a huge page may be
 /// given one.
 const STACK: usize = 256 << 10;
+/// A notification and the way out of sleep cost about this many times what serving a request does.
+const TIMES: u32 = 8;

@@ -69,7 +69,7 @@ pub struct Config {
     pub no_defaults: bool,
     /// `-sandbox`: system calls and files restricted while the guest runs.
     pub sandbox: bool,
-    /// `-poll-max-ns`: how long a device's thread looks for work before it sleeps.
+    /// `-poll-max-ns`: how long a device's thread looks for work at most before it sleeps.
     pub poll: Duration,
     /// `-pidfile`.
     pub pidfile: Option<PathBuf>,
@@ -205,4 +205,4 @@ fn unique<'a>(option: &str, ids: impl Iterator<Item = &'a str>) -> Result<(), Ba
 }
 
 const DEFAULT_MEMORY: u64 = 128 << 20;
-const DEFAULT_POLL: Duration = Duration::from_micros(50);
+const DEFAULT_POLL: Duration = Duration::from_millis(1);

@@ -176,7 +176,7 @@ pub(super) const OPTIONS: &[Spec] = &[
     Spec {
         name: "poll-max-ns",
         value: "N",
-        help: "nanoseconds a device looks for work before it sleeps, 0 to 1000000 (default 50000)",
+        help: "nanoseconds a device looks for work at most, in proportion to the work it had, before it sleeps; 0 to 1000000 (default)",
         apply: |config, value| set(&mut config.poll, poll(value)?),
     },
     Spec {
