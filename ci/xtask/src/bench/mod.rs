@@ -67,7 +67,7 @@ impl Bench {
     /// The VMMs take turns at being first.
     fn measure_both(&self, vcpus: u32, round: u32) -> Round {
         let mut found = Round::default();
-        let first = usize::from(round % 2 == 0);
+        let first = usize::from(round.is_multiple_of(2));
         for vmm in [first, 1 - first] {
             found[vmm] = self.measure(&self.vmms[vmm], vcpus, round);
         }
