@@ -230,7 +230,6 @@ fn bug_65_messages_out_of_order_or_of_no_port_do_no_harm() {
     let mut bus = TestBus::new(console_and_port(&Wire::new(), &wire));
     bus.boot(modern());
     tell(&mut bus, 1, PORT_OPEN, 1);
-    tell(&mut bus, 1, PORT_READY, 1);
     for port in [2, 3, 4, 31, 0x1_0000, 0x1_0001, u32::MAX] {
         for event in (0..10)
             .chain([u16::MAX])
@@ -243,8 +242,14 @@ fn bug_65_messages_out_of_order_or_of_no_port_do_no_harm() {
         assert_eq!(bus.request(3, &[short], &[0]).len, 0);
     }
     assert_eq!(hear(&mut bus), []);
+    tell(&mut bus, 1, PORT_READY, 1);
+    let of_port = [
+        (1, PORT_NAME, 1, b"org.test".to_vec()),
+        (1, PORT_OPEN, 1, vec![]),
+    ];
+    assert_eq!(hear(&mut bus), of_port);
     tell(&mut bus, 0, DEVICE_READY, 1);
-    assert_eq!(hear(&mut bus).len(), 4);
+    assert_eq!(hear(&mut bus), [(0, PORT_ADD, 1, vec![])]);
     wire.send(b"x");
     assert_eq!(bus.request(4, &[], &[1]).bytes, b"x");
     assert!(!bus.needs_reset());
