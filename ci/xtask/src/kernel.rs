@@ -28,22 +28,10 @@ pub struct Module {
 }
 
 impl Kernel {
-    /// The newest kernel in `root/boot`, if there is one.
-    pub fn find(root: &Path) -> Result<Option<Self>> {
-        let Ok(boot) = fs::read_dir(root.join("boot")) else {
-            return Ok(None);
-        };
-        let images = boot.filter_map(|entry| entry.ok().map(|entry| entry.path()));
-        let release_of = |path: &PathBuf| {
-            path.file_name()?
-                .to_str()?
-                .strip_prefix("vmlinuz-")
-                .map(str::to_owned)
-        };
-        let newest = images
-            .filter_map(|path| Some((release_of(&path)?, path)))
-            .max();
-        newest
+    /// The newest kernel below `root` whose release is `wanted`, if there is one.
+    pub fn find(root: &Path, wanted: impl Fn(&str) -> bool) -> Result<Option<Self>> {
+        let found = images(root).filter(|(release, _)| wanted(release)).max();
+        found
             .map(|(release, image)| Self::open(root, release, image))
             .transpose()
     }
@@ -58,7 +46,7 @@ impl Kernel {
     }
 
     fn open(root: &Path, release: String, image: PathBuf) -> Result<Self> {
-        let tree = ["usr/lib/modules", "lib/modules"]
+        let tree = MODULES
             .iter()
             .map(|directory| root.join(directory).join(&release))
             .find(|path| path.is_dir())
@@ -96,6 +84,26 @@ impl Kernel {
         });
         Ok(())
     }
+}
+
+/// Releases and images: `boot/vmlinuz-RELEASE`, or beside the modules.
+fn images(root: &Path) -> impl Iterator<Item = (String, PathBuf)> {
+    let boot = paths(&root.join("boot")).filter_map(|path| {
+        let release = path.file_name()?.to_str()?.strip_prefix("vmlinuz-")?;
+        Some((release.to_owned(), path))
+    });
+    let trees = MODULES.iter().flat_map(|tree| paths(&root.join(tree)));
+    let beside = trees.filter_map(|tree| {
+        let release = tree.file_name()?.to_str()?.to_owned();
+        Some((release, tree.join("vmlinuz"))).filter(|(_, image)| image.is_file())
+    });
+    boot.chain(beside)
+}
+
+/// What is in `directory`; nothing if it does not exist.
+fn paths(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let entries = fs::read_dir(directory).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok().map(|entry| entry.path()))
 }
 
 fn index(directory: &Path, modules: &mut HashMap<String, PathBuf>) -> Result<()> {
@@ -151,6 +159,8 @@ fn dependencies(object: &[u8]) -> Vec<String> {
         .map(|name| name.replace('-', "_"))
         .collect()
 }
+
+const MODULES: [&str; 2] = ["usr/lib/modules", "lib/modules"];
 
 #[cfg(test)]
 mod tests {
