@@ -7,6 +7,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use virtio_blk::Resizer;
+
 use crate::chardev::Chardev;
 use crate::drive;
 use crate::exit::Wishes;
@@ -22,13 +24,14 @@ pub struct Drive {
 }
 
 /// Everything that devices can be connected to.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Backends {
     chardevs: BTreeMap<String, Arc<Chardev>>,
     unnamed: Vec<Arc<Chardev>>,
     /// `None` once a device has it.
     drives: BTreeMap<String, Option<Drive>>,
     entropy: BTreeMap<String, File>,
+    resizers: BTreeMap<String, (DriveOptions, Resizer)>,
 }
 
 impl Backends {
@@ -126,6 +129,25 @@ impl Backends {
         };
         let taken = || bad("already in use", "another -drive".to_owned());
         drive.take().ok_or_else(taken)
+    }
+
+    /// Remembers how the size of a drive is changed that a device has taken.
+    pub fn keep_resizer(&mut self, options: DriveOptions, resizer: Resizer) {
+        self.resizers.insert(options.id.clone(), (options, resizer));
+    }
+
+    /// Gives the image of the drive `id`, which a device has taken, `size` bytes, and has the
+    /// device tell its driver.
+    ///
+    /// # Errors
+    /// A drive that no device has taken, a size that is no number of whole blocks, or a host that
+    /// refuses.
+    pub fn resize(&self, id: &str, size: u64) -> Result<(), BadOption> {
+        let (options, resizer) = self.resizers.get(id).ok_or_else(|| {
+            let ids = names(self.resizers.keys(), "the id of a -drive with a device");
+            BadOption::property("-drive", "id", id, "no such drive in use", ids)
+        })?;
+        drive::resize(options, resizer, size)
     }
 
     /// The source of entropy `id`, which many devices may share.

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
 
+use virtio_blk::Resizer;
+
 use crate::options::{BadOption, Cache, DriveOptions};
 
 /// Opens the image of `options`.
@@ -36,6 +38,35 @@ pub fn open(options: &DriveOptions) -> Result<File, BadOption> {
         ));
     }
     Ok(file)
+}
+
+/// Gives the image of `options` `size` bytes, and the device that `resizer` belongs to as well. The
+/// image is never shorter than the disk.
+///
+/// # Errors
+/// A size that is no number of whole blocks, or a host that refuses.
+pub fn resize(options: &DriveOptions, resizer: &Resizer, size: u64) -> Result<(), BadOption> {
+    let given = size.to_string();
+    let bad = |why: &dyn std::fmt::Display| {
+        BadOption::property(
+            "-drive",
+            "size",
+            &given,
+            why,
+            "whole blocks, as the host has room for",
+        )
+    };
+    let image = File::options().write(true).open(&options.file);
+    let image = image.map_err(|error| bad(&error))?;
+    let old = image.metadata().map_err(|error| bad(&error))?.len();
+    if size > old {
+        image.set_len(size).map_err(|error| bad(&error))?;
+    }
+    resizer.resize(size).map_err(|error| bad(&error))?;
+    if size < old {
+        image.set_len(size).map_err(|error| bad(&error))?;
+    }
+    Ok(())
 }
 
 fn accepted_file(options: &DriveOptions) -> &'static str {

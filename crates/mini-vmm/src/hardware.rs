@@ -11,7 +11,7 @@ use vm_device::device_manager::{IoManager, PioManager};
 use crate::acpi::Platform;
 use crate::backends::Backends;
 use crate::chardev::Chardev;
-use crate::devices::{self, Board, Plug};
+use crate::devices::{self, Board, Buses, Pc, Plug};
 use crate::doorbells::Doorbells;
 use crate::error::{Error, host};
 use crate::exit::Wishes;
@@ -90,10 +90,12 @@ impl Hardware {
         let serials = plug_serials(&mut bus, &irqs, kit.serials)?;
         for plug in kit.devices {
             plug(&mut Board {
-                bus: &mut bus,
-                pci: &mut pci,
-                mmio: &mut mmio,
-                platform: &mut platform,
+                buses: Buses::Pc(Pc {
+                    bus: &mut bus,
+                    pci: &mut pci,
+                    mmio: &mut mmio,
+                    platform: &mut platform,
+                }),
                 memory,
                 workers,
                 wishes,

@@ -11,6 +11,7 @@
 //! | [`devices`], [`workers`] | the table of device types, and where devices run |
 //! | [`vm`], [`hardware`], [`vcpu`], [`gate`], [`irq`], [`control`] | the running machine |
 //! | [`pci`], [`mmio`], [`msi`], [`mod@line`], [`doorbells`] | buses, and the seams of the virtio crates on KVM |
+//! | [`channels`] | channel I/O, for machines that have it |
 //! | [`chardev`], [`serial`], [`ports`] | host ends and small devices |
 //! | [`sandbox`], [`terminal`], [`signals`], [`exit`] | the process around it |
 
@@ -19,6 +20,7 @@
 pub mod acpi;
 pub mod backends;
 pub mod boot;
+pub mod channels;
 pub mod chardev;
 pub mod control;
 pub mod cpu;

@@ -28,7 +28,11 @@ impl ModelProps for BlkProps {
             .map(|image| set_up(image, &drive.options))
             .and_then(|image| Blk::new(self, image));
         match made {
-            Ok(device) => Ok(Box::new(device)),
+            Ok(device) => {
+                let resizer = device.resizer();
+                parts.backends.keep_resizer(drive.options, resizer);
+                Ok(Box::new(device))
+            }
             Err(BlkError::Property(error)) => Err(bad_property(option, error)),
             Err(error) => Err(refused(&drive.options, &error)),
         }

@@ -50,7 +50,8 @@ fn pvpanic(_: Option<String>, mut properties: KeyVals) -> Result<Plug, BadOption
     };
     Ok(Box::new(move |board| {
         let device = Arc::new(PvPanic(board.wishes.clone()));
-        board.platform.pvpanic = Some(ports.plug(board, device)?);
+        let port = ports.plug(board, device)?;
+        board.buses.pc(&ports.option)?.platform.pvpanic = Some(port);
         Ok(())
     }))
 }
@@ -70,11 +71,12 @@ impl Ports {
         board: &mut Board<'_>,
         device: Arc<dyn DevicePio + Send + Sync>,
     ) -> Result<u16, BadOption> {
+        let bus = &mut *board.buses.pc(&self.option)?.bus;
         let port = u16::try_from(self.base).ok();
         let range = port
             .zip(u16::try_from(self.size).ok())
             .and_then(|(base, size)| PioRange::new(PioAddress(base), size).ok());
-        let plugged = range.and_then(|range| board.bus.register_pio(range, device).ok());
+        let plugged = range.and_then(|range| bus.register_pio(range, device).ok());
         plugged.and(port).ok_or_else(|| {
             let value = format!("{:#x}", self.base);
             BadOption::property(&self.option, self.key, &value, "taken", "a free I/O port")

@@ -16,6 +16,7 @@ use vm_device::device_manager::IoManager;
 
 use crate::acpi::Platform;
 use crate::backends::Backends;
+use crate::channels::Channels;
 use crate::exit::Wishes;
 use crate::memory::SharedMemory;
 use crate::mmio::Mmio;
@@ -27,6 +28,26 @@ use table::{DEVICES, Kind, Row};
 
 /// What devices are plugged into.
 pub struct Board<'a> {
+    /// The buses of the machine.
+    pub buses: Buses<'a>,
+    /// Guest memory.
+    pub memory: &'a SharedMemory,
+    /// Where devices do their work.
+    pub workers: &'a Workers,
+    /// Where wishes of the guest go.
+    pub wishes: &'a Wishes,
+}
+
+/// Buses, by the kind of machine.
+pub enum Buses<'a> {
+    /// A PC.
+    Pc(Pc<'a>),
+    /// A machine with channel I/O. mini-vmm is none, but others use this table, too.
+    Channels(&'a mut Channels),
+}
+
+/// The buses of a PC.
+pub struct Pc<'a> {
     /// I/O ports and device memory.
     pub bus: &'a mut IoManager,
     /// PCI.
@@ -35,12 +56,22 @@ pub struct Board<'a> {
     pub mmio: &'a mut Mmio,
     /// What ACPI tells the guest.
     pub platform: &'a mut Platform,
-    /// Guest memory.
-    pub memory: &'a SharedMemory,
-    /// Where devices do their work.
-    pub workers: &'a Workers,
-    /// Where wishes of the guest go.
-    pub wishes: &'a Wishes,
+}
+
+impl<'a> Buses<'a> {
+    fn pc(&mut self, option: &str) -> Result<&mut Pc<'a>, BadOption> {
+        match self {
+            Self::Pc(pc) => Ok(pc),
+            Self::Channels(_) => Err(no_bus(option, "devices for channel I/O")),
+        }
+    }
+
+    fn channels(&mut self, option: &str) -> Result<&mut Channels, BadOption> {
+        match self {
+            Self::Channels(channels) => Ok(channels),
+            Self::Pc(_) => Err(no_bus(option, "devices for PCI, ISA and virtio-mmio")),
+        }
+    }
 }
 
 /// A device that is made, and only needs to be plugged in.
@@ -119,6 +150,10 @@ fn find(driver: &str) -> Result<&'static Row, BadOption> {
         let names = near_matches(driver, DEVICES.iter().map(|row| row.name));
         BadOption::value("-device", driver, "unknown type", names)
     })
+}
+
+fn no_bus(option: &str, accepted: &str) -> BadOption {
+    BadOption::new(option, "this machine has no bus for it", accepted)
 }
 
 /// How errors call a device.

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use virtio_ccw::{CcwParts, CcwProps};
 use virtio_device::Features;
 use virtio_device::props::{DynProps, OnOffAuto, PropError, PropHelp, Props};
 use virtio_mmio::{MmioParts, MmioProps, MmioTransport};
 use virtio_pci::{Error, PciParts, PciProps, PciTransport};
 
-use super::Board;
 use super::virtio::{Device, bad_property};
+use super::{Board, Pc};
 use crate::options::BadOption;
 
 /// How a virtio device meets its driver.
@@ -22,12 +23,15 @@ pub(super) enum Proxy {
     PciModern,
     /// MMIO.
     Mmio,
+    /// Channel I/O.
+    Ccw,
 }
 
 impl Proxy {
     pub(super) fn bus(self) -> &'static str {
         match self {
             Self::Mmio => "virtio-mmio",
+            Self::Ccw => "channel I/O",
             _ => "PCI",
         }
     }
@@ -39,6 +43,7 @@ impl Proxy {
             Self::PciTransitional => OnOffAuto::Off,
             Self::PciModern => OnOffAuto::On,
             Self::Mmio => return ProxyProps::Mmio(MmioProps::default()),
+            Self::Ccw => return ProxyProps::Ccw(CcwProps::default()),
         };
         ProxyProps::Pci {
             props: PciProps::default().disable_legacy(legacy),
@@ -57,6 +62,7 @@ pub(super) enum ProxyProps {
         fixed: bool,
     },
     Mmio(MmioProps),
+    Ccw(CcwProps),
 }
 
 /// A device on its way to a transport.
@@ -74,6 +80,7 @@ impl ProxyProps {
         match self {
             Self::Pci { props, bus, .. } => plug_pci(board, part, &props, bus.as_deref()),
             Self::Mmio(props) => plug_mmio(board, part, &props),
+            Self::Ccw(props) => plug_ccw(board, part, &props),
         }
     }
 }
@@ -88,12 +95,14 @@ impl DynProps for ProxyProps {
             }
             Self::Pci { props, .. } => Props::set(props, name, value),
             Self::Mmio(props) => Props::set(props, name, value),
+            Self::Ccw(props) => Props::set(props, name, value),
         }
     }
 
     fn describe(&self) -> Vec<PropHelp> {
         let (props, fixed) = match self {
             Self::Mmio(props) => return Props::describe(props),
+            Self::Ccw(props) => return Props::describe(props),
             Self::Pci { props, fixed, .. } => (props, *fixed),
         };
         let mut described = Props::describe(props);
@@ -115,21 +124,20 @@ fn plug_pci(
     bus: Option<&str>,
 ) -> Result<(), BadOption> {
     let option = part.option;
-    let place = board
-        .pci
-        .locate(&option, bus, props.addr.map(|addr| addr.0))?;
+    let pci = &mut *board.buses.pc(&option)?.pci;
+    let place = pci.locate(&option, bus, props.addr.map(|addr| addr.0))?;
     let parts = PciParts {
         device: part.device,
         runner: board.workers.runner(&part.name),
         memory: board.memory.clone(),
         features: part.features,
     };
-    let transport = PciTransport::new(board.pci.wires(place), props, parts);
+    let transport = PciTransport::new(pci.wires(place), props, parts);
     let transport = transport.map_err(|error| match error {
         Error::Property(error) => bad_property(&option, error),
         error => BadOption::new(&option, error, "another set of properties"),
     })?;
-    board.pci.attach(&option, place, Arc::new(transport))
+    pci.attach(&option, place, Arc::new(transport))
 }
 
 fn plug_mmio(board: &mut Board<'_>, part: VirtioPart, props: &MmioProps) -> Result<(), BadOption> {
@@ -141,18 +149,38 @@ fn plug_mmio(board: &mut Board<'_>, part: VirtioPart, props: &MmioProps) -> Resu
     };
     let bad =
         |error: &dyn std::fmt::Display, accepted| BadOption::new(&part.option, error, accepted);
-    let (place, slot) = board
-        .mmio
+    let Pc {
+        bus,
+        mmio,
+        platform,
+        ..
+    } = board.buses.pc(&part.option)?;
+    let (place, slot) = mmio
         .slot()
         .map_err(|error| bad(&error, "virtio-mmio devices up to the number of slots"))?;
     let transport = MmioTransport::new(slot, props, parts);
     let transport = transport.map_err(|error| bad(&error, "another set of properties"))?;
-    board
-        .mmio
-        .attach(board.bus, place, Arc::new(transport))
+    mmio.attach(bus, place, Arc::new(transport))
         .map_err(|error| bad(&error, ""))?;
-    board.platform.virtio_mmio.push(place);
+    platform.virtio_mmio.push(place);
     Ok(())
+}
+
+fn plug_ccw(board: &mut Board<'_>, part: VirtioPart, props: &CcwProps) -> Result<(), BadOption> {
+    let option = part.option;
+    let channels = board.buses.channels(&option)?;
+    let parts = CcwParts {
+        device: part.device,
+        runner: board.workers.runner(&part.name),
+        memory: board.memory.clone(),
+        features: part.features,
+        ioeventfds: None,
+    };
+    let attached = channels.attach(part.name, props, parts);
+    attached.map_err(|error| match error {
+        virtio_ccw::Error::Property(error) => bad_property(&option, error),
+        error => BadOption::new(&option, error, "another place, or other properties"),
+    })
 }
 
 const BUS: &str = "bus";

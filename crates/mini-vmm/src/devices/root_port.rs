@@ -35,8 +35,9 @@ fn make(id: Option<String>, mut properties: KeyVals) -> Result<Plug, BadOption> 
     properties.take_number("slot", 0..=0x1fff)?;
     let bus = properties.take("bus");
     Ok(Box::new(move |board| {
-        let place = board.pci.locate(&option, bus.as_deref(), addr)?;
-        board.pci.attach_port(&option, &id, place)
+        let pci = &mut *board.buses.pc(&option)?.pci;
+        let place = pci.locate(&option, bus.as_deref(), addr)?;
+        pci.attach_port(&option, &id, place)
     }))
 }
 
