@@ -1,0 +1,114 @@
+//! The machine: memory, channel subsystem, devices.
+
+use std::fs::File;
+use std::sync::{Arc, Mutex};
+
+use anyhow::{Context, Result, anyhow};
+use mini_vmm::backends::Backends;
+use mini_vmm::channels::Channels;
+use mini_vmm::devices::{self, Board, Buses};
+use mini_vmm::exit::Wishes;
+use mini_vmm::memory::{Memory, SharedMemory};
+use mini_vmm::options::{BadOption, Config, DeviceOptions};
+use mini_vmm::workers::Workers;
+use rustix::fs::MemfdFlags;
+use virtio_ccw::css::ChannelSubsystem;
+use vm_memory::{FileOffset, GuestAddress};
+
+use crate::emulator::Emulator;
+use crate::interruptions::Interruptions;
+use crate::options::Options;
+use crate::{exits, monitor};
+
+/// Runs a guest until it powers itself off.
+pub(crate) fn run(options: &Options) -> Result<()> {
+    let config = &options.config;
+    let wishes = Wishes::new()?;
+    let backends = Backends::open(config, &wishes).map_err(refused)?;
+    let file = allocate(config.memory)?;
+    let memory = SharedMemory::new(map(&file, config.memory)?);
+    let (workers, launcher) = Workers::new(config.poll, false, &wishes);
+    launcher.start()?;
+
+    let mut emulator = Emulator::start(options, &file)?;
+    let (exits, interruptions) = emulator.connect()?;
+    let css = ChannelSubsystem::new(memory.clone(), Arc::new(Interruptions::new(interruptions)));
+    let mut machine = Machine {
+        config: config.clone(),
+        channels: Channels::new(css.clone()),
+        backends,
+        memory,
+        workers,
+        wishes,
+    };
+    machine.plug(&config.devices)?;
+    css.report_changes();
+    let machine = Arc::new(Mutex::new(machine));
+    if let Some(path) = &options.monitor {
+        monitor::start(path, machine.clone())?;
+    }
+    exits::serve(exits, &css, config.memory)?;
+    // What the guest was told is written is in its file then.
+    css.reset();
+    emulator.wait()
+}
+
+/// What devices are made of and attached to.
+pub(crate) struct Machine {
+    config: Config,
+    channels: Channels,
+    backends: Backends,
+    memory: SharedMemory,
+    workers: Workers,
+    wishes: Wishes,
+}
+
+impl Machine {
+    /// Makes devices and attaches them.
+    pub(crate) fn plug(&mut self, options: &[DeviceOptions]) -> Result<()> {
+        let config = Config {
+            devices: options.to_vec(),
+            ..self.config.clone()
+        };
+        for plug in devices::make(&config, &mut self.backends).map_err(refused)? {
+            plug(&mut Board {
+                buses: Buses::Channels(&mut self.channels),
+                memory: &self.memory,
+                workers: &self.workers,
+                wishes: &self.wishes,
+            })
+            .map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    /// Takes away the device that was given `id`.
+    pub(crate) fn unplug(&mut self, id: &str) -> Result<()> {
+        let found = self.channels.detach(id);
+        found
+            .then_some(())
+            .with_context(|| format!("no device {id}"))
+    }
+
+    /// Makes the image of the drive `id` have `size` bytes, and tells the driver.
+    pub(crate) fn resize(&mut self, id: &str, size: u64) -> Result<()> {
+        self.backends.resize(id, size).map_err(refused)
+    }
+}
+
+fn refused(error: BadOption) -> anyhow::Error {
+    anyhow!("{error}")
+}
+
+fn allocate(size: u64) -> Result<File> {
+    let file = File::from(rustix::fs::memfd_create("guest", MemfdFlags::CLOEXEC)?);
+    file.set_len(size)?;
+    Ok(file)
+}
+
+/// Absolute storage of the guest is the file from its beginning on.
+fn map(file: &File, size: u64) -> Result<Memory> {
+    let file = FileOffset::new(file.try_clone()?, 0);
+    let region = (GuestAddress(0), usize::try_from(size)?, Some(file));
+    Ok(Memory::from_ranges_with_files([region])?)
+}
