@@ -1,22 +1,26 @@
 # One disk per ring layout and transport: is it what it should be, and does fio find no error?
 . /scenarios/lib.sh
+bus=$(parameter bus)
 
 # Feature bits: 28 indirect, 29 event_idx, 32 version 1, 34 packed.
 expected() {
     case $1 in
-    fio-split) echo 1 1 1 0 pci ;;
-    fio-packed) echo 1 1 1 1 pci ;;
-    fio-direct) echo 0 1 1 0 pci ;;
-    fio-noevent) echo 1 0 1 0 pci ;;
-    fio-legacy) echo 1 1 0 0 pci ;;
+    fio-split | fio-revision1 | fio-classic) echo 1 1 1 0 "$bus" ;;
+    fio-packed) echo 1 1 1 1 "$bus" ;;
+    fio-direct) echo 0 1 1 0 "$bus" ;;
+    fio-noevent) echo 1 0 1 0 "$bus" ;;
+    fio-legacy) echo 1 1 0 0 "$bus" ;;
     fio-mmio) echo 1 1 1 0 mmio ;;
     esac
 }
 
 found() {
     virtio=$(virtio_of "$1")
-    transport=pci
-    case $(readlink -f "/sys/bus/virtio/devices/$virtio/..") in *LNRO0005*) transport=mmio ;; esac
+    case $(readlink -f "/sys/bus/virtio/devices/$virtio/..") in
+    *LNRO0005*) transport=mmio ;;
+    */css0/*) transport=ccw ;;
+    *) transport=pci ;;
+    esac
     echo "$(feature "$virtio" 28) $(feature "$virtio" 29) $(feature "$virtio" 32) $(feature "$virtio" 34) $transport"
 }
 
@@ -30,7 +34,7 @@ direct=1
 size=2m
 numjobs=4
 offset_increment=2m
-cpus_allowed=0-3
+cpus_allowed=0-$(($(nproc) - 1))
 cpus_allowed_policy=split
 verify=crc32c
 verify_fatal=1
@@ -45,6 +49,10 @@ for entry in /sys/block/vd*; do
 done
 [ -n "$disks" ] || exit
 
+# A driver takes at most one queue per processor.
+wanted=$(nproc)
+[ "$wanted" -le 4 ] || wanted=4
+
 # One run for all disks, because the program itself takes seconds to load. One line per disk.
 fio --minimal --terse-version=3 /tmp/fio.job > /tmp/fio.out 2>&1
 for serial in $disks; do
@@ -57,8 +65,8 @@ for serial in $disks; do
         fail "$serial" "indirect, event_idx, version 1, packed, bus: $(found "$name"), not $(expected "$serial")"
     elif [ "$error" != 0 ]; then
         fail "$serial" "error $error: $(grep -v '^3;' /tmp/fio.out | head -n 3 | tr '\n' ' ')"
-    elif [ "$queues" != 4 ]; then
-        fail "$serial" "$queues queues, not 4"
+    elif [ "$queues" != "$wanted" ]; then
+        fail "$serial" "$queues queues, not $wanted"
     else
         pass "$serial" "$queues queues, $written KiB written and verified, no error"
     fi

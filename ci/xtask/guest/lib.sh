@@ -29,6 +29,17 @@ virtio_of() { basename "$(readlink -f "/sys/block/$1/device")"; }
 # Whether feature bit $2 was negotiated with virtio device $1: prints 0 or 1.
 feature() { cut -c "$(($2 + 1))" "/sys/bus/virtio/devices/$1/features"; }
 
+# Has the VMM's monitor do something, by way of a port.
+monitor() {
+    await port org.example.monitor || return 1
+    node=$(port org.example.monitor)
+    exec 9<> "$node"
+    echo "$*" >&9
+    read -r -t 60 answer <&9
+    exec 9>&-
+    [ "$answer" = ok ]
+}
+
 # Waits up to ten seconds for a command to succeed.
 await() {
     for _ in $(seq 100); do

@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::console::{Paint, line};
 use crate::guest::run::{Choice, Guests};
+use crate::guest::s390x;
+use crate::guest::scenarios::ALL;
 use crate::guest::within::Within;
 use crate::report::{Count, Report};
 use crate::{fuzz, release, unit};
@@ -36,6 +38,9 @@ enum Command {
     },
     /// Boots a stock Debian guest under mini-vmm and shows what it finds
     Demo {
+        /// The guest's architecture; s390x is emulated, with our devices on channel I/O
+        #[arg(long, default_value = "x86")]
+        arch: Arch,
         #[command(flatten)]
         choice: Choice,
     },
@@ -65,6 +70,12 @@ enum Part {
     Lint,
     Unit,
     Guest,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Arch {
+    X86,
+    S390x,
 }
 
 #[derive(Debug, Subcommand)]
@@ -107,7 +118,13 @@ fn dispatch(command: Command) -> Result<bool> {
             filter,
             choice,
         } => Ok(report(|report| test(report, only, &filter, &choice))),
-        Command::Demo { choice } => Guests::prepare(&choice)?.demo().map(|()| true),
+        Command::Demo {
+            arch: Arch::X86,
+            choice,
+        } => Guests::prepare(&choice)?.demo().map(|()| true),
+        Command::Demo {
+            arch: Arch::S390x, ..
+        } => s390x::Guests::prepare()?.demo().map(|()| true),
         Command::Bench {
             what:
                 Bench::Guest {
@@ -141,6 +158,27 @@ fn test(report: &mut Report, only: Option<Part>, filter: &str, choice: &Choice) 
 }
 
 fn test_guests(report: &mut Report, filter: &str, choice: &Choice) {
+    let here = ALL.iter().any(|scenario| scenario.matches("", filter));
+    if here || !s390x::has(filter) {
+        test_x86_guests(report, filter, choice);
+    }
+    if s390x::has(filter) {
+        test_s390x_guests(report, filter);
+    }
+}
+
+fn test_s390x_guests(report: &mut Report, filter: &str) {
+    let mut guests = None;
+    report.step("what s390x guests need", || {
+        guests = Some(s390x::Guests::prepare()?);
+        Ok(Count::default())
+    });
+    if let Some(guests) = guests {
+        report.step("tests in s390x guests", || guests.test(filter));
+    }
+}
+
+fn test_x86_guests(report: &mut Report, filter: &str, choice: &Choice) {
     let mut guests = None;
     report.step("what guests need", || {
         guests = Some(Guests::prepare(choice)?);

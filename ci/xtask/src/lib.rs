@@ -1,7 +1,7 @@
 //! The commands of this project: `cargo xtask check | test | demo | bench | fuzz | lint | release-check`.
 //!
 //! A reader may start at [`cli`]. [`guest`] is the largest part: it boots stock Debian kernels,
-//! on [`l1`] where the machine's own KVM cannot.
+//! on [`l1`] where the machine's own KVM cannot, and on s390x, which QEMU emulates.
 
 pub mod bench;
 pub mod cargo;

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use super::PROGRAM_DIRECTORIES;
 use crate::process::output;
 
 /// A program that may live below an unpacked prefix, with its libraries.
@@ -20,6 +21,22 @@ impl Program {
     /// A program of this machine.
     pub fn installed(path: PathBuf) -> Self {
         Self { path, prefix: None }
+    }
+
+    /// The program at `path`, unpacked or not, with the libraries next to it.
+    pub fn at(path: &Path) -> Self {
+        let tree = path.ancestors().nth(3);
+        let unpacked = tree.filter(|tree| {
+            let directories = PROGRAM_DIRECTORIES.iter();
+            tree.parent().is_some()
+                && directories
+                    .map(|directory| tree.join(directory))
+                    .any(|directory| path.starts_with(directory))
+        });
+        Self {
+            path: path.to_owned(),
+            prefix: unpacked.map(Path::to_owned),
+        }
     }
 
     /// A program at `path`, somewhere below `prefix`.

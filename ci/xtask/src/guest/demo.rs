@@ -41,10 +41,11 @@ pub fn run(vmm: &Vmm, image: &Image, work: &Path) -> Result<bool> {
 
 fn describe(vmm: &Vmm, image: &Image, work: &Path) -> Result<Machine> {
     let mut machine = Machine::new(vmm, image, work, "virtio-blk-pci")?;
-    machine.disk("virtio-blk-pci,packed=on", "data", 16 << 20)?;
-    machine.device("virtio-rng-pci");
+    let disk = format!("{},packed=on", machine.virtio("blk"));
+    machine.disk(&disk, "data", 16 << 20)?;
+    machine.device(&machine.virtio("rng"));
     machine.socket("console");
-    machine.device("virtio-serial-pci");
+    machine.device(&machine.virtio("serial"));
     machine.device("virtconsole,chardev=console");
     machine.parameter("run=demo");
     Ok(machine)

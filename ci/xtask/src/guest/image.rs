@@ -264,7 +264,7 @@ const DIRECTORIES: [&str; 13] = [
     "root",
 ];
 const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
-const SCRIPTS: [(&str, &str); 13] = [
+pub(super) const SCRIPTS: [(&str, &str); 18] = [
     ("sbin/init", include_str!("../../guest/init.sh")),
     ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
     ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),
@@ -281,4 +281,15 @@ const SCRIPTS: [(&str, &str); 13] = [
     ("scenarios/reboot.sh", include_str!("../../guest/reboot.sh")),
     ("scenarios/kill.sh", include_str!("../../guest/kill.sh")),
     ("scenarios/ends.sh", include_str!("../../guest/ends.sh")),
+    (
+        "scenarios/interrupts.sh",
+        include_str!("../../guest/interrupts.sh"),
+    ),
+    ("scenarios/online.sh", include_str!("../../guest/online.sh")),
+    ("scenarios/plug.sh", include_str!("../../guest/plug.sh")),
+    (
+        "scenarios/restart.sh",
+        include_str!("../../guest/restart.sh"),
+    ),
+    ("scenarios/view.sh", include_str!("../../guest/view.sh")),
 ];

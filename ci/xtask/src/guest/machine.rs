@@ -14,13 +14,21 @@ use crate::guest::image::Image;
 pub struct Vmm {
     program: Program,
     kind: Kind,
+    /// Of x86 guests.
     cpu: String,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Kind {
     Mini,
     Qemu,
+    /// Our devices for an s390x guest; the bridge that brings its instructions to them.
+    CcwHost {
+        host: PathBuf,
+        bridge: PathBuf,
+    },
+    /// QEMU's own devices for an s390x guest.
+    QemuS390x,
 }
 
 impl Vmm {
@@ -40,34 +48,87 @@ impl Vmm {
         }
     }
 
+    /// Devices of this workspace for s390x guests that `qemu` emulates: ccw-host and the bridge.
+    pub fn ccw_host(qemu: Program, host: &Path, bridge: &Path) -> Self {
+        Self {
+            program: qemu,
+            kind: Kind::CcwHost {
+                host: host.to_owned(),
+                bridge: bridge.to_owned(),
+            },
+            cpu: String::new(),
+        }
+    }
+
+    /// QEMU for s390x guests, with its own devices.
+    pub fn qemu_s390x(qemu: Program) -> Self {
+        Self {
+            program: qemu,
+            kind: Kind::QemuS390x,
+            cpu: String::new(),
+        }
+    }
+
+    /// QEMU with its own devices, to compare with, where it is known.
+    pub fn beside(&self) -> Option<Self> {
+        let known = matches!(self.kind, Kind::CcwHost { .. });
+        known.then(|| Self::qemu_s390x(self.program.clone()))
+    }
+
     /// Whether it takes devices on virtio-mmio. QEMU's q35 machine does not.
     pub fn has_mmio(&self) -> bool {
         self.kind == Kind::Mini
+    }
+
+    /// Whether the devices are those of this workspace.
+    pub fn is_ours(&self) -> bool {
+        !matches!(self.kind, Kind::Qemu | Kind::QemuS390x)
+    }
+
+    /// How names of devices end on the machine's main bus.
+    pub fn bus(&self) -> &'static str {
+        match self.kind {
+            Kind::Mini | Kind::Qemu => "pci",
+            Kind::CcwHost { .. } | Kind::QemuS390x => "ccw",
+        }
     }
 
     /// A short name for tables.
     pub fn name(&self) -> &'static str {
         match self.kind {
             Kind::Mini => "mini-vmm",
-            Kind::Qemu => "qemu",
+            Kind::CcwHost { .. } => "ccw-host",
+            Kind::Qemu | Kind::QemuS390x => "qemu",
         }
     }
 
     fn command(&self) -> Command {
         let mut command = self.program.command();
-        command.args(["-cpu", &self.cpu]);
-        if self.kind == Kind::Qemu {
-            command.args([
-                "-M",
-                "q35",
-                "-accel",
-                "kvm",
-                "-nodefaults",
-                "-display",
-                "none",
-            ]);
+        match &self.kind {
+            Kind::Mini => {
+                command.args(["-cpu", &self.cpu]);
+            }
+            Kind::Qemu => {
+                command.args(["-cpu", &self.cpu, "-M", "q35", "-accel", "kvm"]);
+                command.args(["-nodefaults", "-display", "none"]);
+            }
+            Kind::QemuS390x => {
+                command.args(["-M", "s390-ccw-virtio", "-nodefaults", "-display", "none"]);
+            }
+            Kind::CcwHost { host, bridge } => {
+                command = self.program.command_for(host);
+                command.arg("-qemu").arg(&self.program.path);
+                command.arg("-bridge").arg(bridge);
+            }
         }
         command
+    }
+
+    fn command_line(&self) -> &'static str {
+        match self.bus() {
+            "ccw" => COMMAND_LINE_S390X,
+            _ => COMMAND_LINE,
+        }
     }
 }
 
@@ -85,11 +146,11 @@ pub struct Machine {
     image: Image,
     arguments: Vec<String>,
     parameters: Vec<String>,
-    drives: u32,
 }
 
 impl Machine {
-    /// A machine with a root disk (options as in [`Machine::disk`]) and nothing else, in a fresh `directory`.
+    /// A machine with a root disk (options as in [`Machine::disk`]), where the image has one, and
+    /// nothing else, in a fresh `directory`.
     pub fn new(vmm: &Vmm, image: &Image, directory: &Path, root: &str) -> Result<Self> {
         let _ = fs::remove_dir_all(directory);
         fs::create_dir_all(directory)?;
@@ -101,10 +162,12 @@ impl Machine {
             image: image.clone(),
             arguments: Vec::new(),
             parameters: Vec::new(),
-            drives: 0,
         };
-        copy_sparsely(&image.root(), &machine.file("root"))?;
-        machine.drive(root, "root", &machine.file("root"), "");
+        if image.root().exists() {
+            copy_sparsely(&image.root(), &machine.file("root"))?;
+            machine.drive(root, "root", &machine.file("root"), "");
+        }
+        machine.parameter(&format!("bus={}", vmm.bus()));
         Ok(machine)
     }
 
@@ -119,6 +182,11 @@ impl Machine {
         File::create(self.file(serial))?.set_len(size)?;
         self.drive(device, serial, &self.file(serial), "");
         Ok(())
+    }
+
+    /// The name of the virtio device of some kind, `rng` say, on the machine's main bus.
+    pub fn virtio(&self, kind: &str) -> String {
+        format!("virtio-{kind}-{}", self.vmm.bus())
     }
 
     /// Adds a `-device`, once: scenarios may share a bus.
@@ -137,6 +205,17 @@ impl Machine {
         );
     }
 
+    /// Has the VMM listen for commands of QEMU's monitor, on the socket called `name`.
+    pub fn monitor(&mut self, name: &str) {
+        let path = self.file(name).display().to_string();
+        let listens = if self.vmm.is_ours() {
+            ""
+        } else {
+            ",server=on,wait=off"
+        };
+        self.option("-monitor", &format!("unix:{path}{listens}"));
+    }
+
     /// Adds a word to the kernel's command line.
     pub fn parameter(&mut self, word: &str) {
         self.parameters.push(word.to_owned());
@@ -144,13 +223,17 @@ impl Machine {
 
     /// Attaches the disk image in `file`; `how` is options of `-drive`, each with a comma after it.
     pub fn drive(&mut self, device: &str, serial: &str, file: &Path, how: &str) {
-        self.drives += 1;
-        let (id, path) = (format!("drive{}", self.drives), file.display());
+        self.drive_only(serial, file, how);
+        self.device(&format!("{device},drive={serial},serial={serial}"));
+    }
+
+    /// The same without a device, which may come later, under the name `id`.
+    pub fn drive_only(&mut self, id: &str, file: &Path, how: &str) {
+        let path = file.display();
         self.option(
             "-drive",
             &format!("id={id},file={path},{how}format=raw,if=none"),
         );
-        self.device(&format!("{device},drive={id},serial={serial}"));
     }
 
     /// Adds any other option.
@@ -174,9 +257,11 @@ impl Machine {
             "-serial",
             "stdio",
         ]);
-        command
-            .arg("-append")
-            .arg(format!("{COMMAND_LINE} {}", self.parameters.join(" ")));
+        command.arg("-append").arg(format!(
+            "{} {}",
+            self.vmm.command_line(),
+            self.parameters.join(" ")
+        ));
         if !self.reboots {
             command.arg("-no-reboot");
         }
@@ -202,3 +287,6 @@ fn copy_sparsely(from: &Path, to: &Path) -> Result<()> {
 pub const LOG: &str = "console.log";
 /// Mitigations are off in the guest because they cost minutes one level down, not because of us.
 const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=3 panic=-1 mitigations=off";
+/// What costs seconds under emulation, and no device takes part in, is off here as well.
+const COMMAND_LINE_S390X: &str =
+    "console=ttysclp0 quiet loglevel=3 panic=-1 cryptomgr.notests lsm= audit=0";

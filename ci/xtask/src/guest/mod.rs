@@ -11,6 +11,7 @@ pub mod demo;
 pub mod image;
 pub mod machine;
 pub mod run;
+pub mod s390x;
 pub mod scenario;
 pub mod scenarios;
 pub mod session;

@@ -22,6 +22,13 @@ pub struct Scenario {
     pub play: Play,
 }
 
+impl Scenario {
+    /// Whether its name, with `label` before it, contains `filter`.
+    pub fn matches(&self, label: &str, filter: &str) -> bool {
+        format!("{label}{}", self.name).contains(filter)
+    }
+}
+
 /// How a scenario runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Play {

@@ -12,10 +12,10 @@ use anyhow::{Result, bail};
 use crate::console::{Paint, line, seconds};
 use crate::guest::image::Image;
 use crate::guest::machine::{LOG, Machine, Vmm};
-use crate::guest::scenario::{BOOT, Equip, Play, SILENCE, Shared, Solo};
-use crate::guest::scenarios::ALL;
+use crate::guest::scenario::{BOOT, Equip, Play, SILENCE, Scenario, Shared, Solo};
 use crate::guest::session::{Guest, Report};
 use crate::guest::verdict::Verdict;
+use crate::report::Count;
 
 /// A run of scenarios with one VMM. Verdicts are printed and kept in the results file as they come.
 #[derive(Debug)]
@@ -25,7 +25,10 @@ pub struct Suite {
     share: PathBuf,
     work: PathBuf,
     results: File,
-    failed: usize,
+    count: Count,
+    /// What names of checks and scenarios begin with.
+    label: String,
+    processors: Option<u32>,
 }
 
 impl Suite {
@@ -38,13 +41,32 @@ impl Suite {
             share: share.to_owned(),
             work: work.to_owned(),
             results,
-            failed: 0,
+            count: Count::default(),
+            label: String::new(),
+            processors: None,
         })
     }
 
-    /// Runs every scenario whose name contains `filter`. Returns the number of failed checks.
-    pub fn run(mut self, filter: &str) -> Result<usize> {
-        let chosen = ALL.iter().filter(|scenario| scenario.name.contains(filter));
+    /// The same with `label` before the names of scenarios and checks.
+    #[must_use]
+    pub fn labelled(mut self, label: &str) -> Self {
+        self.label = label.to_owned();
+        self
+    }
+
+    /// The same with so many processors in every guest, whatever scenarios ask for.
+    #[must_use]
+    pub fn processors(mut self, processors: u32) -> Self {
+        self.processors = Some(processors);
+        self
+    }
+
+    /// Runs every one of `scenarios` whose name contains `filter`. Returns the number of checks.
+    pub fn run(mut self, scenarios: &[Scenario], filter: &str) -> Result<Count> {
+        let label = self.label.clone();
+        let chosen = scenarios
+            .iter()
+            .filter(|scenario| scenario.matches(&label, filter));
         let (mut shared, mut alone, mut equip) = (Vec::new(), Vec::new(), Vec::new());
         for scenario in chosen {
             match scenario.play {
@@ -65,7 +87,7 @@ impl Suite {
                 suite.run_alone(machine, scenario.name, play)
             })?;
         }
-        Ok(self.failed)
+        Ok(self.count)
     }
 
     /// One machine, one boot; what goes wrong with it as a whole is a failed check of its own.
@@ -83,12 +105,13 @@ impl Suite {
         };
         let mut machine = Machine::new(&self.vmm, &self.image, &directory, root)?;
         let equipped = equip.iter().try_for_each(|equip| equip(&mut machine));
+        machine.processors = self.processors.unwrap_or(machine.processors);
         let played = equipped.and_then(|()| play(self, &mut machine));
         let detail = played.map(|()| seconds(start.elapsed()));
         self.record(Verdict::of(&format!("{name}-boot"), detail))?;
         let _ = std::fs::copy(
             machine.file(LOG),
-            self.share.join(format!("{name}.console.log")),
+            self.share.join(format!("{}{name}.console.log", self.label)),
         );
         Ok(std::fs::remove_dir_all(&directory)?)
     }
@@ -155,13 +178,14 @@ impl Suite {
             .try_for_each(|verdict| self.record(verdict))
     }
 
-    fn record(&mut self, verdict: Verdict) -> Result<()> {
+    fn record(&mut self, mut verdict: Verdict) -> Result<()> {
+        verdict.check.insert_str(0, &self.label);
         let (word, detail) = match &verdict.result {
             Ok(detail) => (Paint::Good.on("pass"), detail),
             Err(detail) => (Paint::Bad.on("FAIL"), detail),
         };
         line(format_args!("  {word} {:<16} {detail}", verdict.check));
-        self.failed += usize::from(verdict.result.is_err());
+        self.count.add(Count::one(verdict.result.is_ok()));
         Ok(self.results.write_all(verdict.to_line().as_bytes())?)
     }
 }

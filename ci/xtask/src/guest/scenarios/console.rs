@@ -22,7 +22,7 @@ pub const SCENARIO: Scenario = Scenario {
 
 fn equip(machine: &mut Machine) -> Result<()> {
     machine.socket("console");
-    machine.device("virtio-serial-pci");
+    machine.device(&machine.virtio("serial"));
     machine.device("virtconsole,chardev=console");
     Ok(())
 }

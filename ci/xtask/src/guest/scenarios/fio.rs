@@ -28,10 +28,16 @@ fn equip(machine: &mut Machine) -> Result<()> {
 }
 
 fn disks(machine: &Machine) -> impl Iterator<Item = (&'static str, &'static str)> {
-    let mmio = machine.vmm.has_mmio();
-    DISKS
-        .into_iter()
+    let (mmio, ours) = (machine.vmm.has_mmio(), machine.vmm.is_ours());
+    let disks = match machine.vmm.bus() {
+        "ccw" => &CCW_DISKS[..],
+        _ => &DISKS,
+    };
+    disks
+        .iter()
+        .copied()
         .filter(move |(name, _)| mmio || *name != "fio-mmio")
+        .filter(move |(name, _)| ours || *name != "fio-classic")
 }
 
 /// Serial number, device. `guest/fio.sh` knows what each must look like from inside.
@@ -45,5 +51,15 @@ const DISKS: [(&str, &str); 6] = [
         "virtio-blk-pci,disable-legacy=off,disable-modern=on",
     ),
     ("fio-mmio", "virtio-blk-device"),
+];
+/// The same for channel I/O, whose revision 0 is the legacy interface.
+const CCW_DISKS: [(&str, &str); 7] = [
+    ("fio-split", "virtio-blk-ccw,packed=off"),
+    ("fio-packed", "virtio-blk-ccw,packed=on"),
+    ("fio-direct", "virtio-blk-ccw,indirect_desc=off"),
+    ("fio-noevent", "virtio-blk-ccw,event_idx=off"),
+    ("fio-revision1", "virtio-blk-ccw,max_revision=1"),
+    ("fio-legacy", "virtio-blk-ccw,max_revision=0"),
+    ("fio-classic", "virtio-blk-ccw,x-adapter-interrupts=off"),
 ];
 const SIZE: u64 = 64 << 20;

@@ -32,7 +32,7 @@ fn equip(machine: &mut Machine) -> Result<()> {
     fs::write(&data, random)?;
     machine.parameter(&format!("port_sum={}", checksum(&data)?));
     machine.socket("port");
-    machine.device("virtio-serial-pci");
+    machine.device(&machine.virtio("serial"));
     machine.device("virtserialport,chardev=port,name=org.example.port");
     Ok(())
 }

@@ -18,5 +18,5 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 fn equip(machine: &mut Machine) -> Result<()> {
-    machine.disk("virtio-blk-pci", "rebind", 1 << 20)
+    machine.disk(&machine.virtio("blk"), "rebind", 1 << 20)
 }

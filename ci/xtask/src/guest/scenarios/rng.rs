@@ -17,6 +17,6 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 fn equip(machine: &mut Machine) -> Result<()> {
-    machine.device("virtio-rng-pci");
+    machine.device(&machine.virtio("rng"));
     Ok(())
 }

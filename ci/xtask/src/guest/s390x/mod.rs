@@ -1,0 +1,112 @@
+//! Guests on s390x, whose devices are on channel I/O.
+//!
+//! QEMU emulates the CPUs, so these guests run on any machine. Their I/O instructions come to
+//! `ccw-host`, which has the devices; see the crates `ccw-host` and `ccw-bridge`.
+
+mod image;
+mod scenarios;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+use tempfile::TempDir;
+
+use crate::cargo;
+use crate::console::Progress;
+use crate::debian::{Debian, Program};
+use crate::guest::demo;
+use crate::guest::image::Image;
+use crate::guest::machine::Vmm;
+use crate::guest::suite::Suite;
+use crate::report::Count;
+use scenarios::{COURSES, Course, Release};
+
+/// Guests, ready to run.
+#[derive(Debug)]
+pub struct Guests {
+    /// Of the long-term kernel and the newest one.
+    images: [Image; 2],
+    qemu: Program,
+    programs: PathBuf,
+    share: PathBuf,
+}
+
+impl Guests {
+    /// Gets packages, builds the images, the host and the bridge.
+    pub fn prepare() -> Result<Self> {
+        let target = cargo::target()?;
+        let (debian, guests) = (Debian::s390x(&target)?, target.join("guests"));
+        let share = guests.join("s390x-share");
+        let _ = fs::remove_dir_all(&share);
+        fs::create_dir_all(&share)?;
+        let kernels = [debian.long_term_kernel()?, debian.newest_kernel()?];
+        let [long_term, newest] = kernels.map(|kernel| image::build(&debian, &kernel, &guests));
+        Ok(Self {
+            images: [long_term?, newest?],
+            qemu: Debian::new(&target).program("qemu-system-s390x")?,
+            programs: build_programs(&target)?,
+            share,
+        })
+    }
+
+    /// Runs the scenarios whose name contains `filter`.
+    pub fn test(&self, filter: &str) -> Result<Count> {
+        let mut count = Count::default();
+        for course in COURSES.iter().filter(|course| course.matches(filter)) {
+            count.add(self.run(course, filter)?);
+        }
+        Ok(count)
+    }
+
+    /// Boots one guest and shows what it found.
+    pub fn demo(&self) -> Result<()> {
+        let work = TempDir::new()?;
+        let good = demo::run(&self.vmm(), self.image(Release::Newest), work.path())?;
+        ensure!(good, "the demo failed; its console is shown above");
+        Ok(())
+    }
+
+    fn run(&self, course: &Course, filter: &str) -> Result<Count> {
+        let (work, image) = (TempDir::new()?, self.image(course.kernel).clone());
+        Suite::new(self.vmm(), image, &self.share, work.path())?
+            .labelled(course.label)
+            .processors(course.processors)
+            .run(course.scenarios, filter)
+    }
+
+    fn image(&self, release: Release) -> &Image {
+        match release {
+            Release::LongTerm => &self.images[0],
+            Release::Newest => &self.images[1],
+        }
+    }
+
+    fn vmm(&self) -> Vmm {
+        let host = self.programs.join("ccw-host");
+        Vmm::ccw_host(self.qemu.clone(), &host, &self.programs.join(BRIDGE))
+    }
+}
+
+/// Whether a scenario for s390x has a name that contains `filter`.
+pub fn has(filter: &str) -> bool {
+    COURSES.iter().any(|course| course.matches(filter))
+}
+
+/// Builds the host and the bridge; returns their directory.
+fn build_programs(target: &Path) -> Result<PathBuf> {
+    let _progress = Progress::start("building ccw-host and ccw-bridge");
+    cargo::check(&[
+        "build",
+        "--quiet",
+        "--profile",
+        "guest",
+        "--package",
+        "ccw-host",
+        "--package",
+        "ccw-bridge",
+    ])?;
+    Ok(target.join("guest"))
+}
+
+const BRIDGE: &str = "libccw_bridge.so";
