@@ -214,20 +214,21 @@ fn compare(guest: &mut Guest, machine: &Machine) -> Result<Vec<Verdict>> {
 }
 
 fn same(ours: Option<&String>, theirs: Option<&String>) -> Result<String> {
-    let (ours, theirs) = (
-        ours.context("only QEMU shows it")?,
-        theirs.context("QEMU does not show it")?,
-    );
-    let pairs = ours.split(' ').zip(theirs.split(' '));
-    let differing: Vec<_> = pairs.filter(|(ours, theirs)| ours != theirs).collect();
+    let ours = ours.context("only QEMU shows it")?;
+    let theirs = theirs.context("QEMU does not show it")?;
+    let only = |one: &str, other: &str| {
+        let words = one.split(' ');
+        let only = words.filter(|word| !other.split(' ').any(|same| same == *word));
+        only.collect::<Vec<_>>().join(" ")
+    };
     ensure!(
-        differing.is_empty(),
-        "ours and QEMU's differ: {differing:?}"
+        ours == theirs,
+        "only ours: {:?}, only QEMU's: {:?}",
+        only(ours, theirs),
+        only(theirs, ours)
     );
-    Ok(format!(
-        "{} attributes as QEMU shows them",
-        ours.split(' ').count()
-    ))
+    let count = ours.split(' ').count();
+    Ok(format!("{count} attributes as QEMU shows them"))
 }
 
 /// What a guest that only looks around tells, by device.
@@ -245,4 +246,34 @@ fn facts(guest: &mut Guest) -> Result<BTreeMap<String, String>> {
     }
     while guest.report(SILENCE)? != Report::Ended {}
     Ok(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{COURSES, same};
+
+    #[test]
+    fn a_difference_between_views_is_told() {
+        let (ours, theirs) = ("size=1 ro=0".to_owned(), "size=2 ro=0 serial=x".to_owned());
+        assert!(same(Some(&ours), Some(&ours)).is_ok());
+        let error = same(Some(&ours), Some(&theirs)).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "only ours: \"size=1\", only QEMU's: \"size=2 serial=x\""
+        );
+        assert!(same(Some(&ours), None).is_err() && same(None, Some(&theirs)).is_err());
+    }
+
+    #[test]
+    fn a_course_is_chosen_by_its_own_name_and_its_scenarios() {
+        let chosen = |filter| {
+            COURSES
+                .iter()
+                .filter(|course| course.matches(filter))
+                .count()
+        };
+        assert_eq!(chosen("s390x"), COURSES.len());
+        assert_eq!(chosen("s390x-newest-restart"), 1);
+        assert_eq!(chosen("kill"), 0);
+    }
 }
