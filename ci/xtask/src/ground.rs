@@ -43,6 +43,11 @@ impl Ground {
         })
     }
 
+    /// Prepares it for measurements of time.
+    pub fn trust_counters(&mut self) {
+        self.l1.iter_mut().for_each(L1::trust_counters);
+    }
+
     /// The CPU model that suits guests there, as `-cpu` has it.
     pub fn cpu(&self) -> &'static str {
         if self.l1.is_some() {
