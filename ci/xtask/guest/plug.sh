@@ -8,7 +8,7 @@ size() { [ "$(cat "/sys/block/$name/size")" = "$1" ]; }
 monitor block_resize resize 33554432 || fail resize "the monitor says: $answer"
 if [ "$before" = 32768 ] && await size 65536 && dmesg | grep -q "$name\] new size: 65536" &&
     dd if=/bin/busybox of="/dev/$name" bs=64k seek=500 count=4 conv=fsync 2>/dev/null &&
-    dd if="/dev/$name" bs=64k skip=500 count=4 2>/dev/null | cmp -n 262144 - /bin/busybox; then
+    dd if="/dev/$name" bs=64k skip=500 count=4 2>/dev/null | cmp -s -n 262144 - /bin/busybox; then
     pass resize "$(dmesg | sed -n "s/.*$name\] //p" | tail -n 1)"
 else
     fail resize "from $before to $(cat "/sys/block/$name/size") sectors"
@@ -33,7 +33,7 @@ fi
 if monitor device_add virtio-blk-ccw,id=plugged,devno=fe.0.0abc,drive=plug,serial=plug && await disk plug; then
     node=/dev/$(disk plug)
     dd if=/bin/busybox of="$node" bs=64k count=8 conv=fsync 2>/dev/null
-    dd if="$node" bs=64k count=8 iflag=direct 2>/dev/null | cmp -n 524288 - /bin/busybox || fail plug-disk "read back different"
+    dd if="$node" bs=64k count=8 iflag=direct 2>/dev/null | cmp -s -n 524288 - /bin/busybox || fail plug-disk "read back different"
     if monitor device_del plugged && await unbound && ! disk plug; then
         pass plug-disk "a disk came, kept what was written, and went"
     else
