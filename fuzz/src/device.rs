@@ -5,7 +5,7 @@ use testkit::{
     BOUNDARY, DriverRing, Malformed, NEXT, Options, RawDescriptor, Segment, Space, TestBus, WRITE,
 };
 use virtio_bus::{Core, QueueAddress, Status};
-use virtio_device::{Features, VirtioDevice};
+use virtio_device::{ByteOrder, Features, VirtioDevice};
 
 use crate::forge::{self, Buffer, Descriptor, Few, Place, segments, steps};
 
@@ -35,7 +35,7 @@ pub(crate) trait Subject {
 
 /// Plays the guest that `u` describes, and then the one that comes after a reset.
 pub(crate) fn play<S: Subject>(mut subject: S, u: &mut Unstructured<'_>) {
-    let legacy = u.arbitrary().unwrap_or(false);
+    let legacy = u.arbitrary().unwrap_or(false).then_some(ByteOrder::Little);
     let options = Options {
         legacy,
         ..Options::default()
