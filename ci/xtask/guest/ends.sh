@@ -44,5 +44,5 @@ fi
 record=0
 while :; do
     record=$((record + 1))
-    echo "record $record" | dd of="$direct" bs=512 seek=$((4096 + record)) conv=sync,fsync 2>/dev/null && echo "@@ ack $record"
+    record "$direct" ends $record conv=sync,fsync && echo "@@ ack $record"
 done

@@ -1,4 +1,6 @@
-# One disk per ring layout and transport: is it what it should be, and does fio find no error?
+# One disk per ring layout and transport: is it what it should be, and does fio find no error in four
+# pieces of fio_size, or as much of them as 20 seconds are enough for? What is written is verified as
+# it goes.
 . /scenarios/lib.sh
 bus=$(parameter bus)
 
@@ -24,6 +26,7 @@ found() {
     echo "$(feature "$virtio" 28) $(feature "$virtio" 29) $(feature "$virtio" 32) $(feature "$virtio" 34) $transport"
 }
 
+size=$(parameter fio_size)
 cat > /tmp/fio.job <<JOB
 [global]
 rw=randrw
@@ -31,13 +34,15 @@ bs=4k
 ioengine=libaio
 iodepth=16
 direct=1
-size=2m
+size=$size
 numjobs=4
-offset_increment=2m
+offset_increment=$size
+runtime=20
 cpus_allowed=0-$(($(nproc) - 1))
 cpus_allowed_policy=split
 verify=crc32c
 verify_fatal=1
+verify_backlog=64
 group_reporting=1
 JOB
 disks=
@@ -67,6 +72,8 @@ for serial in $disks; do
         fail "$serial" "error $error: $(grep -v '^3;' /tmp/fio.out | head -n 3 | tr '\n' ' ')"
     elif [ "$queues" != "$wanted" ]; then
         fail "$serial" "$queues queues, not $wanted"
+    elif [ "$written" -lt 2048 ]; then
+        fail "$serial" "only $written KiB written"
     else
         pass "$serial" "$queues queues, $written KiB written and verified, no error"
     fi

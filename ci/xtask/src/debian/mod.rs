@@ -223,7 +223,7 @@ fn package_of(program: &str) -> Result<&'static str> {
 }
 
 /// Which package brings which program.
-const PROGRAMS: [(&str, &str); 7] = [
+const PROGRAMS: [(&str, &str); 8] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-system-s390x", "qemu-system-s390x"),
     ("busybox", "busybox-static"),
@@ -231,6 +231,7 @@ const PROGRAMS: [(&str, &str); 7] = [
     ("rngtest", "rng-tools5"),
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
+    ("debugfs", "e2fsprogs"),
 ];
 const IMAGE: &str = "linux-image-";
 /// The series that s390x guests run besides the newest one.

@@ -98,7 +98,7 @@ fn show(guest: &mut Guest) -> Result<bool> {
                 ));
             }
             Report::Done => return Ok(good),
-            Report::Ended => bail!("the VMM ended too early; {}", guest.last_words()),
+            Report::Ended => bail!("{}", guest.early_end()),
             Report::Ready(_) | Report::Acknowledged(_) => (),
         }
     }

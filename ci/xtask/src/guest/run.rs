@@ -12,6 +12,7 @@ use crate::console::Progress;
 use crate::debian::Debian;
 use crate::ground::Ground;
 use crate::guest::image::Image;
+use crate::guest::scenario::TOOLS;
 use crate::guest::suite::RESULTS;
 use crate::guest::verdict::Verdict;
 use crate::report::Count;
@@ -44,6 +45,9 @@ impl Guests {
         let (debian, guests) = (Debian::new(&target), target.join(GUESTS));
         let image = Image::build(&debian, &guests)?;
         let qemu = debian.program("qemu-system-x86_64")?.path;
+        for name in TOOLS {
+            debian.program(name)?;
+        }
         let vmm = match &choice.vmm {
             None => build_mini_vmm(&target)?,
             Some(name) if name.as_os_str() == "qemu" => qemu.clone(),
@@ -147,7 +151,7 @@ fn utf8(path: &Path) -> Result<&str> {
 
 /// Below the target directory; `guest` itself is the directory of a cargo profile.
 const GUESTS: &str = "guests";
-const TEST_LIMIT: Duration = Duration::from_secs(12 * 60);
+const TEST_LIMIT: Duration = Duration::from_secs(20 * 60);
 const DEMO_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// For one boot of one VMM with all that is measured in it.
 const BOOT_LIMIT: Duration = Duration::from_secs(5 * 60);

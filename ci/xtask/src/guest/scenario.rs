@@ -1,12 +1,17 @@
 //! A guest test in data: what the machine needs, what the guest must report, and what is done and
 //! checked from outside.
 
-use std::path::Path;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
+use rustix::fs::{Mode, OFlags, open};
 
+use crate::cargo;
+use crate::debian::Debian;
 use crate::guest::machine::Machine;
 use crate::guest::session::Guest;
 use crate::guest::verdict::Verdict;
@@ -61,10 +66,7 @@ pub fn nothing(_: &Machine) -> Vec<Verdict> {
 
 /// Runs `e2fsck -f` on an image without touching it; anything but "clean" is an error.
 pub fn check_file_system(image: &Path) -> Result<String> {
-    let output = Command::new("e2fsck")
-        .args(["-f", "-n"])
-        .arg(image)
-        .output()?;
+    let output = tool("e2fsck")?.args(["-f", "-n"]).arg(image).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(
         output.status.success(),
@@ -75,7 +77,57 @@ pub fn check_file_system(image: &Path) -> Result<String> {
     Ok("e2fsck -f finds nothing".to_owned())
 }
 
+/// One of [`TOOLS`].
+pub fn tool(name: &str) -> Result<Command> {
+    Ok(Debian::new(&cargo::target()?).program(name)?.command())
+}
+
+/// A disk of 16 MiB that takes direct I/O: a block device that L1 has for this, because its file
+/// system does not; elsewhere a new file called `name`.
+pub fn direct_disk(machine: &Machine, name: &str) -> Result<PathBuf> {
+    let mut disk = PathBuf::from(DIRECT_IN_L1);
+    if !in_l1() {
+        disk = machine.file(name);
+        File::create(&disk)?.set_len(16 << 20)?;
+    }
+    let flags = OFlags::RDWR | OFlags::DIRECT | OFlags::CLOEXEC;
+    open(&disk, flags, Mode::empty()).with_context(|| {
+        let disk = disk.display();
+        format!("{disk} takes no direct I/O; set TMPDIR to a directory that does")
+    })?;
+    Ok(disk)
+}
+
+/// Whether we are one level down ([`crate::l1`]).
+pub fn in_l1() -> bool {
+    Path::new(DIRECT_IN_L1).exists()
+}
+
+/// Looks for the first `acknowledged` records called `name` on a disk, as the guest's `record`
+/// writes them.
+pub fn find_records(disk: &Path, name: &str, acknowledged: u64) -> Result<String> {
+    let file = File::open(disk)?;
+    for record in 1..=acknowledged {
+        let expected = format!("{name} {record}\n");
+        let mut found = vec![0; expected.len()];
+        file.read_exact_at(&mut found, (4096 + record) * 512)?;
+        ensure!(
+            found == expected.as_bytes(),
+            "record {record} of {acknowledged} is missing"
+        );
+    }
+    Ok(all_found(acknowledged))
+}
+
+/// What is said of a log in which none is missing.
+pub fn all_found(acknowledged: u64) -> String {
+    format!("{acknowledged} records acknowledged, {acknowledged} found")
+}
+
+/// Programs that scenarios use outside of the guest, besides those that every machine has.
+pub const TOOLS: [&str; 3] = ["mke2fs", "e2fsck", "debugfs"];
+const DIRECT_IN_L1: &str = "/run/direct";
 /// How long a guest may take to reach user space.
 pub const BOOT: Duration = Duration::from_secs(120);
 /// How long a guest may say nothing during a scenario.
-pub const SILENCE: Duration = Duration::from_secs(180);
+pub const SILENCE: Duration = Duration::from_secs(300);

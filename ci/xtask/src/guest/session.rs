@@ -118,6 +118,13 @@ impl Guest {
         Ok(last)
     }
 
+    /// What to say of a VMM that ended too early: how, and the last lines of the console.
+    pub fn early_end(&mut self) -> String {
+        let status = self.process.wait(Instant::now() + POWER_OFF);
+        let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+        format!("the VMM ended too early, {status}; {}", self.last_words())
+    }
+
     /// The VMM's process id.
     pub fn process(&self) -> u32 {
         self.process.id()

@@ -157,7 +157,7 @@ impl Suite {
             let verdict = match guest.report(SILENCE)? {
                 Report::Verdict(verdict) => verdict,
                 Report::Done => return Ok(()),
-                Report::Ended => bail!("the VMM ended too early; {}", guest.last_words()),
+                Report::Ended => bail!("{}", guest.early_end()),
                 _ => continue,
             };
             missing.remove(&verdict.check);

@@ -3,14 +3,13 @@
 //! of writes: the VMM ends in order, and every acknowledged record is in the image.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Result, bail, ensure};
-use rustix::fs::{Mode, OFlags, open};
+use anyhow::{Context, Result, bail, ensure};
+use rustix::fs::OFlags;
 
 use crate::guest::machine::Machine;
-use crate::guest::scenario::{BOOT, Play, SILENCE, Scenario};
+use crate::guest::scenario::{BOOT, Play, SILENCE, Scenario, direct_disk, find_records};
 use crate::guest::session::{Guest, Report};
 use crate::guest::verdict::Verdict;
 use crate::socket;
@@ -23,20 +22,14 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 fn equip(machine: &mut Machine) -> Result<()> {
-    for name in ["direct", "through", "readonly"] {
+    for name in ["through", "readonly"] {
         File::create(machine.file(name))?.set_len(SIZE)?;
     }
-    let direct = direct(machine);
-    let cache = if takes_direct_io(&direct) {
-        "cache=none,"
-    } else {
-        ""
-    };
     machine.drive(
         "virtio-blk-pci",
         "direct",
-        &direct,
-        &format!("{cache}discard=unmap,"),
+        &direct_disk(machine, "direct")?,
+        "cache=none,discard=unmap,",
     );
     for (name, how) in [
         ("through", "cache=writethrough,"),
@@ -64,8 +57,10 @@ fn equip(machine: &mut Machine) -> Result<()> {
 }
 
 fn play(guest: &mut Guest, machine: &Machine) -> Result<Vec<Verdict>> {
-    let mut verdicts = Vec::new();
     guest.ready(BOOT)?;
+    let disk = direct_disk(machine, "direct")?;
+    let opened = opened_directly(guest.process(), &disk);
+    let mut verdicts = vec![Verdict::of("ends-o-direct", opened)];
     let silent = socket::connect(&machine.file("console"))?;
     let mut last = 0;
     while last < ENOUGH_RECORDS {
@@ -81,7 +76,7 @@ fn play(guest: &mut Guest, machine: &Machine) -> Result<Vec<Verdict>> {
         .into_iter()
         .find(|name| machine.file(name).exists());
     verdicts.extend([
-        Verdict::of("ends-records", find_records(&direct(machine), last)),
+        Verdict::of("ends-records", find_records(&disk, "ends", last)),
         Verdict::of("ends-file", check_file(&machine.file("port-file"))),
         Verdict::of(
             "ends-sigterm",
@@ -94,39 +89,24 @@ fn play(guest: &mut Guest, machine: &Machine) -> Result<Vec<Verdict>> {
     Ok(verdicts)
 }
 
-/// L1 has a block device that takes direct I/O, where its file system does not.
-fn direct(machine: &Machine) -> PathBuf {
-    let device = Path::new("/run/direct");
-    if device.exists() {
-        device.to_owned()
-    } else {
-        machine.file("direct")
+/// Whether the VMM has `disk` open, and past the page cache wherever it has.
+fn opened_directly(vmm: u32, disk: &Path) -> Result<String> {
+    let (disk, mut count) = (disk.canonicalize()?, 0);
+    for entry in fs::read_dir(format!("/proc/{vmm}/fd"))? {
+        let entry = entry?;
+        if fs::read_link(entry.path()).is_ok_and(|file| file == disk) {
+            let name = entry.file_name();
+            let info = fs::read_to_string(Path::new(&format!("/proc/{vmm}/fdinfo")).join(name))?;
+            let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+            let flags = flags.context("a descriptor without flags")?.trim();
+            let flags = u32::from_str_radix(flags, 8)?;
+            let direct = flags & OFlags::DIRECT.bits() != 0;
+            ensure!(direct, "open with flags {flags:#o}, without O_DIRECT");
+            count += 1;
+        }
     }
-}
-
-fn takes_direct_io(path: &Path) -> bool {
-    open(
-        path,
-        OFlags::RDWR | OFlags::DIRECT | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .is_ok()
-}
-
-fn find_records(image: &Path, acknowledged: u64) -> Result<String> {
-    let file = File::open(image)?;
-    for record in 1..=acknowledged {
-        let expected = format!("record {record}\n");
-        let mut found = vec![0; expected.len()];
-        file.read_exact_at(&mut found, (4096 + record) * 512)?;
-        ensure!(
-            found == expected.as_bytes(),
-            "record {record} of {acknowledged} is missing"
-        );
-    }
-    Ok(format!(
-        "{acknowledged} records acknowledged, {acknowledged} found"
-    ))
+    ensure!(count > 0, "the VMM has no {} open", disk.display());
+    Ok(format!("{} is open with O_DIRECT", disk.display()))
 }
 
 fn check_file(path: &Path) -> Result<String> {
