@@ -1,9 +1,8 @@
-//! Everything in the machine but vCPUs and memory: interrupt controllers, buses and devices.
+//! Everything in the machine but processors and memory: buses and devices.
 
 use std::io;
 use std::sync::Arc;
 
-use kvm_ioctls::VmFd;
 use vm_device::DevicePio;
 use vm_device::bus::{PioAddress, PioRange};
 use vm_device::device_manager::{IoManager, PioManager};
@@ -12,10 +11,8 @@ use crate::acpi::Platform;
 use crate::backends::Backends;
 use crate::chardev::Chardev;
 use crate::devices::{self, Board, Buses, Pc, Plug};
-use crate::doorbells::Doorbells;
 use crate::error::{Error, host};
 use crate::exit::Wishes;
-use crate::irq::Irqs;
 use crate::layout;
 use crate::memory::SharedMemory;
 use crate::mmio::Mmio;
@@ -23,6 +20,7 @@ use crate::options::{BadOption, Config};
 use crate::pci::Pci;
 use crate::ports::{KeyboardReset, Power};
 use crate::serial::SerialPort;
+use crate::wires::{Lines, Wires};
 use crate::workers::Workers;
 
 /// Devices that are made, before there is a machine to plug them into.
@@ -57,14 +55,12 @@ impl Kit {
     }
 }
 
-/// The parts of a machine around its vCPUs and memory.
+/// The parts of a machine around its processors and memory.
 pub struct Hardware {
     /// I/O ports and device memory.
     pub bus: Arc<IoManager>,
     /// The serial ports.
     pub serials: Vec<Arc<SerialPort>>,
-    /// Interrupt controllers.
-    pub irqs: Irqs,
     /// What ACPI tells the guest.
     pub platform: Platform,
     pci: Pci,
@@ -72,22 +68,21 @@ pub struct Hardware {
 }
 
 impl Hardware {
-    /// Assembles what is in `kit` for `vm`.
+    /// Assembles what is in `kit`, wired to processors by `wires`.
     ///
     /// # Errors
     /// A device that does not fit, or a host that refuses something.
     pub fn new(
         config: &Config,
         kit: Kit,
-        (vm, memory): (&Arc<VmFd>, &SharedMemory),
+        (wires, memory): (Wires, &SharedMemory),
         (workers, wishes): (&Workers, &Wishes),
     ) -> Result<Self, Error> {
-        let irqs = Irqs::create(Arc::clone(vm)).map_err(host("cannot create interrupts"))?;
         let (mut bus, mut platform) = (IoManager::new(), Platform::default());
-        let mut pci = Pci::new(vm, config.memory)?;
-        let mut mmio = Mmio::new(irqs.clone(), Doorbells(Arc::clone(vm)));
+        let mut pci = Pci::new(wires.clone(), config.memory)?;
         plug_board(&mut bus, wishes)?;
-        let serials = plug_serials(&mut bus, &irqs, kit.serials)?;
+        let serials = plug_serials(&mut bus, &*wires.lines, kit.serials)?;
+        let mut mmio = Mmio::new(wires);
         for plug in kit.devices {
             plug(&mut Board {
                 buses: Buses::Pc(Pc {
@@ -113,7 +108,6 @@ impl Hardware {
         Ok(Self {
             bus: Arc::new(bus),
             serials,
-            irqs,
             platform,
             pci,
             mmio,
@@ -146,12 +140,12 @@ fn plug_board(bus: &mut IoManager, wishes: &Wishes) -> Result<(), Error> {
 
 fn plug_serials(
     bus: &mut IoManager,
-    irqs: &Irqs,
+    lines: &dyn Lines,
     chardevs: Vec<Arc<Chardev>>,
 ) -> Result<Vec<Arc<SerialPort>>, Error> {
     let mut ports = Vec::new();
     for (chardev, (port, gsi)) in chardevs.into_iter().zip(layout::SERIAL_PORTS) {
-        let interrupt = irqs
+        let interrupt = lines
             .edge(gsi)
             .map_err(host("cannot connect an interrupt"))?;
         let serial = SerialPort::new(interrupt, chardev).map_err(host("cannot make an event"))?;

@@ -11,6 +11,7 @@ use kvm_ioctls::VmFd;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::layout;
+use crate::wires::Lines;
 
 /// The in-kernel interrupt controllers.
 #[derive(Clone, Debug)]
@@ -32,16 +33,6 @@ impl Irqs {
             ..Default::default()
         })?;
         Ok(Self { vm })
-    }
-
-    /// An event that raises `gsi` as an edge.
-    ///
-    /// # Errors
-    /// Those of KVM.
-    pub fn edge(&self, gsi: u32) -> io::Result<EventFd> {
-        let event = EventFd::new(EFD_NONBLOCK)?;
-        self.vm.register_irqfd(&event, gsi)?;
-        Ok(event)
     }
 
     /// The state of the controllers at power-on, to be put back at a reset.
@@ -78,6 +69,18 @@ impl Irqs {
         }
         self.vm.set_pit2(&state.pit)?;
         Ok(())
+    }
+}
+
+impl Lines for Irqs {
+    fn edge(&self, gsi: u32) -> io::Result<EventFd> {
+        let event = EventFd::new(EFD_NONBLOCK)?;
+        self.vm.register_irqfd(&event, gsi)?;
+        Ok(event)
+    }
+
+    fn drive(&self, gsi: u32, high: bool) -> io::Result<()> {
+        self.vm.set_irq_line(gsi, high).map_err(io::Error::from)
     }
 }
 

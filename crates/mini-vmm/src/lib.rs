@@ -9,9 +9,11 @@
 //! | [`layout`] | where everything is in the guest's address spaces |
 //! | [`memory`], [`boot`], [`acpi`], [`cpu`] | what the guest finds when it starts |
 //! | [`devices`], [`workers`] | the table of device types, and where devices run |
-//! | [`vm`], [`hardware`], [`vcpu`], [`gate`], [`irq`], [`control`] | the running machine |
-//! | [`pci`], [`mmio`], [`msi`], [`mod@line`], [`doorbells`] | buses, and the seams of the virtio crates on KVM |
+//! | [`vm`], [`hardware`], [`control`] | the running machine |
+//! | [`processors`], [`vcpu`], [`gate`], [`irq`] | processors, on KVM |
+//! | [`pci`], [`mmio`], [`mod@line`] | buses |
 //! | [`channels`] | channel I/O, for machines that have it |
+//! | [`wires`], [`msi`], [`doorbells`] | the seams of the virtio crates, and KVM behind them |
 //! | [`chardev`], [`serial`], [`ports`] | host ends and small devices |
 //! | [`sandbox`], [`terminal`], [`signals`], [`exit`] | the process around it |
 
@@ -42,12 +44,14 @@ pub mod options;
 pub mod pci;
 pub mod pidfile;
 pub mod ports;
+pub mod processors;
 pub mod sandbox;
 pub mod serial;
 pub mod signals;
 pub mod terminal;
 pub mod vcpu;
 pub mod vm;
+pub mod wires;
 pub mod workers;
 
 pub use error::Error;

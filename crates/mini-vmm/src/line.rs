@@ -2,21 +2,21 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kvm_ioctls::VmFd;
 use vm_pci::{InterruptPin, IrqPin};
 
 use crate::layout;
+use crate::wires::Lines;
 
 /// The lines that INTA# to INTD# of all slots are spread over.
 pub struct IntxLines(Vec<Arc<Line>>);
 
 impl IntxLines {
-    /// Lines of `vm`, none of them asserted.
-    pub fn new(vm: &Arc<VmFd>) -> Self {
+    /// Lines that lead to `lines`, none of them asserted.
+    pub fn new(lines: &Arc<dyn Lines>) -> Self {
         let gsis = layout::PCI_INTX_BASE..layout::PCI_INTX_BASE + layout::PCI_INTX;
         let line = |gsi| {
             Arc::new(Line {
-                vm: Arc::clone(vm),
+                lines: Arc::clone(lines),
                 gsi,
                 asserted: Mutex::new(0),
             })
@@ -36,7 +36,7 @@ impl IntxLines {
 
 /// A line, high while any of its functions asserts it.
 struct Line {
-    vm: Arc<VmFd>,
+    lines: Arc<dyn Lines>,
     gsi: u32,
     asserted: Mutex<usize>,
 }
@@ -52,8 +52,8 @@ impl IrqPin for Line {
             asserted.saturating_sub(1)
         };
         let after = *asserted > 0;
-        if before != after && self.vm.set_irq_line(self.gsi, after).is_err() {
-            log::debug!("KVM refuses interrupt {}", self.gsi);
+        if before != after && self.lines.drive(self.gsi, after).is_err() {
+            log::debug!("the host refuses interrupt {}", self.gsi);
         }
     }
 }

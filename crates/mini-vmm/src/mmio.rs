@@ -7,24 +7,21 @@ use virtio_mmio::{MmioSlot, MmioTransport};
 use vm_device::bus::{MmioAddress, MmioRange};
 use vm_device::device_manager::{IoManager, MmioManager};
 
-use crate::doorbells::Doorbells;
-use crate::irq::Irqs;
 use crate::layout::{self, Range};
 use crate::memory::SharedMemory;
+use crate::wires::Wires;
 
 /// The slots, filled from the first on.
 pub struct Mmio {
-    irqs: Irqs,
-    doorbells: Arc<Doorbells>,
+    wires: Wires,
     transports: Vec<Arc<MmioTransport<SharedMemory>>>,
 }
 
 impl Mmio {
     /// No slot is taken yet.
-    pub fn new(irqs: Irqs, doorbells: Doorbells) -> Self {
+    pub fn new(wires: Wires) -> Self {
         Self {
-            irqs,
-            doorbells: Arc::new(doorbells),
+            wires,
             transports: Vec::new(),
         }
     }
@@ -32,7 +29,7 @@ impl Mmio {
     /// The next free slot: its addresses and interrupt, and its wires.
     ///
     /// # Errors
-    /// Where there is none left, or KVM refuses its interrupt.
+    /// Where there is none left, or the host refuses its interrupt.
     pub fn slot(&self) -> io::Result<((Range, u32), MmioSlot)> {
         let index = self.transports.len();
         let gsi = layout::VIRTIO_MMIO_GSIS.get(index).copied();
@@ -42,9 +39,12 @@ impl Mmio {
             base: layout::VIRTIO_MMIO + index as u64 * layout::VIRTIO_MMIO_SLOT,
             size: MmioSlot::SIZE,
         };
-        let slot = MmioSlot::new(range.base, self.irqs.edge(gsi)?);
-        let doorbells = Arc::clone(&self.doorbells);
-        Ok(((range, gsi), slot.ioeventfds(doorbells)))
+        let slot = MmioSlot::new(range.base, self.wires.lines.edge(gsi)?);
+        let slot = match &self.wires.doorbells {
+            Some(doorbells) => slot.ioeventfds(Arc::clone(doorbells) as _),
+            None => slot,
+        };
+        Ok(((range, gsi), slot))
     }
 
     /// Plugs `transport` into the slot that was asked for last.

@@ -1,30 +1,27 @@
-//! PCI of the machine: the root complex and the wires from its slots to KVM.
+//! PCI of the machine: the root complex and the wires of its slots.
 
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use kvm_ioctls::VmFd;
 use virtio_pci::{PciSlot, Place};
 use vm_device::device_manager::IoManager;
 use vm_pci::{
-    BusId, HostBridge, MsiSink, PciFunction, RootComplex, RootPort, RootPortConfig, Slot, Windows,
+    BusId, HostBridge, PciFunction, RootComplex, RootPort, RootPortConfig, Slot, Windows,
 };
 
-use crate::doorbells::Doorbells;
 use crate::error::Error;
 use crate::layout;
 use crate::line::IntxLines;
-use crate::msi::MsiRoutes;
 use crate::options::BadOption;
+use crate::wires::Wires;
 
 /// The root complex, its ports by name, and what a slot is wired to.
 pub struct Pci {
     root: Arc<RootComplex>,
     ports: BTreeMap<String, BusId>,
-    msi: Arc<dyn MsiSink>,
+    wires: Wires,
     lines: IntxLines,
-    doorbells: Arc<Doorbells>,
 }
 
 /// Where a function goes.
@@ -39,7 +36,7 @@ impl Pci {
     ///
     /// # Errors
     /// None that a host could cause.
-    pub fn new(vm: &Arc<VmFd>, memory: u64) -> Result<Self, Error> {
+    pub fn new(wires: Wires, memory: u64) -> Result<Self, Error> {
         let window = |range: layout::Range| Some(range.base..=range.end() - 1);
         let windows = Windows {
             pio: Some(layout::PCI_PORTS),
@@ -50,9 +47,8 @@ impl Pci {
         Ok(Self {
             root: Arc::new(RootComplex::new(windows, Arc::new(bridge)).map_err(refused)?),
             ports: BTreeMap::new(),
-            msi: Arc::new(MsiRoutes::new(Arc::clone(vm))),
-            lines: IntxLines::new(vm),
-            doorbells: Arc::new(Doorbells(Arc::clone(vm))),
+            lines: IntxLines::new(&wires.lines),
+            wires,
         })
     }
 
@@ -96,18 +92,19 @@ impl Pci {
     /// The wires of `location`.
     pub fn wires(&self, location: Location) -> PciSlot {
         let root = location.bus == BusId::ROOT;
+        let doorbells = self.wires.doorbells.as_ref();
         PciSlot {
             place: if root {
                 Place::RootBus
             } else {
                 Place::RootPort
             },
-            msi: Arc::clone(&self.msi),
+            msi: Arc::clone(&self.wires.msi),
             // Behind a port there is one device, number 0; the port stands for its slot.
             intx: root
                 .then(|| self.lines.pin(location.slot.device()))
                 .flatten(),
-            ioeventfds: Some(Arc::clone(&self.doorbells) as _),
+            ioeventfds: doorbells.map(|doorbells| Arc::clone(doorbells) as _),
         }
     }
 

@@ -4,31 +4,21 @@ use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use event_manager::{EventManager, EventSubscriber, SubscriberOps};
-use kvm_ioctls::{Kvm, VmFd};
 use rustix::event::{PollFd, PollFlags, poll};
-use vm_memory::{GuestAddress, GuestAddressSpace};
-use vmm_sys_util::signal::Killable;
 
-use crate::acpi::Platform;
 use crate::backends::Backends;
 use crate::boot::Images;
 use crate::control::Control;
-use crate::cpu::{self, Model, ResetState};
 use crate::error::{Error, host};
 use crate::exit::{Wish, Wishes};
-use crate::gate::{Gate, Order};
 use crate::hardware::{Hardware, Kit};
-use crate::irq::IrqState;
-use crate::layout::{self, Range};
-use crate::memory::{self, SharedMemory};
+use crate::memory::{self, Memory, SharedMemory};
 use crate::options::{BadOption, Config};
 use crate::pidfile::PidFile;
+use crate::processors::{Hypervisor, Processors};
 use crate::sandbox::{self, Class};
-use crate::signals;
-use crate::vcpu::Vcpu;
 use crate::workers::{Launcher, Workers};
 
 /// Makes the machine that `config` describes, runs it, and returns what ended it.
@@ -61,13 +51,10 @@ type Subscriber = Arc<dyn EventSubscriber + Send + Sync>;
 
 /// A machine.
 struct Machine {
-    threads: Vec<JoinHandle<()>>,
-    gate: Arc<Gate>,
+    processors: Processors,
     events: EventManager<Subscriber>,
     control: Arc<Control>,
-    power_on: IrqState,
     hardware: Hardware,
-    images: Images,
     backends: Backends,
     memory: SharedMemory,
     pidfile: Option<PidFile>,
@@ -79,44 +66,24 @@ impl Machine {
         let wishes = Wishes::new().map_err(host("cannot make an event"))?;
         let mut backends = Backends::open(config, &wishes)?;
         let kit = Kit::new(config, &mut backends, &wishes)?;
-        let kvm = open_kvm()?;
-        let model = Model::new(&kvm, &config.cpu, config.cpus)?;
-        let vm = Arc::new(kvm.create_vm().map_err(host("cannot create a VM"))?);
-        let memory = make_memory(config, &vm)?;
+        let memory = allocate(config)?;
+        let (hypervisor, wires) = Hypervisor::open(config, &memory)?;
+        let memory = SharedMemory::new(memory);
         let control = Control::new(wishes.clone()).map_err(host("cannot take signals"))?;
         let (workers, launcher) = Workers::new(config.poll, config.sandbox, &wishes);
-        let hardware = Hardware::new(config, kit, (&vm, &memory), (&workers, &wishes))?;
-        let gate = Arc::new(Gate::default());
-        let vcpus = (0..config.cpus).map(|index| {
-            let (fd, reset) = make_vcpu(&kvm, &vm, &model, index)?;
-            Ok(Vcpu {
-                fd,
-                index,
-                reset,
-                bus: Arc::clone(&hardware.bus),
-                wishes: wishes.clone(),
-                gate: Arc::clone(&gate),
-            })
-        });
-        let vcpus = vcpus.collect::<io::Result<Vec<_>>>();
-        let vcpus = vcpus.map_err(host("cannot create a vCPU"))?;
+        let hardware = Hardware::new(config, kit, (wires, &memory), (&workers, &wishes))?;
+        let around = (&hardware.bus, &wishes);
         let mut machine = Self {
-            threads: Vec::new(),
-            gate,
+            processors: Processors::new(hypervisor, config.cpus, images, around)?,
             events: events()?,
             control: Arc::new(control),
-            power_on: hardware
-                .irqs
-                .state()
-                .map_err(host("cannot read the interrupt controllers"))?,
             hardware,
-            images,
             backends,
             memory,
             pidfile: config.pidfile.as_deref().map(PidFile::create).transpose()?,
         };
         machine.subscribe();
-        machine.launch(launcher, vcpus, config.sandbox)?;
+        machine.launch(launcher, config.sandbox)?;
         Ok(machine)
     }
 
@@ -128,35 +95,14 @@ impl Machine {
         }
     }
 
-    /// Starts the launcher and the vCPU threads, which wait at the gate, inside the sandbox.
-    fn launch(
-        &mut self,
-        launcher: Launcher,
-        vcpus: Vec<Vcpu>,
-        sandboxed: bool,
-    ) -> Result<(), Error> {
-        signals::install_kick().map_err(host("cannot take signals"))?;
+    /// Starts the launcher and the processors, which wait, inside the sandbox.
+    fn launch(&mut self, launcher: Launcher, sandboxed: bool) -> Result<(), Error> {
         if sandboxed {
             let pidfile = self.pidfile.iter().map(PidFile::directory);
             sandbox::restrict_files(self.backends.directories().chain(pidfile))?;
         }
         launcher.start().map_err(host("cannot start a thread"))?;
-        for vcpu in vcpus {
-            let name = format!("vcpu{}", vcpu.index);
-            let thread = std::thread::Builder::new().name(name).stack_size(STACK);
-            let thread = thread.spawn(move || {
-                match sandboxed
-                    .then(|| sandbox::restrict_calls(Class::Vcpu))
-                    .transpose()
-                {
-                    Ok(_) => {}
-                    Err(error) => vcpu.wishes.make(Wish::Failure(error.to_string())),
-                }
-                vcpu.run();
-            });
-            self.threads
-                .push(thread.map_err(host("cannot start a thread"))?);
-        }
+        self.processors.launch(sandboxed)?;
         if sandboxed {
             sandbox::restrict_calls(Class::Main)?;
         }
@@ -185,12 +131,7 @@ impl Machine {
 
     /// Loads the guest, into devices in their state at power-on, and lets it go.
     fn start(&mut self) -> Result<(), Error> {
-        let (memory, platform) = (self.memory.memory(), &self.hardware.platform);
-        let entry: GuestAddress = self.images.load(&memory, ecam(platform))?;
-        let tables = cpu::write_tables(&memory).and_then(|()| platform.write(&memory));
-        tables.map_err(|error| Error::Host("cannot write boot tables", io::Error::other(error)))?;
-        self.gate.open(Order::Start(entry));
-        Ok(())
+        self.processors.start(&self.memory, &self.hardware.platform)
     }
 
     /// Handles events until somebody wants something of the machine.
@@ -205,34 +146,18 @@ impl Machine {
     }
 
     fn reset(&mut self) -> Result<(), Error> {
-        self.stop();
+        self.processors.stop();
         self.hardware.reset()?;
-        self.hardware
-            .irqs
-            .reset(&self.power_on)
-            .map_err(host("cannot reset interrupts"))?;
+        self.processors.reset()?;
         // What vCPUs asked for on their way to the gate was asked of the machine before its reset.
         self.control.wishes.take();
         self.start()
-    }
-
-    fn stop(&self) {
-        let kick = || {
-            for thread in &self.threads {
-                let _ = thread.kill(signals::kick());
-            }
-        };
-        self.gate.close(self.threads.len(), kick);
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        self.stop();
-        self.gate.open(Order::Quit);
-        for thread in self.threads.drain(..) {
-            let _ = thread.join();
-        }
+        self.processors.stop();
         // Requests in flight are finished: what the guest was told is written is in its file.
         if let Err(error) = self.hardware.reset() {
             log::warn!("{error}");
@@ -240,13 +165,10 @@ impl Drop for Machine {
     }
 }
 
-fn open_kvm() -> Result<Kvm, BadOption> {
-    Kvm::new().map_err(|error| {
-        BadOption::new(
-            "-accel kvm",
-            format_args!("/dev/kvm: {error}"),
-            "a host with KVM, and the right to use it",
-        )
+fn allocate(config: &Config) -> Result<Memory, BadOption> {
+    memory::allocate(config.memory).map_err(|error| {
+        let given = format!("{}M", config.memory >> 20);
+        BadOption::value("-m", &given, error, "less, or more memory in the host")
     })
 }
 
@@ -254,34 +176,3 @@ fn events() -> Result<EventManager<Subscriber>, Error> {
     EventManager::new()
         .map_err(|error| Error::Host("cannot make an event loop", io::Error::other(error)))
 }
-
-fn ecam(platform: &Platform) -> Range {
-    Range {
-        base: layout::ECAM_BASE,
-        size: u64::from(platform.pci_buses) << 20,
-    }
-}
-
-fn make_memory(config: &Config, vm: &VmFd) -> Result<SharedMemory, Error> {
-    let memory = memory::allocate(config.memory).map_err(|error| {
-        let given = format!("{}M", config.memory >> 20);
-        BadOption::value("-m", &given, error, "less, or more memory in the host")
-    })?;
-    memory::register(vm, &memory).map_err(host("cannot give memory to KVM"))?;
-    Ok(SharedMemory::new(memory))
-}
-
-fn make_vcpu(
-    kvm: &Kvm,
-    vm: &VmFd,
-    model: &Model,
-    index: u8,
-) -> io::Result<(kvm_ioctls::VcpuFd, ResetState)> {
-    let fd = vm.create_vcpu(u64::from(index))?;
-    fd.set_cpuid2(&model.of(index)?)?;
-    let reset = ResetState::take(kvm, &fd)?;
-    Ok((fd, reset))
-}
-
-/// Bytes of a vCPU thread's stack: less than a huge page, or the host may spend one on it.
-const STACK: usize = 256 << 10;

@@ -9,6 +9,7 @@ use super::*;
 use crate::exit::Wish;
 use crate::hardware::{Hardware, Kit};
 use crate::memory;
+use crate::wires::Wires;
 
 /// Plugs `devices` into a machine. `None` where the host has no KVM.
 fn plug_all(devices: &[&str]) -> Option<Result<(Hardware, Wishes), String>> {
@@ -27,9 +28,10 @@ fn plug_all(devices: &[&str]) -> Option<Result<(Hardware, Wishes), String>> {
         Err(error) => return Some(Err(error.to_string())),
     };
     let vm = Arc::new(Kvm::new().ok()?.create_vm().ok()?);
+    let (wires, _) = Wires::kvm(&vm).unwrap();
     let memory = SharedMemory::new(memory::allocate(config.memory).unwrap());
     let (workers, _) = Workers::new(Duration::ZERO, false, &wishes);
-    let hardware = Hardware::new(&config, kit, (&vm, &memory), (&workers, &wishes));
+    let hardware = Hardware::new(&config, kit, (wires, &memory), (&workers, &wishes));
     Some(match hardware {
         Ok(hardware) => {
             hardware.reset().unwrap();
