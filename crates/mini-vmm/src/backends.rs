@@ -26,6 +26,7 @@ pub struct Drive {
 /// Everything that devices can be connected to.
 #[derive(Default)]
 pub struct Backends {
+    qtest: Option<Arc<Chardev>>,
     chardevs: BTreeMap<String, Arc<Chardev>>,
     unnamed: Vec<Arc<Chardev>>,
     /// `None` once a device has it.
@@ -35,12 +36,16 @@ pub struct Backends {
 }
 
 impl Backends {
-    /// Opens the character devices, disk images and sources of entropy of `config`.
+    /// Opens everything that `config` names, the test's end first, as it expects it.
     ///
     /// # Errors
     /// What cannot be opened, under its option's name.
     pub fn open(config: &Config, wishes: &Wishes) -> Result<Self, BadOption> {
         let mut backends = Self::default();
+        if let Some(kind) = &config.qtest {
+            let chardev = Chardev::open("-qtest", "qtest", kind, wishes)?;
+            backends.qtest = Some(Arc::new(chardev));
+        }
         for options in &config.chardevs {
             let chardev = Chardev::open("-chardev", &options.id, &options.kind, wishes)?;
             backends
@@ -68,6 +73,11 @@ impl Backends {
             backends.entropy.insert(options.id.clone(), file);
         }
         Ok(backends)
+    }
+
+    /// The test's end of a machine without processors.
+    pub fn qtest(&self) -> Option<&Arc<Chardev>> {
+        self.qtest.as_ref()
     }
 
     /// The other end of serial port `index`.
@@ -163,7 +173,8 @@ impl Backends {
 
     /// All character devices.
     pub fn all_chardevs(&self) -> impl Iterator<Item = &Arc<Chardev>> {
-        self.chardevs.values().chain(&self.unnamed)
+        let named = self.qtest.iter().chain(self.chardevs.values());
+        named.chain(&self.unnamed)
     }
 
     /// Directories from which files must be removed at the end.

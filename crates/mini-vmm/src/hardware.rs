@@ -13,6 +13,7 @@ use crate::chardev::Chardev;
 use crate::devices::{self, Board, Buses, Pc, Plug};
 use crate::error::{Error, host};
 use crate::exit::Wishes;
+use crate::fw_cfg::FwCfg;
 use crate::layout;
 use crate::memory::SharedMemory;
 use crate::mmio::Mmio;
@@ -79,8 +80,8 @@ impl Hardware {
         (workers, wishes): (&Workers, &Wishes),
     ) -> Result<Self, Error> {
         let (mut bus, mut platform) = (IoManager::new(), Platform::default());
-        let mut pci = Pci::new(wires.clone(), config.memory)?;
-        plug_board(&mut bus, wishes)?;
+        let mut pci = Pci::new(wires.clone(), config)?;
+        plug_board(&mut bus, config, wishes)?;
         let serials = plug_serials(&mut bus, &*wires.lines, kit.serials)?;
         let mut mmio = Mmio::new(wires);
         for plug in kit.devices {
@@ -128,7 +129,9 @@ impl Hardware {
     }
 }
 
-fn plug_board(bus: &mut IoManager, wishes: &Wishes) -> Result<(), Error> {
+fn plug_board(bus: &mut IoManager, config: &Config, wishes: &Wishes) -> Result<(), Error> {
+    let fw_cfg = FwCfg::new(config.memory, config.cpus);
+    plug_ports(bus, layout::FW_CFG, FwCfg::SIZE, Arc::new(fw_cfg))?;
     plug_ports(bus, layout::POWER, 3, Arc::new(Power(wishes.clone())))?;
     plug_ports(
         bus,

@@ -4,8 +4,8 @@
 //! 0          RAM  (640 KiB of it usable; boot structures below)
 //! 0xe0000    ACPI tables
 //! 0x100000   RAM, up to 3 GiB
-//! 0xc0000000 PCI, 32-bit window
-//! 0xe0000000 ECAM
+//! 0xc0000000 ECAM
+//! 0xc8000000 PCI, 32-bit window
 //! 0xfeb00000 virtio-mmio slots
 //! 0xfec00000 I/O APIC; local APIC at 0xfee00000; KVM's own pages at 0xfffbc000
 //! 4 GiB      RAM, the rest
@@ -70,19 +70,25 @@ pub const RESET_VECTOR: u64 = 0xf_fff0;
 /// RAM from here on holds kernel and initrd.
 pub const KERNEL_BASE: u64 = 0x10_0000;
 
-/// 32-bit window for PCI BARs.
-pub const PCI_MMIO32: Range = Range {
-    base: 0xc000_0000,
-    size: 0x2000_0000,
-};
 /// PCIe configuration space, 1 MiB for each bus.
-pub const ECAM_BASE: u64 = 0xe000_0000;
+pub const ECAM_BASE: u64 = 0xc000_0000;
 /// Most buses that ECAM has room for.
 pub const MOST_BUSES: u8 = 128;
+/// 32-bit window for PCI BARs.
+pub const PCI_MMIO32: Range = Range {
+    base: 0xc800_0000,
+    size: 0x36b0_0000,
+};
 /// Size of the 64-bit window for PCI BARs.
 pub const PCI_MMIO64_SIZE: u64 = 1 << 35;
-/// I/O ports for PCI BARs.
+/// I/O ports for PCI BARs, and the fewer of a machine that has [`PCI_HOTPLUG`].
 pub const PCI_PORTS: RangeInclusive<u16> = 0x1000..=0xffff;
+/// As [`PCI_PORTS`].
+pub const PCI_HIGH_PORTS: RangeInclusive<u16> = 0xc000..=0xffff;
+/// Registers of PCI hot-plug by ACPI.
+pub const PCI_HOTPLUG: u16 = 0xae00;
+/// Firmware configuration: selector and data.
+pub const FW_CFG: u16 = 0x510;
 
 /// First virtio-mmio slot; each is [`VIRTIO_MMIO_SLOT`] bytes.
 pub const VIRTIO_MMIO: u64 = 0xfeb0_0000;

@@ -11,10 +11,11 @@
 //! | [`devices`], [`workers`] | the table of device types, and where devices run |
 //! | [`vm`], [`hardware`], [`control`] | the running machine |
 //! | [`processors`], [`vcpu`], [`gate`], [`irq`] | processors, on KVM |
+//! | [`qtest`] | a test in place of processors |
 //! | [`pci`], [`mmio`], [`mod@line`] | buses |
 //! | [`channels`] | channel I/O, for machines that have it |
 //! | [`wires`], [`msi`], [`doorbells`] | the seams of the virtio crates, and KVM behind them |
-//! | [`chardev`], [`serial`], [`ports`] | host ends and small devices |
+//! | [`chardev`], [`serial`], [`ports`], [`fw_cfg`] | host ends and small devices |
 //! | [`sandbox`], [`terminal`], [`signals`], [`exit`] | the process around it |
 
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -31,6 +32,7 @@ pub mod doorbells;
 pub mod drive;
 pub mod error;
 pub mod exit;
+pub mod fw_cfg;
 pub mod gate;
 pub mod hardware;
 pub mod irq;
@@ -45,6 +47,7 @@ pub mod pci;
 pub mod pidfile;
 pub mod ports;
 pub mod processors;
+pub mod qtest;
 pub mod sandbox;
 pub mod serial;
 pub mod signals;

@@ -2,23 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use virtio_pci::{PciSlot, Place};
 use vm_device::device_manager::IoManager;
 use vm_pci::{
-    BusId, HostBridge, PciFunction, RootComplex, RootPort, RootPortConfig, Slot, Windows,
+    BusId, HostBridge, Identity, PciFunction, RootComplex, RootPort, RootPortConfig, Slot, Windows,
 };
 
 use crate::error::Error;
 use crate::layout;
 use crate::line::IntxLines;
-use crate::options::BadOption;
+use crate::options::{Accel, BadOption, Config, MachineType};
 use crate::wires::Wires;
 
 /// The root complex, its ports by name, and what a slot is wired to.
 pub struct Pci {
     root: Arc<RootComplex>,
+    /// `None` for a machine without PCI.
+    chipset: Option<&'static Chipset>,
+    /// Whether BARs are placed at a reset, as by firmware.
+    places_bars: bool,
     ports: BTreeMap<String, BusId>,
     wires: Wires,
     lines: IntxLines,
@@ -32,20 +37,24 @@ pub struct Location {
 }
 
 impl Pci {
-    /// A root complex with a host bridge, for a machine with `memory` bytes of RAM.
+    /// The root complex that `config` asks for, with a host bridge.
     ///
     /// # Errors
     /// None that a host could cause.
-    pub fn new(wires: Wires, memory: u64) -> Result<Self, Error> {
+    pub fn new(wires: Wires, config: &Config) -> Result<Self, Error> {
+        let chipset = Chipset::of(config.machine);
         let window = |range: layout::Range| Some(range.base..=range.end() - 1);
         let windows = Windows {
-            pio: Some(layout::PCI_PORTS),
+            pio: chipset.map(|chipset| chipset.ports.clone()),
             mmio32: window(layout::PCI_MMIO32),
-            mmio64: window(layout::pci_mmio64(memory)),
+            mmio64: window(layout::pci_mmio64(config.memory)),
         };
-        let bridge = HostBridge::new(HostBridge::Q35).map_err(refused)?;
+        let bridge = chipset.map_or(HostBridge::Q35, |chipset| chipset.bridge);
+        let bridge = HostBridge::new(bridge).map_err(refused)?;
         Ok(Self {
             root: Arc::new(RootComplex::new(windows, Arc::new(bridge)).map_err(refused)?),
+            chipset,
+            places_bars: config.accel == Accel::Kvm,
             ports: BTreeMap::new(),
             lines: IntxLines::new(&wires.lines),
             wires,
@@ -67,18 +76,11 @@ impl Pci {
         bus: Option<&str>,
         slot: Option<Slot>,
     ) -> Result<Location, BadOption> {
-        let bus = match bus {
-            None | Some(ROOT_BUS) => BusId::ROOT,
-            Some(name) => *self.ports.get(name).ok_or_else(|| {
-                let names = self.ports.keys().map(String::as_str);
-                let names = [ROOT_BUS]
-                    .into_iter()
-                    .chain(names)
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                BadOption::property(option, "bus", name, "no such bus", names)
-            })?,
-        };
+        let bus = self.bus(bus).ok_or_else(|| {
+            let names = self.bus_names().join(", ");
+            let name = bus.unwrap_or_default();
+            BadOption::property(option, "bus", name, "no such bus", names)
+        })?;
         let free = || {
             self.root
                 .free_device(bus)
@@ -140,7 +142,8 @@ impl Pci {
             BadOption::property(option, "addr", &slot, error, "a free slot of pcie.0")
         };
         let number = self.buses();
-        if number >= layout::MOST_BUSES || location.bus != BusId::ROOT {
+        let express = self.chipset.is_some_and(|chipset| chipset.express);
+        if number >= layout::MOST_BUSES || location.bus != BusId::ROOT || !express {
             return Err(bad(&"no root port can be here"));
         }
         let port = RootPort::new(RootPortConfig::new(number)).map_err(|error| bad(&error))?;
@@ -155,17 +158,59 @@ impl Pci {
     /// # Errors
     /// Ranges that something else has taken.
     pub fn register(&self, bus: &mut IoManager) -> Result<(), Error> {
-        let ecam = Some((layout::ECAM_BASE, self.buses()));
+        let Some(chipset) = self.chipset else {
+            return Ok(());
+        };
+        let ecam = chipset.express.then(|| (layout::ECAM_BASE, self.buses()));
         self.root.register(bus, ecam).map_err(refused)
     }
 
-    /// Resets all functions and does what firmware would have done: numbers buses, places BARs.
+    /// Resets all functions and, where there is none, does what firmware would have done: numbers
+    /// buses, places BARs.
     ///
     /// # Errors
     /// BARs for which there is no room.
     pub fn reset(&self) -> Result<(), Error> {
         self.root.reset();
-        self.root.assign_bars().map_err(refused)
+        match self.places_bars {
+            true => self.root.assign_bars().map_err(refused),
+            false => Ok(()),
+        }
+    }
+
+    /// The bus called `name`; the root bus without a name.
+    fn bus(&self, name: Option<&str>) -> Option<BusId> {
+        let root = self.chipset?.bus;
+        match name {
+            None => Some(BusId::ROOT),
+            Some(name) if name == root => Some(BusId::ROOT),
+            Some(name) => self.ports.get(name).copied(),
+        }
+    }
+
+    fn bus_names(&self) -> Vec<&str> {
+        let root = self.chipset.iter().map(|chipset| chipset.bus);
+        root.chain(self.ports.keys().map(String::as_str)).collect()
+    }
+}
+
+/// What machines differ in.
+struct Chipset {
+    /// QEMU's name of the root bus.
+    bus: &'static str,
+    bridge: Identity,
+    ports: RangeInclusive<u16>,
+    /// There is a memory-mapped configuration space, and there may be root ports.
+    express: bool,
+}
+
+impl Chipset {
+    fn of(machine: MachineType) -> Option<&'static Self> {
+        match machine {
+            MachineType::None => None,
+            MachineType::Pc => Some(&PC),
+            MachineType::Q35 => Some(&Q35),
+        }
     }
 }
 
@@ -173,5 +218,15 @@ fn refused(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Host("cannot set up PCI", io::Error::other(error))
 }
 
-/// QEMU's name of the root bus of a q35 machine.
-const ROOT_BUS: &str = "pcie.0";
+const PC: Chipset = Chipset {
+    bus: "pci.0",
+    bridge: HostBridge::I440FX,
+    ports: layout::PCI_HIGH_PORTS,
+    express: false,
+};
+const Q35: Chipset = Chipset {
+    bus: "pcie.0",
+    bridge: HostBridge::Q35,
+    ports: layout::PCI_PORTS,
+    express: true,
+};

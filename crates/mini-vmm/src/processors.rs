@@ -17,7 +17,7 @@ use crate::exit::{Wish, Wishes};
 use crate::gate::{Gate, Order};
 use crate::irq::{IrqState, Irqs};
 use crate::layout::{self, Range};
-use crate::memory::{self, Memory, SharedMemory};
+use crate::memory::{self, SharedMemory};
 use crate::options::{BadOption, Config};
 use crate::sandbox::{self, Class};
 use crate::signals;
@@ -30,26 +30,32 @@ pub struct Hypervisor {
     vm: Arc<VmFd>,
     model: Model,
     irqs: Irqs,
+    wires: Wires,
 }
 
 impl Hypervisor {
-    /// Makes a virtual machine that has `memory`, and the wires to its processors.
+    /// Makes a virtual machine that has `memory`.
     ///
     /// # Errors
     /// A host without KVM, and features of `-cpu` that it does not have.
-    pub fn open(config: &Config, memory: &Memory) -> Result<(Self, Wires), Error> {
+    pub fn open(config: &Config, memory: &SharedMemory) -> Result<Self, Error> {
         let kvm = open_kvm()?;
         let model = Model::new(&kvm, &config.cpu, config.cpus)?;
         let vm = Arc::new(kvm.create_vm().map_err(host("cannot create a VM"))?);
-        memory::register(&vm, memory).map_err(host("cannot give memory to KVM"))?;
+        memory::register(&vm, &memory.memory()).map_err(host("cannot give memory to KVM"))?;
         let (wires, irqs) = Wires::kvm(&vm)?;
-        let this = Self {
+        Ok(Self {
             kvm,
             vm,
             model,
             irqs,
-        };
-        Ok((this, wires))
+            wires,
+        })
+    }
+
+    /// The wires to its processors.
+    pub fn wires(&self) -> &Wires {
+        &self.wires
     }
 
     fn vcpu(&self, index: u8) -> io::Result<(kvm_ioctls::VcpuFd, ResetState)> {

@@ -22,6 +22,8 @@ use seccompiler::{
 pub enum Class {
     /// The main thread: events, character devices, reset.
     Main,
+    /// The main thread of a machine without vCPUs, which makes their accesses as well.
+    Solo,
     /// A vCPU, which also starts and stops devices.
     Vcpu,
     /// A thread of a device.
@@ -83,11 +85,12 @@ pub fn restrict_calls(class: Class) -> Result<(), Error> {
 fn filter(class: Class) -> Result<BpfProgram, seccompiler::BackendError> {
     let (calls, ioctls): (&[&[i64]], &[&[u16]]) = match class {
         Class::Main => (&[MAIN, CHARDEV], &[MAIN_IOCTLS, STOP_IOCTLS]),
+        Class::Solo => (&[MAIN, CHARDEV, VCPU], &[MAIN_IOCTLS]),
         Class::Vcpu => (&[VCPU], &[VCPU_IOCTLS, STOP_IOCTLS]),
         Class::Worker => (&[WORKER, CHARDEV], &[WORKER_IOCTLS]),
         Class::Launcher => (&[LAUNCHER, WORKER, CHARDEV], &[WORKER_IOCTLS]),
     };
-    let calls = calls.iter().copied().chain([COMMON]).flatten();
+    let calls = calls.iter().copied().chain([COMMON, DEBUG]).flatten();
     let mut rules: Rules = calls.map(|call| (*call, Vec::new())).collect();
     let ioctls = ioctls.iter().copied().chain([COMMON_IOCTLS]).flatten();
     let ioctls = ioctls.map(|number| ioctl(*number));
@@ -169,6 +172,12 @@ const COMMON: &[i64] = &[
     c::SYS_rt_sigprocmask, c::SYS_rt_sigreturn, c::SYS_sched_yield, c::SYS_sendto,
     c::SYS_sigaltstack, c::SYS_tgkill, c::SYS_timerfd_settime, c::SYS_write, c::SYS_writev,
 ];
+/// With debug assertions, the standard library looks at a descriptor before it closes it.
+const DEBUG: &[i64] = if cfg!(debug_assertions) {
+    &[c::SYS_fcntl]
+} else {
+    &[]
+};
 /// Character devices, and waiting for events.
 #[rustfmt::skip]
 const CHARDEV: &[i64] = &[

@@ -15,9 +15,10 @@ use crate::error::{Error, host};
 use crate::exit::{Wish, Wishes};
 use crate::hardware::{Hardware, Kit};
 use crate::memory::{self, Memory, SharedMemory};
-use crate::options::{BadOption, Config};
+use crate::options::{Accel, BadOption, Config};
 use crate::pidfile::PidFile;
 use crate::processors::{Hypervisor, Processors};
+use crate::qtest::{self, Qtest};
 use crate::sandbox::{self, Class};
 use crate::workers::{Launcher, Workers};
 
@@ -51,7 +52,8 @@ type Subscriber = Arc<dyn EventSubscriber + Send + Sync>;
 
 /// A machine.
 struct Machine {
-    processors: Processors,
+    /// `None` where a test makes the accesses of processors.
+    processors: Option<Processors>,
     events: EventManager<Subscriber>,
     control: Arc<Control>,
     hardware: Hardware,
@@ -62,19 +64,27 @@ struct Machine {
 
 impl Machine {
     fn new(config: &Config) -> Result<Self, Error> {
-        let images = Images::open(config)?;
+        let on_kvm = config.accel == Accel::Kvm;
+        let images = on_kvm.then(|| Images::open(config)).transpose()?;
         let wishes = Wishes::new().map_err(host("cannot make an event"))?;
         let mut backends = Backends::open(config, &wishes)?;
         let kit = Kit::new(config, &mut backends, &wishes)?;
-        let memory = allocate(config)?;
-        let (hypervisor, wires) = Hypervisor::open(config, &memory)?;
-        let memory = SharedMemory::new(memory);
+        let memory = SharedMemory::new(allocate(config)?);
+        let hypervisor = on_kvm.then(|| Hypervisor::open(config, &memory));
+        let hypervisor = hypervisor.transpose()?;
+        let wires = match &hypervisor {
+            Some(hypervisor) => hypervisor.wires().clone(),
+            None => qtest::wires(&memory),
+        };
         let control = Control::new(wishes.clone()).map_err(host("cannot take signals"))?;
         let (workers, launcher) = Workers::new(config.poll, config.sandbox, &wishes);
         let hardware = Hardware::new(config, kit, (wires, &memory), (&workers, &wishes))?;
-        let around = (&hardware.bus, &wishes);
+        let processors = hypervisor.zip(images).map(|(hypervisor, images)| {
+            let around = (&hardware.bus, &wishes);
+            Processors::new(hypervisor, config.cpus, images, around)
+        });
         let mut machine = Self {
-            processors: Processors::new(hypervisor, config.cpus, images, around)?,
+            processors: processors.transpose()?,
             events: events()?,
             control: Arc::new(control),
             hardware,
@@ -93,6 +103,11 @@ impl Machine {
         for serial in &self.hardware.serials {
             self.events.add_subscriber(Arc::clone(serial) as Subscriber);
         }
+        if let Some(chardev) = self.backends.qtest() {
+            let (bus, memory) = (Arc::clone(&self.hardware.bus), self.memory.clone());
+            let server = Qtest::new(Arc::clone(chardev), bus, memory);
+            self.events.add_subscriber(Arc::new(server) as Subscriber);
+        }
     }
 
     /// Starts the launcher and the processors, which wait, inside the sandbox.
@@ -102,9 +117,15 @@ impl Machine {
             sandbox::restrict_files(self.backends.directories().chain(pidfile))?;
         }
         launcher.start().map_err(host("cannot start a thread"))?;
-        self.processors.launch(sandboxed)?;
+        let class = match &mut self.processors {
+            Some(processors) => {
+                processors.launch(sandboxed)?;
+                Class::Main
+            }
+            None => Class::Solo,
+        };
         if sandboxed {
-            sandbox::restrict_calls(Class::Main)?;
+            sandbox::restrict_calls(class)?;
         }
         Ok(())
     }
@@ -131,7 +152,10 @@ impl Machine {
 
     /// Loads the guest, into devices in their state at power-on, and lets it go.
     fn start(&mut self) -> Result<(), Error> {
-        self.processors.start(&self.memory, &self.hardware.platform)
+        match &mut self.processors {
+            Some(processors) => processors.start(&self.memory, &self.hardware.platform),
+            None => Ok(()),
+        }
     }
 
     /// Handles events until somebody wants something of the machine.
@@ -146,18 +170,26 @@ impl Machine {
     }
 
     fn reset(&mut self) -> Result<(), Error> {
-        self.processors.stop();
+        self.stop();
         self.hardware.reset()?;
-        self.processors.reset()?;
+        if let Some(processors) = &self.processors {
+            processors.reset()?;
+        }
         // What vCPUs asked for on their way to the gate was asked of the machine before its reset.
         self.control.wishes.take();
         self.start()
+    }
+
+    fn stop(&self) {
+        if let Some(processors) = &self.processors {
+            processors.stop();
+        }
     }
 }
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        self.processors.stop();
+        self.stop();
         // Requests in flight are finished: what the guest was told is written is in its file.
         if let Err(error) = self.hardware.reset() {
             log::warn!("{error}");

@@ -1,6 +1,8 @@
 //! The command line as a whole: what is accepted, what is refused, and how.
 
-use mini_vmm::options::{Cache, ChardevKind, Command, Config, SerialTarget, parse};
+use mini_vmm::options::{
+    Accel, Cache, ChardevKind, Command, Config, MachineType, SerialTarget, parse,
+};
 
 fn args(line: &str) -> Vec<String> {
     line.split_whitespace().map(str::to_owned).collect()
@@ -48,6 +50,25 @@ fn a_command_line_as_qemus_users_write_it() {
         config.devices[0].properties,
         [("ioport".to_owned(), "0x600".to_owned())]
     );
+}
+
+#[test]
+fn a_machine_without_processors_needs_no_kernel_and_no_terminal() {
+    let config = config(
+        "-qtest unix:/tmp/s -qtest-log /dev/null -trace virtio* -display none -audio none -M pc \
+         -accel qtest",
+    );
+    assert_eq!(
+        (config.machine, config.accel),
+        (MachineType::Pc, Accel::Qtest)
+    );
+    let socket = ChardevKind::Socket {
+        path: "/tmp/s".into(),
+        server: false,
+        wait: false,
+    };
+    assert_eq!(config.qtest, Some(socket));
+    assert_eq!(config.serials, []);
 }
 
 #[test]
@@ -114,16 +135,28 @@ fn every_option_refuses_what_it_does_not_know() {
             "-cpu qemu64: unknown CPU model; accepted: host, max",
         ),
         (
-            "-kernel k -M pc",
-            "-machine type=pc: not accepted; accepted: q35",
+            "-kernel k -M microvm",
+            "-machine type=microvm: not accepted; accepted: q35, pc, none",
         ),
         (
             "-kernel k -machine q35,acel=kvm",
             "-machine acel=kvm: unknown name; accepted: accel",
         ),
         (
+            "-kernel k -machine none",
+            "-machine none: has no processors; accepted: with -accel qtest",
+        ),
+        (
+            "-kernel k -qtest unix:s",
+            "-qtest: the guest makes its accesses itself; accepted: with -accel qtest",
+        ),
+        (
+            "-accel qtest -qtest udp:1",
+            "-qtest udp:1: not a character device",
+        ),
+        (
             "-kernel k -accel tcg",
-            "-accel tcg: not accepted; accepted: kvm",
+            "-accel accel=tcg: not accepted; accepted: kvm, qtest",
         ),
         (
             "-kernel k -display gtk",
@@ -135,11 +168,11 @@ fn every_option_refuses_what_it_does_not_know() {
         ),
         (
             "-kernel k -serial tcp:1",
-            "-serial tcp:1: not a serial port's other end; accepted: none, ",
+            "-serial tcp:1: not a character device; accepted: none, ",
         ),
         (
             "-kernel k -serial file:",
-            "-serial file:: not a serial port's other end",
+            "-serial file:: not a character device",
         ),
         (
             "-kernel k -chardev sokcet,id=c",

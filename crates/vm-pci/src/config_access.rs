@@ -13,6 +13,9 @@ use crate::root::RootComplex;
 /// Configuration mechanism #1: an address register at 0xcf8 and a data window at 0xcfc, which takes
 /// bytes and words in any lane.
 ///
+/// The two low bits of the address, which the specification reserves, count as well: there are
+/// programs that name a byte or word by them and access 0xcfc itself.
+///
 /// Only an access of four bytes reaches the address register. Byte 0xcf9 between them is the reset
 /// control register of PCs; as no other device can be registered inside this range, it is offered here.
 pub struct ConfigPorts {
@@ -50,9 +53,9 @@ impl ConfigPorts {
         let lane = offset.checked_sub(DATA)?;
         let inside = usize::from(lane).checked_add(length)? <= 4;
         (inside && address & ENABLE != 0).then(|| {
-            // Bits 23:8 are the requester identifier, bits 7:2 the register.
+            // Bits 23:8 are the requester identifier, bits 7:0 the register.
             let bdf = Bdf::from_requester_id((address >> 8) as u16);
-            (bdf, (address & 0xfc) as u16 + lane)
+            (bdf, (address & 0xff) as u16 | lane)
         })
     }
 }
@@ -128,6 +131,6 @@ fn ecam_target(offset: u64, length: usize) -> Option<(Bdf, u16)> {
 const DATA: u16 = 4;
 const ENABLE: u32 = 1 << 31;
 /// Enable, bus, device, function, register: all but the reserved bits.
-const ADDRESS_WRITABLE: u32 = 0x80ff_fffc;
+const ADDRESS_WRITABLE: u32 = 0x80ff_ffff;
 const RESET_CONTROL: u16 = 1;
 const RESET_CPU: u8 = 1 << 2;

@@ -23,6 +23,13 @@ impl HostBridge {
         subsystem: 0x1100,
     };
 
+    /// The identity of QEMU's pc machine, that of an Intel 440FX.
+    pub const I440FX: Identity = Identity {
+        device: 0x1237,
+        revision: 2,
+        ..Self::Q35
+    };
+
     /// A host bridge of this identity; the class is normally 0x060000.
     ///
     /// # Errors

@@ -110,9 +110,15 @@ fn config_ports_take_bytes_and_words_in_any_lane() {
     select(0x8000_103c);
     io.pio_write(PioAddress(0xcfc), &[9]).unwrap();
     assert_eq!(read(0xcfc, 2), [9, 1]);
+    // Low bits of the address name a byte or word as the port does.
+    select(0x8000_1002);
+    assert_eq!(read(0xcfc, 2), [0x78, 0x56]);
+    assert_eq!(read(0xcfe, 2), [0x78, 0x56]);
+    select(0x8000_1001);
+    assert_eq!(read(0xcfc, 1), [0x12]);
     // Disabled, and reserved bits of the address.
     select(0x7fff_ffff);
-    assert_eq!(read(0xcf8, 4), [0xfc, 0xff, 0xff, 0]);
+    assert_eq!(read(0xcf8, 4), [0xff, 0xff, 0xff, 0]);
     assert_eq!(read(0xcfc, 4), [0xff; 4]);
 }
 

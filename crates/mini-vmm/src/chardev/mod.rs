@@ -7,6 +7,7 @@ mod escape;
 mod port;
 mod socket;
 mod stdio;
+mod talk;
 mod watch;
 
 use std::fs::File;
@@ -23,6 +24,7 @@ use crate::options::{BadOption, ChardevKind};
 pub use port::ChardevPort;
 use socket::Socket;
 use stdio::Stdio;
+pub use talk::{Heard, Talk};
 use watch::Watch;
 
 /// An open character device.
@@ -120,6 +122,14 @@ impl Chardev {
         match &self.0 {
             Link::Socket(socket) => socket.is_connected(),
             _ => true,
+        }
+    }
+
+    /// The number of whoever is at the other end: each one has another.
+    pub fn peer(&self) -> Option<u64> {
+        match &self.0 {
+            Link::Socket(socket) => socket.peer(),
+            Link::Other { .. } => Some(0),
         }
     }
 

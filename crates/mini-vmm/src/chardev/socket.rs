@@ -6,6 +6,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::watch::Watch;
@@ -15,6 +16,8 @@ use super::would_block;
 pub(super) struct Socket {
     server: Option<Server>,
     stream: Mutex<Option<Arc<UnixStream>>>,
+    /// Peers there have been.
+    peers: AtomicU64,
     /// Holds the listener, then the stream.
     input: Watch,
     output: Watch,
@@ -33,6 +36,7 @@ impl Socket {
         let mut socket = Self {
             server: None,
             stream: Mutex::new(None),
+            peers: AtomicU64::new(0),
             input,
             output,
         };
@@ -100,6 +104,12 @@ impl Socket {
         self.stream().clone()
     }
 
+    /// The number of the peer at the other end: each one has another.
+    pub(super) fn peer(&self) -> Option<u64> {
+        let stream = self.stream();
+        stream.as_ref().map(|_| self.peers.load(Ordering::Relaxed))
+    }
+
     pub(super) fn is_connected(&self) -> bool {
         self.stream().is_some()
     }
@@ -134,6 +144,7 @@ impl Socket {
         stream.set_nonblocking(true)?;
         self.input.add(&stream)?;
         self.output.add(&stream)?;
+        self.peers.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(stream))
     }
 

@@ -99,7 +99,7 @@ impl ChardevKind {
             _ => Err(BadOption::value(
                 option,
                 text,
-                "not a serial port's other end",
+                "not a character device",
                 SHORT_FORMS,
             )),
         }

@@ -10,6 +10,7 @@ mod drive;
 mod error;
 mod help;
 mod keyval;
+mod machine;
 mod near;
 mod table;
 mod unused;
@@ -24,6 +25,7 @@ pub use device::{DeviceOptions, ObjectOptions};
 pub use drive::{Cache, DriveOptions};
 pub use error::BadOption;
 pub use keyval::{Key, KeyVals};
+pub use machine::{Accel, MachineType};
 pub use near::accepted as near_matches;
 pub use values::{number, switch};
 
@@ -41,6 +43,12 @@ pub enum Command {
 /// A machine, as the command line describes it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// `-machine`.
+    pub machine: MachineType,
+    /// `-accel`.
+    pub accel: Accel,
+    /// `-qtest`: where the accesses come from.
+    pub qtest: Option<ChardevKind>,
     /// `-kernel`: a bzImage or an ELF image.
     pub kernel: PathBuf,
     /// `-initrd`.
@@ -89,6 +97,9 @@ pub enum SerialTarget {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            machine: MachineType::default(),
+            accel: Accel::default(),
+            qtest: None,
             kernel: PathBuf::new(),
             initrd: None,
             append: String::new(),
@@ -135,13 +146,7 @@ fn finish(mut config: Config) -> Result<Command, BadOption> {
     let disks = config.drives.iter().filter(|drive| drive.disk);
     let disks = disks.map(DeviceOptions::disk).collect::<Vec<_>>();
     config.devices.extend(disks);
-    if config.kernel.as_os_str().is_empty() {
-        return Err(BadOption::new(
-            "-kernel",
-            "missing",
-            "a bzImage or an x86-64 ELF kernel; see --help",
-        ));
-    }
+    machine::check(&config)?;
     unique(
         "-chardev",
         config.chardevs.iter().map(|chardev| chardev.id.as_str()),
@@ -163,7 +168,8 @@ fn finish(mut config: Config) -> Result<Command, BadOption> {
     )?;
     let stdio = |kind: &ChardevKind| matches!(kind, ChardevKind::Stdio { .. });
     let taken = config.chardevs.iter().any(|chardev| stdio(&chardev.kind));
-    if config.serials.is_empty() && !config.no_defaults && !taken {
+    let defaults = !config.no_defaults && config.accel == Accel::Kvm;
+    if config.serials.is_empty() && defaults && !taken {
         config
             .serials
             .push(Some(SerialTarget::Own(ChardevKind::Stdio {

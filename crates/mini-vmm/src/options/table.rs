@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{
     BadOption, ChardevKind, ChardevOptions, Command, Config, CpuOptions, DeviceOptions,
-    DriveOptions, KeyVals, ObjectOptions, SerialTarget, cpu, help, near, values,
+    DriveOptions, KeyVals, MachineType, ObjectOptions, SerialTarget, cpu, help, machine, near,
+    values,
 };
 
 /// One option.
@@ -82,23 +83,23 @@ pub(super) const OPTIONS: &[Spec] = &[
     },
     Spec {
         name: "machine",
-        value: "q35[,accel=kvm]",
-        help: "machine type, one: a PCIe machine without legacy devices",
-        apply: machine,
+        value: "q35|pc|none[,accel=kvm|qtest]",
+        help: "machine type; -machine help lists them (default q35)",
+        apply: machine_type,
     },
     Spec {
         name: "M",
-        value: "q35[,accel=kvm]",
+        value: "TYPE",
         help: "",
-        apply: machine,
+        apply: machine_type,
     },
     Spec {
         name: "accel",
-        value: "kvm",
-        help: "",
-        apply: |_, value| match value {
-            "help" | "?" => print("Accelerators: kvm\n".to_owned()),
-            _ => only("-accel", value, &["kvm"]),
+        value: "kvm|qtest",
+        help: "what runs the processors; qtest: there are none (default kvm)",
+        apply: |config, value| match value {
+            "help" | "?" => print("Accelerators: kvm qtest\n".to_owned()),
+            _ => machine::accel(config, value).map(|()| None),
         },
     },
     Spec {
@@ -193,6 +194,33 @@ pub(super) const OPTIONS: &[Spec] = &[
         value: "FILE",
         help: "write the process id here; removed at the end",
         apply: |config, value| set(&mut config.pidfile, Some(value.into())),
+    },
+    Spec {
+        name: "qtest",
+        value: "unix:PATH",
+        help: "with -accel qtest: a test at this socket makes the accesses of a processor",
+        apply: |config, value| {
+            let kind = ChardevKind::parse_short("-qtest", value)?;
+            set(&mut config.qtest, Some(kind))
+        },
+    },
+    Spec {
+        name: "qtest-log",
+        value: "FILE",
+        help: "",
+        apply: |_, _| Ok(None),
+    },
+    Spec {
+        name: "trace",
+        value: "EVENTS",
+        help: "",
+        apply: |_, _| Ok(None),
+    },
+    Spec {
+        name: "audio",
+        value: "none",
+        help: "",
+        apply: |_, value| only("-audio", value, &["none"]),
     },
     Spec {
         name: "nographic",
@@ -302,15 +330,12 @@ fn poll(value: &str) -> Result<Duration, BadOption> {
     })
 }
 
-fn machine(_: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
-    let mut kv = KeyVals::parse("-machine", value, Some("type"));
+fn machine_type(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
+    let kv = KeyVals::parse("-machine", value, Some("type"));
     if kv.asks_help() {
-        return print("Machines: q35 (PCIe, ACPI, no legacy devices)\n".to_owned());
+        return print(MachineType::HELP.to_owned());
     }
-    kv.check(&[("type", ""), ("accel", "")])?;
-    kv.take_word("type", &["q35"])?;
-    kv.take_word("accel", &["kvm"])?;
-    Ok(None)
+    machine::machine(config, kv).map(|()| None)
 }
 
 fn serial(value: &str) -> Result<Option<SerialTarget>, BadOption> {

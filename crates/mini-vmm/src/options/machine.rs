@@ -1,0 +1,90 @@
+//! `-machine` and `-accel`: the kind of board, and what runs its processors.
+
+use super::{BadOption, Config, KeyVals};
+
+/// The kind of machine, as QEMU names them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MachineType {
+    /// Memory and nothing else, to ask the VMM what it can do.
+    None,
+    /// A conventional PCI bus with hot-plug by ACPI.
+    Pc,
+    /// PCI Express, with root ports.
+    #[default]
+    Q35,
+}
+
+/// What runs the processors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Accel {
+    /// KVM.
+    #[default]
+    Kvm,
+    /// Nothing: there are none. A test makes their accesses, see [`crate::qtest`].
+    Qtest,
+}
+
+impl MachineType {
+    /// All types with their names.
+    pub const ALL: [(&str, Self); 3] = [("q35", Self::Q35), ("pc", Self::Pc), ("none", Self::None)];
+
+    /// What `-machine help` prints.
+    pub(super) const HELP: &str = "Machines:\n  \
+        q35   PCI Express, ACPI, no legacy devices (default)\n  \
+        pc    conventional PCI\n  \
+        none  memory only, for -accel qtest\n";
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let row = Self::ALL.iter().find(|(_, kind)| *kind == self);
+        row.map_or("", |(name, _)| name)
+    }
+}
+
+/// Applies the value of `-machine`.
+pub(super) fn machine(config: &mut Config, mut kv: KeyVals) -> Result<(), BadOption> {
+    kv.check(&[("type", ""), ("accel", "")])?;
+    let name = kv.take_word("type", &MachineType::ALL.map(|(name, _)| name))?;
+    let found = MachineType::ALL.iter().find(|(other, _)| *other == name);
+    config.machine = found.map(|(_, kind)| *kind).unwrap_or_default();
+    match kv.take("accel") {
+        Some(name) => accel(config, &name),
+        None => Ok(()),
+    }
+}
+
+/// Applies the value of `-accel`.
+pub(super) fn accel(config: &mut Config, name: &str) -> Result<(), BadOption> {
+    let mut kv = KeyVals::parse("-accel", name, Some("accel"));
+    kv.check(&[("accel", "")])?;
+    config.accel = match kv.take_word("accel", &["kvm", "qtest"])? {
+        "qtest" => Accel::Qtest,
+        _ => Accel::Kvm,
+    };
+    Ok(())
+}
+
+/// Checks what depends on both, when all options are known.
+pub(super) fn check(config: &Config) -> Result<(), BadOption> {
+    let with_qtest = "with -accel qtest";
+    match (config.accel, config.machine) {
+        (Accel::Qtest, _) => Ok(()),
+        (Accel::Kvm, MachineType::None) => Err(BadOption::value(
+            "-machine",
+            "none",
+            "has no processors",
+            with_qtest,
+        )),
+        (Accel::Kvm, _) if config.qtest.is_some() => Err(BadOption::new(
+            "-qtest",
+            "the guest makes its accesses itself",
+            with_qtest,
+        )),
+        (Accel::Kvm, _) if config.kernel.as_os_str().is_empty() => Err(BadOption::new(
+            "-kernel",
+            "missing",
+            "a bzImage or an x86-64 ELF kernel; see --help",
+        )),
+        (Accel::Kvm, _) => Ok(()),
+    }
+}
