@@ -88,19 +88,19 @@ impl Processors {
         (bus, wishes): (&Arc<IoManager>, &Wishes),
     ) -> Result<Self, Error> {
         let gate = Arc::new(Gate::default());
-        let mut waiting = Vec::new();
-        for index in 0..cpus {
-            let made = hypervisor.vcpu(index);
-            let (fd, reset) = made.map_err(host("cannot create a vCPU"))?;
-            waiting.push(Vcpu {
+        let vcpus = (0..cpus).map(|index| {
+            let (fd, reset) = hypervisor.vcpu(index)?;
+            Ok(Vcpu {
                 fd,
                 index,
                 reset,
                 bus: Arc::clone(bus),
                 wishes: wishes.clone(),
                 gate: Arc::clone(&gate),
-            });
-        }
+            })
+        });
+        let waiting = vcpus.collect::<io::Result<_>>();
+        let waiting = waiting.map_err(host("cannot create a vCPU"))?;
         let irqs = hypervisor.irqs;
         let power_on = irqs.state();
         Ok(Self {
