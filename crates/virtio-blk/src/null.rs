@@ -31,6 +31,11 @@ impl NullDisk {
             zeroes: File::open("/dev/zero")?,
         })
     }
+
+    /// A disk of `size` bytes for a process that opens no files: `zeroes` is an open `/dev/zero`.
+    pub fn on(zeroes: File, size: u64) -> Self {
+        Self { size, zeroes }
+    }
 }
 
 impl Backend for NullDisk {
