@@ -71,7 +71,7 @@ impl Machine {
             ..self.config.clone()
         };
         for plug in devices::make(&config, &mut self.backends).map_err(refused)? {
-            plug(&mut Board {
+            plug.plug(&mut Board {
                 buses: Buses::Channels(&mut self.channels),
                 memory: &self.memory,
                 workers: &self.workers,

@@ -10,18 +10,9 @@ use std::sync::Arc;
 use virtio_blk::Resizer;
 
 use crate::chardev::Chardev;
-use crate::drive;
+use crate::drive::Drive;
 use crate::exit::Wishes;
-use crate::options::{BadOption, Config, DriveOptions, SerialTarget};
-
-/// An open disk image.
-#[derive(Debug)]
-pub struct Drive {
-    /// The image.
-    pub file: File,
-    /// How it is to be used.
-    pub options: DriveOptions,
-}
+use crate::options::{BadOption, Config, DriveOptions, ObjectOptions, SerialTarget};
 
 /// Everything that devices can be connected to.
 #[derive(Default)]
@@ -29,10 +20,10 @@ pub struct Backends {
     qtest: Option<Arc<Chardev>>,
     chardevs: BTreeMap<String, Arc<Chardev>>,
     unnamed: Vec<Arc<Chardev>>,
-    /// `None` once a device has it.
-    drives: BTreeMap<String, Option<Drive>>,
+    drives: BTreeMap<String, Drive>,
     entropy: BTreeMap<String, File>,
-    resizers: BTreeMap<String, (DriveOptions, Resizer)>,
+    /// How devices are told of another size of their drive.
+    resizers: BTreeMap<String, Resizer>,
 }
 
 impl Backends {
@@ -53,24 +44,10 @@ impl Backends {
                 .insert(options.id.clone(), Arc::new(chardev));
         }
         for options in &config.drives {
-            let drive = Drive {
-                file: drive::open(options)?,
-                options: options.clone(),
-            };
-            backends.drives.insert(options.id.clone(), Some(drive));
+            backends.add_drive(options)?;
         }
         for options in &config.objects {
-            let file = open_source(&options.filename).map_err(|error| {
-                let path = options.filename.display().to_string();
-                BadOption::property(
-                    "-object",
-                    "filename",
-                    &path,
-                    error,
-                    "a file of random bytes",
-                )
-            })?;
-            backends.entropy.insert(options.id.clone(), file);
+            backends.add_object(options)?;
         }
         Ok(backends)
     }
@@ -127,37 +104,72 @@ impl Backends {
         }
     }
 
-    /// Takes the drive `id`, which then belongs to one device.
+    /// Opens a drive.
     ///
     /// # Errors
-    /// One that does not exist or is taken.
-    pub fn take_drive(&mut self, option: &str, key: &str, id: &str) -> Result<Drive, BadOption> {
+    /// What cannot be opened, under its option's name.
+    pub fn add_drive(&mut self, options: &DriveOptions) -> Result<(), BadOption> {
+        self.drives
+            .insert(options.id.clone(), Drive::open(options)?);
+        Ok(())
+    }
+
+    /// The drive `id`, which belongs to one device for as long as that keeps it.
+    ///
+    /// # Errors
+    /// One that does not exist, or is in use.
+    pub fn drive(&self, option: &str, key: &str, id: &str) -> Result<Drive, BadOption> {
         let bad = |why, accepted: String| BadOption::property(option, key, id, why, accepted);
-        let Some(drive) = self.drives.get_mut(id) else {
+        let Some(drive) = self.drives.get(id) else {
             let ids = names(self.drives.keys(), "the id of a -drive");
             return Err(bad("no such drive", ids));
         };
-        let taken = || bad("already in use", "another -drive".to_owned());
-        drive.take().ok_or_else(taken)
+        match drive.is_used() {
+            false => Ok(drive.clone()),
+            true => Err(bad("already in use", "another -drive".to_owned())),
+        }
     }
 
-    /// Remembers how the size of a drive is changed that a device has taken.
-    pub fn keep_resizer(&mut self, options: DriveOptions, resizer: Resizer) {
-        self.resizers.insert(options.id.clone(), (options, resizer));
-    }
-
-    /// Gives the image of the drive `id`, which a device has taken, `size` bytes, and has the
-    /// device tell its driver.
+    /// Opens a source of entropy.
     ///
     /// # Errors
-    /// A drive that no device has taken, a size that is no number of whole blocks, or a host that
-    /// refuses.
-    pub fn resize(&self, id: &str, size: u64) -> Result<(), BadOption> {
-        let (options, resizer) = self.resizers.get(id).ok_or_else(|| {
-            let ids = names(self.resizers.keys(), "the id of a -drive with a device");
-            BadOption::property("-drive", "id", id, "no such drive in use", ids)
+    /// What cannot be opened, under its option's name.
+    pub fn add_object(&mut self, options: &ObjectOptions) -> Result<(), BadOption> {
+        let file = open_source(&options.filename).map_err(|error| {
+            let path = options.filename.display().to_string();
+            let accepted = "a file of random bytes";
+            BadOption::property("-object", "filename", &path, error, accepted)
         })?;
-        drive::resize(options, resizer, size)
+        self.entropy.insert(options.id.clone(), file);
+        Ok(())
+    }
+
+    /// Remembers how the device that has the drive `id` is told of another size.
+    pub fn keep_resizer(&mut self, id: &str, resizer: Resizer) {
+        self.resizers.insert(id.to_owned(), resizer);
+    }
+
+    /// Gives the drive `id` `size` bytes, and has the device that has it tell its driver.
+    ///
+    /// # Errors
+    /// A drive that does not exist or is read-only, a size that is no number of whole blocks, or a
+    /// host that refuses.
+    pub fn resize(&mut self, id: &str, size: u64) -> Result<(), BadOption> {
+        let Some(drive) = self.drives.get_mut(id) else {
+            let ids = names(self.drives.keys(), "the id of a -drive");
+            return Err(BadOption::property(
+                "-drive",
+                "id",
+                id,
+                "no such drive",
+                ids,
+            ));
+        };
+        let resizer = self.resizers.get(id).filter(|_| drive.is_used());
+        drive.resize(resizer, size).map_err(|error| {
+            let accepted = "whole blocks of a disk that is written, as the host has room for";
+            BadOption::property("-drive", "size", &size.to_string(), error, accepted)
+        })
     }
 
     /// The source of entropy `id`, which many devices may share.

@@ -1,19 +1,103 @@
 //! Disk images: opened and checked as `-drive` says. The device that takes one locks it.
 
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
 
-use virtio_blk::Resizer;
+use virtio_blk::{BlkError, Resizer};
 
-use crate::options::{BadOption, Cache, DriveOptions};
+use crate::options::{BadOption, Cache, DriveOptions, DriveSource};
 
-/// Opens the image of `options`.
-///
-/// # Errors
-/// A file that cannot be opened, or that is no raw image, under the option's name.
-pub fn open(options: &DriveOptions) -> Result<File, BadOption> {
+/// An open drive. Its clones are the same drive, and count as users of it.
+#[derive(Clone, Debug)]
+pub struct Drive {
+    /// How it is to be used.
+    pub options: DriveOptions,
+    file: Arc<File>,
+}
+
+impl Drive {
+    /// Opens the drive of `options`.
+    ///
+    /// # Errors
+    /// A file that cannot be opened, or that is no raw image, under the option's name.
+    pub fn open(options: &DriveOptions) -> Result<Self, BadOption> {
+        let file = match &options.source {
+            DriveSource::File(path) => open(options, path)?,
+            DriveSource::Null(_) => File::open(ZEROES)
+                .map_err(|error| BadOption::value("-drive", ZEROES, error, "a host that has it"))?,
+        };
+        Ok(Self {
+            options: options.clone(),
+            file: Arc::new(file),
+        })
+    }
+
+    /// A descriptor of its own for a device: the image, or zeroes without end.
+    ///
+    /// # Errors
+    /// A host without descriptors to give.
+    pub fn file(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Gives it `size` bytes, and the device behind `resizer` as well. The image is never shorter
+    /// than the disk.
+    ///
+    /// # Errors
+    /// A size that is no number of whole blocks, a drive that is not written, or a host that
+    /// refuses.
+    pub fn resize(&mut self, resizer: Option<&Resizer>, size: u64) -> Result<(), BlkError> {
+        if self.options.read_only {
+            return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem).into());
+        }
+        if !size.is_multiple_of(SECTOR) {
+            let multiple = SECTOR as u32;
+            return Err(BlkError::Length { size, multiple });
+        }
+        let resize_device = || resizer.map_or(Ok(()), |resizer| resizer.resize(size));
+        if size < self.size()? {
+            resize_device()?;
+            self.set_size(size)?;
+        } else {
+            self.set_size(size)?;
+            resize_device()?;
+        }
+        Ok(())
+    }
+
+    /// Size in bytes, now.
+    ///
+    /// # Errors
+    /// Where the host cannot tell.
+    pub fn size(&self) -> io::Result<u64> {
+        match self.options.source {
+            DriveSource::File(_) => guest_io::Disk::new(self.file()?)?.size(),
+            DriveSource::Null(size) => Ok(size),
+        }
+    }
+
+    fn set_size(&mut self, size: u64) -> io::Result<()> {
+        match &mut self.options.source {
+            DriveSource::File(_) => self.file.set_len(size),
+            DriveSource::Null(bytes) => {
+                *bytes = size;
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a device has it.
+    pub fn is_used(&self) -> bool {
+        Arc::strong_count(&self.file) > 1
+    }
+}
+
+fn open(options: &DriveOptions, path: &Path) -> Result<File, BadOption> {
     let bad = |why: &dyn std::fmt::Display, accepted: &str| {
-        let path = options.file.display().to_string();
+        let path = path.display().to_string();
         BadOption::property("-drive", "file", &path, why, accepted)
     };
     let direct = if options.cache == Cache::None {
@@ -25,7 +109,7 @@ pub fn open(options: &DriveOptions) -> Result<File, BadOption> {
         .read(true)
         .write(!options.read_only)
         .custom_flags(direct)
-        .open(&options.file)
+        .open(path)
         .map_err(|error| bad(&error, accepted_file(options)))?;
     let disk = file.try_clone().and_then(guest_io::Disk::new);
     let size = disk
@@ -40,35 +124,6 @@ pub fn open(options: &DriveOptions) -> Result<File, BadOption> {
     Ok(file)
 }
 
-/// Gives the image of `options` `size` bytes, and the device that `resizer` belongs to as well. The
-/// image is never shorter than the disk.
-///
-/// # Errors
-/// A size that is no number of whole blocks, or a host that refuses.
-pub fn resize(options: &DriveOptions, resizer: &Resizer, size: u64) -> Result<(), BadOption> {
-    let given = size.to_string();
-    let bad = |why: &dyn std::fmt::Display| {
-        BadOption::property(
-            "-drive",
-            "size",
-            &given,
-            why,
-            "whole blocks, as the host has room for",
-        )
-    };
-    let image = File::options().write(true).open(&options.file);
-    let image = image.map_err(|error| bad(&error))?;
-    let old = image.metadata().map_err(|error| bad(&error))?.len();
-    if size > old {
-        image.set_len(size).map_err(|error| bad(&error))?;
-    }
-    resizer.resize(size).map_err(|error| bad(&error))?;
-    if size < old {
-        image.set_len(size).map_err(|error| bad(&error))?;
-    }
-    Ok(())
-}
-
 fn accepted_file(options: &DriveOptions) -> &'static str {
     match options.read_only {
         true => "a file or block device that can be read",
@@ -76,20 +131,19 @@ fn accepted_file(options: &DriveOptions) -> &'static str {
     }
 }
 
+const ZEROES: &str = "/dev/zero";
 const SECTOR: u64 = 512;
 const IMAGE: &str = "a raw image of whole 512-byte sectors";
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use vmm_sys_util::tempdir::TempDir;
 
     use super::*;
 
-    fn try_open(path: &Path, more: &str) -> Result<File, String> {
+    fn try_open(path: &Path, more: &str) -> Result<Drive, String> {
         let text = format!("id=d0,file={}{more}", path.display());
-        open(&DriveOptions::parse(&text, 0).unwrap()).map_err(|error| error.to_string())
+        Drive::open(&DriveOptions::parse(&text, 0).unwrap()).map_err(|error| error.to_string())
     }
 
     fn image(dir: &TempDir, size: u64) -> std::path::PathBuf {

@@ -10,7 +10,7 @@ use vm_device::device_manager::{IoManager, PioManager};
 use crate::acpi::Platform;
 use crate::backends::Backends;
 use crate::chardev::Chardev;
-use crate::devices::{self, Board, Buses, Pc, Plug};
+use crate::devices::{self, Board, Buses, Pc, Plug, Plugged};
 use crate::error::{Error, host};
 use crate::exit::Wishes;
 use crate::fw_cfg::FwCfg;
@@ -62,6 +62,8 @@ pub struct Hardware {
     pub bus: Arc<IoManager>,
     /// The serial ports.
     pub serials: Vec<Arc<SerialPort>>,
+    /// The virtio devices.
+    pub devices: Vec<Plugged>,
     /// What ACPI tells the guest.
     pub platform: Platform,
     pci: Pci,
@@ -84,8 +86,9 @@ impl Hardware {
         plug_board(&mut bus, config, wishes)?;
         let serials = plug_serials(&mut bus, &*wires.lines, kit.serials)?;
         let mut mmio = Mmio::new(wires);
+        let mut devices = Vec::new();
         for plug in kit.devices {
-            plug(&mut Board {
+            devices.extend(plug.plug(&mut Board {
                 buses: Buses::Pc(Pc {
                     bus: &mut bus,
                     pci: &mut pci,
@@ -95,7 +98,7 @@ impl Hardware {
                 memory,
                 workers,
                 wishes,
-            })?;
+            })?);
         }
         pci.register(&mut bus)?;
         let places = layout::SERIAL_PORTS.iter().copied();
@@ -109,6 +112,7 @@ impl Hardware {
         Ok(Self {
             bus: Arc::new(bus),
             serials,
+            devices,
             platform,
             pci,
             mmio,

@@ -1,10 +1,10 @@
 //! `virtio-blk`: a disk on a `-drive`.
 
-use virtio_blk::{Blk, BlkError, BlkProps, RawImage};
+use virtio_blk::{Backend, Blk, BlkError, BlkProps, NullDisk, RawImage, Resizer};
 
-use super::Parts;
 use super::virtio::{Device, Model, ModelProps, bad_property};
-use crate::options::{BadOption, Cache, DriveOptions};
+use super::{Control, Parts};
+use crate::options::{BadOption, Cache, DriveOptions, DriveSource};
 
 pub(super) const MODEL: Model = Model {
     help: "a disk, on a -drive",
@@ -22,21 +22,31 @@ impl ModelProps for BlkProps {
                 option, "drive", "", "missing", accepted,
             ));
         };
-        let drive = parts.backends.take_drive(option, "drive", id)?;
-        let made = RawImage::new(drive.file)
-            .map_err(BlkError::from)
-            .map(|image| set_up(image, &drive.options))
-            .and_then(|image| Blk::new(self, image));
+        let drive = parts.backends.drive(option, "drive", id)?;
+        let made = drive.file().map_err(BlkError::from);
+        let made = made.and_then(|file| match drive.options.source {
+            DriveSource::File(_) => {
+                let image = RawImage::new(file)?;
+                make(self, set_up(image, &drive.options))
+            }
+            DriveSource::Null(size) => make(self, NullDisk::on(file, size)),
+        });
         match made {
-            Ok(device) => {
-                let resizer = device.resizer();
-                parts.backends.keep_resizer(drive.options, resizer);
-                Ok(Box::new(device))
+            Ok((device, resizer)) => {
+                parts.backends.keep_resizer(id, resizer);
+                parts.control = Control::Blk(drive);
+                Ok(device)
             }
             Err(BlkError::Property(error)) => Err(bad_property(option, error)),
             Err(error) => Err(refused(&drive.options, &error)),
         }
     }
+}
+
+fn make(props: &BlkProps, backend: impl Backend) -> Result<(Device, Resizer), BlkError> {
+    let device = Blk::new(props, backend)?;
+    let resizer = device.resizer();
+    Ok((Box::new(device), resizer))
 }
 
 fn set_up(image: RawImage, options: &DriveOptions) -> RawImage {
@@ -47,7 +57,7 @@ fn set_up(image: RawImage, options: &DriveOptions) -> RawImage {
 }
 
 fn refused(options: &DriveOptions, error: &BlkError) -> BadOption {
-    let path = options.file.display().to_string();
+    let path = options.source.to_string();
     let (why, accepted) = match error {
         BlkError::InUse => (
             "in use elsewhere".to_owned(),

@@ -34,10 +34,10 @@ fn debug_exit(_: Option<String>, mut properties: KeyVals) -> Result<Plug, BadOpt
         size: properties.take_number("iosize", 1..=4)?.unwrap_or(2),
         option: properties.option().to_owned(),
     };
-    Ok(Box::new(move |board| {
+    Ok(Plug::Board(Box::new(move |board| {
         let device = Arc::new(DebugExit(board.wishes.clone()));
-        ports.plug(board, device).map(drop)
-    }))
+        ports.plug(board, device).map(|_| None)
+    })))
 }
 
 fn pvpanic(_: Option<String>, mut properties: KeyVals) -> Result<Plug, BadOption> {
@@ -48,12 +48,12 @@ fn pvpanic(_: Option<String>, mut properties: KeyVals) -> Result<Plug, BadOption
         size: 1,
         option: properties.option().to_owned(),
     };
-    Ok(Box::new(move |board| {
+    Ok(Plug::Board(Box::new(move |board| {
         let device = Arc::new(PvPanic(board.wishes.clone()));
         let port = ports.plug(board, device)?;
         board.buses.pc(&ports.option)?.platform.pvpanic = Some(port);
-        Ok(())
-    }))
+        Ok(None)
+    })))
 }
 
 /// Ports, and the property of the option that chose them.

@@ -5,6 +5,7 @@
 
 mod blk;
 mod isa;
+mod plugged;
 mod proxy;
 mod rng;
 mod root_port;
@@ -23,10 +24,11 @@ use crate::mmio::Mmio;
 use crate::options::{BadOption, Config, DeviceOptions, KeyVals, near_matches};
 use crate::pci::Pci;
 use crate::workers::Workers;
+pub use plugged::{Control, Plugged, Seat};
 use serial::Ports;
 use table::{DEVICES, Kind, Row};
 
-/// What devices are plugged into.
+/// What devices are plugged into before the machine runs.
 pub struct Board<'a> {
     /// The buses of the machine.
     pub buses: Buses<'a>,
@@ -74,8 +76,48 @@ impl<'a> Buses<'a> {
     }
 }
 
+/// What virtio devices are plugged into at any time.
+pub struct Bay<'a> {
+    /// PCI.
+    pub pci: &'a mut Pci,
+    /// Guest memory.
+    pub memory: &'a SharedMemory,
+    /// Where devices do their work.
+    pub workers: &'a Workers,
+}
+
 /// A device that is made, and only needs to be plugged in.
-pub type Plug = Box<dyn FnOnce(&mut Board<'_>) -> Result<(), BadOption>>;
+pub enum Plug {
+    /// Before the machine runs.
+    Board(Box<dyn FnOnce(&mut Board<'_>) -> Result<Option<Plugged>, BadOption>>),
+    /// At any time, into PCI; the option is what errors call the device.
+    Pci(String, PciPlug),
+}
+
+/// A PCI device that is made, and only needs to be plugged in.
+pub type PciPlug = Box<dyn FnOnce(&mut Bay<'_>) -> Result<Plugged, BadOption>>;
+
+impl Plug {
+    /// Plugs the device in.
+    ///
+    /// # Errors
+    /// A place that is taken, or a host that refuses something.
+    pub fn plug(self, board: &mut Board<'_>) -> Result<Option<Plugged>, BadOption> {
+        match self {
+            Self::Board(plug) => plug(board),
+            Self::Pci(option, plug) => {
+                let pci = &mut *board.buses.pc(&option)?.pci;
+                let (memory, workers) = (board.memory, board.workers);
+                plug(&mut Bay {
+                    pci,
+                    memory,
+                    workers,
+                })
+                .map(Some)
+            }
+        }
+    }
+}
 
 /// Makes the devices of `config` on the host ends in `backends`, in the order given.
 ///
@@ -97,12 +139,13 @@ pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOp
                 make(id, given)?
             }
             Kind::Virtio(model, proxy) => {
-                let mut parts = Parts {
+                let parts = Parts {
                     backends,
                     cpus: config.cpus,
                     ports: ports.remove(&index).unwrap_or_default(),
+                    control: Control::None,
                 };
-                virtio::make(options, model, proxy, &mut parts)?
+                virtio::make((options, row.name), model, proxy, parts)?
             }
         });
     }
@@ -142,6 +185,8 @@ struct Parts<'a> {
     cpus: u8,
     /// Ports, where it is a controller of such.
     ports: Ports,
+    /// What the device, once made, can be controlled by.
+    control: Control,
 }
 
 fn find(driver: &str) -> Result<&'static Row, BadOption> {
@@ -152,13 +197,13 @@ fn find(driver: &str) -> Result<&'static Row, BadOption> {
     })
 }
 
-fn no_bus(option: &str, accepted: &str) -> BadOption {
-    BadOption::new(option, "this machine has no bus for it", accepted)
-}
-
 /// How errors call a device.
 fn option(options: &DeviceOptions) -> String {
     format!("-device {}", options.driver)
+}
+
+fn no_bus(option: &str, accepted: &str) -> BadOption {
+    BadOption::new(option, "this machine has no bus for it", accepted)
 }
 
 #[cfg(test)]

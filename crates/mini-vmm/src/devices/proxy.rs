@@ -9,7 +9,7 @@ use virtio_mmio::{MmioParts, MmioProps, MmioTransport};
 use virtio_pci::{Error, PciParts, PciProps, PciTransport};
 
 use super::virtio::{Device, bad_property};
-use super::{Board, Pc};
+use super::{Bay, Board, Control, Pc, Plug, Plugged, Seat};
 use crate::options::BadOption;
 
 /// How a virtio device meets its driver.
@@ -69,18 +69,36 @@ pub(super) enum ProxyProps {
 pub(super) struct VirtioPart {
     pub(super) device: Device,
     pub(super) features: Features,
-    /// What its threads are called.
-    pub(super) name: String,
+    pub(super) id: Option<String>,
+    /// Name of its type.
+    pub(super) driver: &'static str,
+    pub(super) control: Control,
     /// What errors call it.
     pub(super) option: String,
 }
 
+impl VirtioPart {
+    /// What its threads are called.
+    fn name(&self) -> &str {
+        self.id.as_deref().unwrap_or(self.driver)
+    }
+}
+
 impl ProxyProps {
-    pub(super) fn plug(self, board: &mut Board<'_>, part: VirtioPart) -> Result<(), BadOption> {
+    /// A plug for `part` that goes where these properties say.
+    pub(super) fn plug(self, part: VirtioPart) -> Plug {
         match self {
-            Self::Pci { props, bus, .. } => plug_pci(board, part, &props, bus.as_deref()),
-            Self::Mmio(props) => plug_mmio(board, part, &props),
-            Self::Ccw(props) => plug_ccw(board, part, &props),
+            Self::Pci { props, bus, .. } => {
+                let option = part.option.clone();
+                let plug = move |bay: &mut Bay<'_>| plug_pci(bay, part, &props, bus.as_deref());
+                Plug::Pci(option, Box::new(plug))
+            }
+            Self::Ccw(props) => Plug::Board(Box::new(move |board| {
+                plug_ccw(board, part, &props).map(|()| None)
+            })),
+            Self::Mmio(props) => Plug::Board(Box::new(move |board| {
+                plug_mmio(board, part, &props).map(Some)
+            })),
         }
     }
 }
@@ -118,32 +136,45 @@ impl DynProps for ProxyProps {
 }
 
 fn plug_pci(
-    board: &mut Board<'_>,
+    bay: &mut Bay<'_>,
     part: VirtioPart,
     props: &PciProps,
     bus: Option<&str>,
-) -> Result<(), BadOption> {
-    let option = part.option;
-    let pci = &mut *board.buses.pc(&option)?.pci;
-    let place = pci.locate(&option, bus, props.addr.map(|addr| addr.0))?;
+) -> Result<Plugged, BadOption> {
+    let option = &part.option;
+    let place = bay.pci.locate(option, bus, props.addr.map(|addr| addr.0))?;
+    let runner = bay.workers.runner(part.name());
     let parts = PciParts {
         device: part.device,
-        runner: board.workers.runner(&part.name),
-        memory: board.memory.clone(),
+        runner,
+        memory: bay.memory.clone(),
         features: part.features,
     };
-    let transport = PciTransport::new(pci.wires(place), props, parts);
+    let transport = PciTransport::new(bay.pci.wires(place), props, parts);
     let transport = transport.map_err(|error| match error {
-        Error::Property(error) => bad_property(&option, error),
-        error => BadOption::new(&option, error, "another set of properties"),
+        Error::Property(error) => bad_property(option, error),
+        error => BadOption::new(option, error, "another set of properties"),
     })?;
-    pci.attach(&option, place, Arc::new(transport))
+    let transport = Arc::new(transport);
+    bay.pci.attach(option, place, Arc::clone(&transport) as _)?;
+    Ok(Plugged {
+        id: part.id,
+        driver: part.driver,
+        seat: Seat::Pci(place, transport),
+        control: part.control,
+        leaving: false,
+    })
 }
 
-fn plug_mmio(board: &mut Board<'_>, part: VirtioPart, props: &MmioProps) -> Result<(), BadOption> {
+fn plug_mmio(
+    board: &mut Board<'_>,
+    part: VirtioPart,
+    props: &MmioProps,
+) -> Result<Plugged, BadOption> {
+    let runner = board.workers.runner(part.name());
     let parts = MmioParts {
         device: part.device,
-        runner: board.workers.runner(&part.name),
+        runner,
         memory: board.memory.clone(),
         features: part.features,
     };
@@ -160,23 +191,30 @@ fn plug_mmio(board: &mut Board<'_>, part: VirtioPart, props: &MmioProps) -> Resu
         .map_err(|error| bad(&error, "virtio-mmio devices up to the number of slots"))?;
     let transport = MmioTransport::new(slot, props, parts);
     let transport = transport.map_err(|error| bad(&error, "another set of properties"))?;
-    mmio.attach(bus, place, Arc::new(transport))
+    let transport = Arc::new(transport);
+    mmio.attach(bus, place, Arc::clone(&transport))
         .map_err(|error| bad(&error, ""))?;
     platform.virtio_mmio.push(place);
-    Ok(())
+    Ok(Plugged {
+        id: part.id,
+        driver: part.driver,
+        seat: Seat::Mmio(transport),
+        control: part.control,
+        leaving: false,
+    })
 }
 
 fn plug_ccw(board: &mut Board<'_>, part: VirtioPart, props: &CcwProps) -> Result<(), BadOption> {
-    let option = part.option;
+    let (name, option) = (part.name().to_owned(), part.option);
     let channels = board.buses.channels(&option)?;
     let parts = CcwParts {
         device: part.device,
-        runner: board.workers.runner(&part.name),
+        runner: board.workers.runner(&name),
         memory: board.memory.clone(),
         features: part.features,
         ioeventfds: None,
     };
-    let attached = channels.attach(part.name, props, parts);
+    let attached = channels.attach(name, props, parts);
     attached.map_err(|error| match error {
         virtio_ccw::Error::Property(error) => bad_property(&option, error),
         error => BadOption::new(&option, error, "another place, or other properties"),

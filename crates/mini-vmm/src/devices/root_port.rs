@@ -34,11 +34,11 @@ fn make(id: Option<String>, mut properties: KeyVals) -> Result<Plug, BadOption> 
     properties.take_number("port", 0..=0xff)?;
     properties.take_number("slot", 0..=0x1fff)?;
     let bus = properties.take("bus");
-    Ok(Box::new(move |board| {
+    Ok(Plug::Board(Box::new(move |board| {
         let pci = &mut *board.buses.pc(&option)?.pci;
         let place = pci.locate(&option, bus.as_deref(), addr)?;
-        pci.attach_port(&option, &id, place)
-    }))
+        pci.attach_port(&option, &id, place).map(|()| None)
+    })))
 }
 
 /// A slot as QEMU writes it: device and function in hexadecimal.

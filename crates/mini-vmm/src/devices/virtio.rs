@@ -30,12 +30,12 @@ pub(super) trait ModelProps: DynProps {
 /// A virtio device.
 pub(super) type Device = Box<dyn DynDevice<SharedMemory>>;
 
-/// Makes the device of `options`.
+/// Makes the device of `options`, whose type is called `driver`.
 pub(super) fn make(
-    options: &DeviceOptions,
+    (options, driver): (&DeviceOptions, &'static str),
     model: Model,
     proxy: Proxy,
-    parts: &mut Parts<'_>,
+    mut parts: Parts<'_>,
 ) -> Result<Plug, BadOption> {
     let option = option(options);
     let (mut model, mut common, mut proxy) =
@@ -45,13 +45,14 @@ pub(super) fn make(
         options,
         &mut [&mut *model, &mut common, &mut proxy],
     )?;
-    let part = VirtioPart {
-        device: model.device(&option, parts)?,
+    Ok(proxy.plug(VirtioPart {
+        device: model.device(&option, &mut parts)?,
         features: common.features(),
-        name: options.id.clone().unwrap_or_else(|| options.driver.clone()),
+        id: options.id.clone(),
+        driver,
+        control: parts.control,
         option,
-    };
-    Ok(Box::new(move |board| proxy.plug(board, part)))
+    }))
 }
 
 /// Properties of all layers with types and defaults, a line for each.

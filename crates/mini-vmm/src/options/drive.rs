@@ -1,17 +1,18 @@
-//! `-drive`: disk images on the host.
+//! `-drive` and `-blockdev`: disks on the host.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use super::keyval::Key;
 use super::{BadOption, KeyVals, values};
 
-/// One `-drive`.
+/// One `-drive` or `-blockdev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DriveOptions {
     /// Its identifier, which a device's `drive` property refers to.
     pub id: String,
-    /// Path of a raw image or a block device.
-    pub file: PathBuf,
+    /// Where its sectors are.
+    pub source: DriveSource,
     /// Refuses the guest's writes; several readers may share the image.
     pub read_only: bool,
     /// Caching on the host.
@@ -20,6 +21,15 @@ pub struct DriveOptions {
     pub discard: bool,
     /// Is a disk by itself, a `virtio-blk-pci`, without a `-device` (`if=virtio`).
     pub disk: bool,
+}
+
+/// Where the sectors of a drive are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DriveSource {
+    /// In a raw image or a block device.
+    File(PathBuf),
+    /// Nowhere: this many bytes that read as zeroes, whatever is written (QEMU's `null-co`).
+    Null(u64),
 }
 
 /// Caching on the host, in QEMU's words.
@@ -37,8 +47,8 @@ impl DriveOptions {
     /// Parses the value of the `-drive` number `index`, which is part of its identifier where it has
     /// none and needs none.
     pub fn parse(text: &str, index: usize) -> Result<Self, BadOption> {
-        let mut kv = KeyVals::parse(OPTION, text, None);
-        kv.check(KEYS)?;
+        let mut kv = KeyVals::parse(DRIVE, text, None);
+        kv.check(DRIVE_KEYS)?;
         kv.take_word("format", &["raw"])?;
         let disk = kv.take_word("if", &["none", "virtio"])? == "virtio";
         let id = match kv.take("id") {
@@ -47,26 +57,99 @@ impl DriveOptions {
         };
         if id.is_empty() {
             let accepted = "an identifier, or if=virtio";
-            return Err(BadOption::property(OPTION, "id", "", "missing", accepted));
+            return Err(BadOption::property(DRIVE, "id", "", "missing", accepted));
         }
+        kv.take_switch("auto-read-only", false)?;
+        let size = null_size(&mut kv, "file.size")?;
+        check_null(&mut kv, NULL_KEYS)?;
         Ok(Self {
-            id: values::identifier(OPTION, &id)?,
-            file: kv.require("file", "the path of a raw image")?.into(),
+            id: values::identifier(DRIVE, &id)?,
+            source: source(&kv.require("file", "the path of a raw image")?, size),
             read_only: kv.take_switch("readonly", false)?,
             cache: cache(kv.take_word("cache", &["writeback", "writethrough", "none"])?),
-            discard: matches!(kv.take_word("discard", DISCARD)?, "unmap" | "on"),
+            discard: discards(&mut kv)?,
             disk,
+        })
+    }
+
+    /// Parses the value of `-blockdev`, or the arguments of `blockdev-add`: a file, a disk of
+    /// zeroes, or either below the format `raw`.
+    pub fn blockdev(mut kv: KeyVals) -> Result<Self, BadOption> {
+        let below = match kv.take_word("driver", BLOCKDEV_DRIVERS)? {
+            "raw" => "file.",
+            driver => {
+                kv.put("driver", driver);
+                ""
+            }
+        };
+        kv.check(BLOCKDEV_KEYS)?;
+        let key = |name: &str| format!("{below}{name}");
+        let option = kv.option().to_owned();
+        let id = kv.require("node-name", "an identifier")?;
+        kv.take("file.node-name");
+        let driver = kv.take_word(&key("driver"), &["file", "host_device", "null-co"])?;
+        let size = null_size(&mut kv, &key("size"))?;
+        check_null(&mut kv, &["read-zeroes", "file.read-zeroes"])?;
+        let path = key("filename");
+        let source = match driver {
+            "null-co" => DriveSource::Null(size),
+            _ => DriveSource::File(kv.require(&path, "the path of a raw image")?.into()),
+        };
+        let direct = ["cache.direct", "file.cache.direct"].map(|key| kv.take_switch(key, false));
+        let direct = direct.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(Self {
+            id: values::identifier(&option, &id)?,
+            source,
+            read_only: kv.take_switch("read-only", false)?,
+            cache: match direct.contains(&true) {
+                true => Cache::None,
+                false => Cache::WriteBack,
+            },
+            discard: discards(&mut kv)?,
+            disk: false,
         })
     }
 
     /// What `-drive help` prints.
     pub fn help() -> String {
         let mut text = String::from("Drives (-drive id=ID,file=PATH[,...]):\n");
-        for (key, help) in KEYS {
+        for (key, help) in DRIVE_KEYS.iter().filter(|(_, help)| !help.is_empty()) {
             text.push_str(&format!("  {key:<10} {help}\n"));
         }
         text
     }
+}
+
+impl fmt::Display for DriveSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Null(_) => f.write_str(NULL),
+        }
+    }
+}
+
+/// A path, or one of QEMU's names for zeroes.
+fn source(file: &str, size: u64) -> DriveSource {
+    match file.strip_prefix("blkdebug::").unwrap_or(file) {
+        NULL => DriveSource::Null(size),
+        _ => DriveSource::File(file.into()),
+    }
+}
+
+fn null_size(kv: &mut KeyVals, key: &str) -> Result<u64, BadOption> {
+    match kv.take(key) {
+        None => Ok(NULL_SIZE),
+        Some(text) => values::size(kv.option(), &text, 1),
+    }
+}
+
+/// Accepts what a disk of zeroes does in any case.
+fn check_null(kv: &mut KeyVals, switches: &[&str]) -> Result<(), BadOption> {
+    for key in switches {
+        kv.take_switch(key, true)?;
+    }
+    Ok(())
 }
 
 fn cache(word: &str) -> Cache {
@@ -77,11 +160,23 @@ fn cache(word: &str) -> Cache {
     }
 }
 
-const OPTION: &str = "-drive";
-const DISCARD: &[&str] = &["ignore", "unmap", "off", "on"];
-const KEYS: &[Key] = &[
+fn discards(kv: &mut KeyVals) -> Result<bool, BadOption> {
+    let word = kv.take_word("discard", &["ignore", "unmap", "off", "on"])?;
+    Ok(matches!(word, "unmap" | "on"))
+}
+
+const DRIVE: &str = "-drive";
+const NULL: &str = "null-co://";
+/// QEMU's default.
+const NULL_SIZE: u64 = 1 << 30;
+const NULL_KEYS: &[&str] = &["file.read-zeroes", "file.image.read-zeroes"];
+const BLOCKDEV_DRIVERS: &[&str] = &["raw", "file", "host_device", "null-co"];
+const DRIVE_KEYS: &[Key] = &[
     ("id", "identifier, for a device's drive= property"),
-    ("file", "path of a raw image or a block device"),
+    (
+        "file",
+        "path of a raw image or a block device; null-co:// for zeroes",
+    ),
     ("format", "raw, the only one: a format is never guessed"),
     (
         "if",
@@ -93,4 +188,83 @@ const KEYS: &[Key] = &[
         "discard",
         "unmap: hand discards to the host; ignore (default)",
     ),
+    ("file.size", "bytes of a disk of zeroes (default 1G)"),
+    ("auto-read-only", ""),
+    ("file.align", ""),
+    ("file.read-zeroes", ""),
+    ("file.image.read-zeroes", ""),
 ];
+const BLOCKDEV_KEYS: &[Key] = &[
+    ("driver", ""),
+    ("node-name", ""),
+    ("filename", ""),
+    ("size", ""),
+    ("read-zeroes", ""),
+    ("read-only", ""),
+    ("auto-read-only", ""),
+    ("discard", ""),
+    ("cache.direct", ""),
+    ("cache.no-flush", ""),
+    ("file.driver", ""),
+    ("file.node-name", ""),
+    ("file.filename", ""),
+    ("file.size", ""),
+    ("file.read-zeroes", ""),
+    ("file.read-only", ""),
+    ("file.auto-read-only", ""),
+    ("file.discard", ""),
+    ("file.cache.direct", ""),
+    ("file.cache.no-flush", ""),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blockdev(text: &str) -> Result<DriveOptions, String> {
+        let kv = KeyVals::parse("-blockdev", text, Some("driver"));
+        DriveOptions::blockdev(kv).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn zeroes_have_qemus_names() {
+        for text in [
+            "if=none,id=d,file=null-co://,file.read-zeroes=on,format=raw",
+            "if=none,id=d,file=blkdebug::null-co://,file.image.read-zeroes=on,file.align=4k",
+        ] {
+            let drive = DriveOptions::parse(text, 0).unwrap();
+            assert_eq!(drive.source, DriveSource::Null(1 << 30), "{text}");
+        }
+        let drive = blockdev("driver=null-co,read-zeroes=on,node-name=n,size=64M").unwrap();
+        assert_eq!(drive.source, DriveSource::Null(64 << 20));
+        assert_eq!(drive.id, "n");
+    }
+
+    #[test]
+    fn blockdevs_are_files_with_or_without_a_format() {
+        for text in [
+            "raw,node-name=d,file.driver=file,file.filename=a,file.cache.direct=on,discard=unmap",
+            "file,node-name=d,filename=a,cache.direct=on,discard=unmap",
+        ] {
+            let drive = blockdev(text).unwrap();
+            assert_eq!(drive.source, DriveSource::File("a".into()), "{text}");
+            assert_eq!((drive.cache, drive.discard), (Cache::None, true));
+        }
+        for (text, expected) in [
+            (
+                "qcow2,node-name=d",
+                "driver=qcow2: not accepted; accepted: raw, file",
+            ),
+            ("file,node-name=d", "filename=: missing"),
+            ("file,filename=a", "node-name=: missing"),
+            ("file,filename=a,node-name=0", "not an identifier"),
+            (
+                "file,filenam=a,node-name=d",
+                "unknown name; accepted: filename",
+            ),
+        ] {
+            let error = blockdev(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}

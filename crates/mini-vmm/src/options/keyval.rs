@@ -35,6 +35,11 @@ impl KeyVals {
         }
     }
 
+    /// Adds a pair.
+    pub fn put(&mut self, key: &str, value: &str) {
+        self.pairs.push((key.to_owned(), value.to_owned()));
+    }
+
     /// The option these pairs were given to.
     pub fn option(&self) -> &str {
         &self.option

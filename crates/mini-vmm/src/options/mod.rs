@@ -22,7 +22,7 @@ use std::time::Duration;
 pub use chardev::{ChardevKind, ChardevOptions};
 pub use cpu::{CpuOptions, Signature};
 pub use device::{DeviceOptions, ObjectOptions};
-pub use drive::{Cache, DriveOptions};
+pub use drive::{Cache, DriveOptions, DriveSource};
 pub use error::BadOption;
 pub use keyval::{Key, KeyVals};
 pub use machine::{Accel, MachineType};
@@ -65,7 +65,7 @@ pub struct Config {
     pub serials: Vec<Option<SerialTarget>>,
     /// `-chardev`.
     pub chardevs: Vec<ChardevOptions>,
-    /// `-drive`.
+    /// `-drive` and `-blockdev`.
     pub drives: Vec<DriveOptions>,
     /// `-object`.
     pub objects: Vec<ObjectOptions>,

@@ -139,6 +139,15 @@ pub(super) const OPTIONS: &[Spec] = &[
         },
     },
     Spec {
+        name: "blockdev",
+        value: "DRIVER,node-name=ID[,...]",
+        help: "disk: file,filename=PATH or null-co,size=SIZE, on its own or below raw (file.*)",
+        apply: |config, value| {
+            let kv = KeyVals::parse("-blockdev", value, Some("driver"));
+            push(&mut config.drives, DriveOptions::blockdev(kv)?)
+        },
+    },
+    Spec {
         name: "object",
         value: "rng-random,id=ID[,filename=PATH]",
         help: "source of entropy",

@@ -1,0 +1,83 @@
+//! Virtio devices that are plugged in, and what can be done to them from outside of the guest.
+
+use std::sync::Arc;
+
+use virtio_mmio::MmioTransport;
+use virtio_pci::PciTransport;
+use vm_pci::PciFunction;
+
+use crate::drive::Drive;
+use crate::memory::SharedMemory;
+use crate::pci::Location;
+
+/// A virtio device in its place.
+pub struct Plugged {
+    /// Its identifier, where it has one.
+    pub id: Option<String>,
+    /// Name of its type.
+    pub driver: &'static str,
+    /// Where it is.
+    pub seat: Seat,
+    /// What is special about it.
+    pub control: Control,
+    /// Its removal was asked for, which is the guest's to complete.
+    pub leaving: bool,
+}
+
+/// The transport that a device sits on.
+pub enum Seat {
+    /// A slot of a PCI bus.
+    Pci(Location, Arc<PciTransport<SharedMemory>>),
+    /// A virtio-mmio slot.
+    Mmio(Arc<MmioTransport<SharedMemory>>),
+}
+
+/// What can be done to a device of some type.
+#[derive(Default)]
+pub enum Control {
+    /// Nothing but what can be done to all.
+    #[default]
+    None,
+    /// A disk, on a drive.
+    Blk(Drive),
+}
+
+impl Plugged {
+    /// Its path among QEMU's objects; `None` where it has no identifier.
+    pub fn path(&self) -> Option<String> {
+        let id = self.id.as_ref()?;
+        Some(format!("/machine/peripheral/{id}"))
+    }
+
+    /// Where it is, on PCI.
+    pub fn place(&self) -> Option<Location> {
+        match &self.seat {
+            Seat::Pci(place, _) => Some(*place),
+            Seat::Mmio(_) => None,
+        }
+    }
+
+    /// Stops its work until [`Plugged::resume`], when what is in flight is done.
+    pub fn pause(&self) {
+        match &self.seat {
+            Seat::Pci(_, transport) => transport.pause(),
+            Seat::Mmio(transport) => transport.pause(),
+        }
+    }
+
+    /// Goes on after [`Plugged::pause`].
+    pub fn resume(&self) {
+        match &self.seat {
+            Seat::Pci(_, transport) => transport.resume(),
+            Seat::Mmio(transport) => transport.resume(),
+        }
+    }
+
+    /// Puts it back to its state at power-on, when what is in flight is done.
+    pub fn reset(&self) {
+        match &self.seat {
+            Seat::Pci(_, transport) => PciFunction::reset(&**transport),
+            Seat::Mmio(transport) => transport.reset(),
+        }
+    }
+}
