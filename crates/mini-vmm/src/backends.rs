@@ -12,7 +12,7 @@ use virtio_blk::Resizer;
 use crate::chardev::Chardev;
 use crate::drive::Drive;
 use crate::exit::Wishes;
-use crate::options::{BadOption, Config, DriveOptions, ObjectOptions, SerialTarget};
+use crate::options::{BadOption, ChardevKind, Config, DriveOptions, ObjectOptions, SerialTarget};
 
 /// Everything that devices can be connected to.
 #[derive(Default)]
@@ -70,12 +70,36 @@ impl Backends {
         match target {
             SerialTarget::Shared(id) => self.chardev("-serial", "chardev", id),
             SerialTarget::Own(kind) => {
-                let label = format!("serial{index}");
-                let chardev = Arc::new(Chardev::open("-serial", &label, kind, wishes)?);
-                self.unnamed.push(Arc::clone(&chardev));
-                Ok(chardev)
+                self.open_unnamed("-serial", &format!("serial{index}"), kind, wishes)
             }
         }
+    }
+
+    /// The other end of a monitor.
+    ///
+    /// # Errors
+    /// One that cannot be opened, or that does not exist.
+    pub fn monitor(
+        &mut self,
+        target: &SerialTarget,
+        wishes: &Wishes,
+    ) -> Result<Arc<Chardev>, BadOption> {
+        match target {
+            SerialTarget::Shared(id) => self.chardev("-mon", "chardev", id),
+            SerialTarget::Own(kind) => self.open_unnamed("-qmp", "qmp", kind, wishes),
+        }
+    }
+
+    fn open_unnamed(
+        &mut self,
+        option: &str,
+        label: &str,
+        kind: &ChardevKind,
+        wishes: &Wishes,
+    ) -> Result<Arc<Chardev>, BadOption> {
+        let chardev = Arc::new(Chardev::open(option, label, kind, wishes)?);
+        self.unnamed.push(Arc::clone(&chardev));
+        Ok(chardev)
     }
 
     /// Takes the character device `id`, which then belongs to one device.
@@ -181,6 +205,16 @@ impl Backends {
             let ids = names(self.entropy.keys(), "the id of a -object rng-random");
             BadOption::property(option, key, id, "no such object", ids)
         })
+    }
+
+    /// Character devices by their names.
+    pub fn named_chardevs(&self) -> impl Iterator<Item = (&String, &Arc<Chardev>)> {
+        self.chardevs.iter()
+    }
+
+    /// Drives by their names.
+    pub fn drives(&self) -> impl Iterator<Item = (&String, &Drive)> {
+        self.drives.iter()
     }
 
     /// All character devices.

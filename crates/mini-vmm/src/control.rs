@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use event_manager::{EventOps, EventSet, EventSubscriber, Events};
 
@@ -15,6 +16,7 @@ pub struct Control {
     pub wishes: Wishes,
     /// Signals, which are a wish to end.
     pub signals: EndSignals,
+    told_to_end: AtomicBool,
 }
 
 impl Control {
@@ -26,7 +28,13 @@ impl Control {
         Ok(Self {
             wishes,
             signals: EndSignals::take()?,
+            told_to_end: AtomicBool::new(false),
         })
+    }
+
+    /// Whether a signal has asked for the end.
+    pub fn was_told_to_end(&self) -> bool {
+        self.told_to_end.load(Ordering::Relaxed)
     }
 }
 
@@ -38,6 +46,7 @@ impl EventSubscriber for Control {
 
     fn process(&self, events: Events, _: &mut EventOps) {
         if events.fd() == self.signals.as_raw_fd() {
+            self.told_to_end.store(true, Ordering::Relaxed);
             self.wishes.make(Wish::PowerOff);
         }
     }

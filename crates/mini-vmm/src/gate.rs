@@ -11,6 +11,8 @@ use vm_memory::GuestAddress;
 pub enum Order {
     /// Reset, and start at this address.
     Start(GuestAddress),
+    /// Go on where the gate closed.
+    Continue,
     /// End the thread.
     Quit,
 }

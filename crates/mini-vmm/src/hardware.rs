@@ -66,7 +66,8 @@ pub struct Hardware {
     pub devices: Vec<Plugged>,
     /// What ACPI tells the guest.
     pub platform: Platform,
-    pci: Pci,
+    /// PCI.
+    pub pci: Pci,
     mmio: Mmio,
 }
 
@@ -117,6 +118,16 @@ impl Hardware {
             pci,
             mmio,
         })
+    }
+
+    /// Stops the work of all virtio devices, when what they have in flight is done.
+    pub fn pause(&self) {
+        self.devices.iter().for_each(Plugged::pause);
+    }
+
+    /// Goes on after [`Hardware::pause`].
+    pub fn resume(&self) {
+        self.devices.iter().for_each(Plugged::resume);
     }
 
     /// Puts all devices back to their state at power-on, when what they had in flight is done.

@@ -12,6 +12,7 @@
 //! | [`vm`], [`hardware`], [`control`] | the running machine |
 //! | [`processors`], [`vcpu`], [`gate`], [`irq`] | processors, on KVM |
 //! | [`qtest`] | a test in place of processors |
+//! | [`qmp`] | monitors: the machine controlled from outside |
 //! | [`pci`], [`mmio`], [`mod@line`] | buses |
 //! | [`channels`] | channel I/O, for machines that have it |
 //! | [`wires`], [`msi`], [`doorbells`] | the seams of the virtio crates, and KVM behind them |
@@ -47,6 +48,7 @@ pub mod pci;
 pub mod pidfile;
 pub mod ports;
 pub mod processors;
+pub mod qmp;
 pub mod qtest;
 pub mod sandbox;
 pub mod serial;

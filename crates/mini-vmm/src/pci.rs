@@ -30,10 +30,27 @@ pub struct Pci {
 }
 
 /// Where a function goes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Location {
     bus: BusId,
     slot: Slot,
+}
+
+impl Location {
+    /// Device and function number on its bus.
+    pub fn slot(self) -> Slot {
+        self.slot
+    }
+}
+
+/// A function in its place.
+pub struct Function {
+    /// Where it is.
+    pub place: Location,
+    /// Number of its bus; 0 before the guest has numbered it.
+    pub bus: u8,
+    /// The function.
+    pub function: Arc<dyn PciFunction>,
 }
 
 impl Pci {
@@ -151,6 +168,18 @@ impl Pci {
         self.ports
             .insert(id.to_owned(), bus.map_err(|error| bad(&error))?);
         Ok(())
+    }
+
+    /// All functions, in the order of their places.
+    pub fn functions(&self) -> Vec<Function> {
+        let functions = self.root.functions().into_iter();
+        let functions = functions.filter(|_| self.chipset.is_some());
+        let placed = functions.map(|(bus, slot, function)| Function {
+            place: Location { bus, slot },
+            bus: self.root.bus_number(bus).unwrap_or(0),
+            function,
+        });
+        placed.collect()
     }
 
     /// Makes everything reachable from `bus`. Called once, when all ports are there.

@@ -158,6 +158,11 @@ impl Processors {
         self.gate.close(self.threads.len(), kick);
     }
 
+    /// Lets them go on after [`Processors::stop`].
+    pub fn resume(&self) {
+        self.gate.open(Order::Continue);
+    }
+
     /// Puts the interrupt controllers back to their state at power-on.
     ///
     /// # Errors

@@ -36,6 +36,7 @@ impl Vcpu {
         loop {
             let wish = match self.gate.wait(&mut last) {
                 Order::Quit => return,
+                Order::Continue => self.guest(),
                 Order::Start(entry) => match self.start(entry) {
                     Ok(()) => self.guest(),
                     Err(error) => Some(self.failure("cannot be reset", error)),

@@ -1,5 +1,8 @@
 //! The machine: made from a [`Config`], run until it ends, reset in place.
 
+mod monitors;
+mod state;
+
 use std::ffi::CString;
 use std::io;
 use std::os::fd::AsFd;
@@ -21,6 +24,8 @@ use crate::processors::{Hypervisor, Processors};
 use crate::qtest::{self, Qtest};
 use crate::sandbox::{self, Class};
 use crate::workers::{Launcher, Workers};
+use monitors::Monitors;
+pub use state::{Cause, RunState};
 
 /// Makes the machine that `config` describes, runs it, and returns what ended it.
 ///
@@ -39,11 +44,16 @@ pub fn run(config: &Config) -> Result<Wish, Error> {
         return Ok(wish);
     }
     machine.hardware.reset()?;
-    machine.start()?;
+    if machine.state == RunState::Running {
+        machine.start()?;
+    }
     loop {
         match machine.wait()? {
             Wish::Reset if !config.no_reboot => machine.reset()?,
-            wish => return Ok(wish),
+            wish => {
+                machine.say_goodbye(&wish);
+                return Ok(wish);
+            }
         }
     }
 }
@@ -51,13 +61,18 @@ pub fn run(config: &Config) -> Result<Wish, Error> {
 type Subscriber = Arc<dyn EventSubscriber + Send + Sync>;
 
 /// A machine.
-struct Machine {
+pub struct Machine {
+    pub(crate) config: Config,
+    pub(crate) hardware: Hardware,
+    pub(crate) backends: Backends,
     /// `None` where a test makes the accesses of processors.
     processors: Option<Processors>,
+    state: RunState,
+    /// Why the wish that is on its way was made, if not by the guest.
+    cause: Option<Cause>,
     events: EventManager<Subscriber>,
+    monitors: Monitors,
     control: Arc<Control>,
-    hardware: Hardware,
-    backends: Backends,
     memory: SharedMemory,
     pidfile: Option<PidFile>,
 }
@@ -69,6 +84,9 @@ impl Machine {
         let wishes = Wishes::new().map_err(host("cannot make an event"))?;
         let mut backends = Backends::open(config, &wishes)?;
         let kit = Kit::new(config, &mut backends, &wishes)?;
+        let monitors = config.monitors.iter();
+        let monitors = monitors.map(|target| backends.monitor(target, &wishes));
+        let monitors = monitors.collect::<Result<Vec<_>, _>>()?;
         let memory = SharedMemory::new(allocate(config)?);
         let hypervisor = on_kvm.then(|| Hypervisor::open(config, &memory));
         let hypervisor = hypervisor.transpose()?;
@@ -84,15 +102,25 @@ impl Machine {
             Processors::new(hypervisor, config.cpus, images, around)
         });
         let mut machine = Self {
-            processors: processors.transpose()?,
-            events: events()?,
-            control: Arc::new(control),
+            config: config.clone(),
             hardware,
             backends,
+            processors: processors.transpose()?,
+            state: match config.frozen {
+                true => RunState::Prelaunch,
+                false => RunState::Running,
+            },
+            cause: None,
+            events: events()?,
+            monitors: Monitors::default(),
+            control: Arc::new(control),
             memory,
             pidfile: config.pidfile.as_deref().map(PidFile::create).transpose()?,
         };
         machine.subscribe();
+        for chardev in monitors {
+            machine.add_monitor(chardev);
+        }
         machine.launch(launcher, config.sandbox)?;
         Ok(machine)
     }
@@ -163,21 +191,11 @@ impl Machine {
         loop {
             let run = self.events.run();
             run.map_err(|error| Error::Host("cannot wait for events", io::Error::other(error)))?;
+            self.obey()?;
             if let Some(wish) = self.control.wishes.take() {
                 return Ok(wish);
             }
         }
-    }
-
-    fn reset(&mut self) -> Result<(), Error> {
-        self.stop();
-        self.hardware.reset()?;
-        if let Some(processors) = &self.processors {
-            processors.reset()?;
-        }
-        // What vCPUs asked for on their way to the gate was asked of the machine before its reset.
-        self.control.wishes.take();
-        self.start()
     }
 
     fn stop(&self) {

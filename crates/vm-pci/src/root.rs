@@ -134,6 +134,11 @@ impl RootComplex {
         self.topology.load().functions()
     }
 
+    /// Number that the guest has given `bus`, if it has.
+    pub fn bus_number(&self, bus: BusId) -> Option<u8> {
+        self.topology.load().number(bus)
+    }
+
     /// Configuration read; a place without a function gives ones.
     pub fn read_config(&self, at: Bdf, offset: u16, data: &mut [u8]) {
         match self.topology.load().numbered(at.bus()) {

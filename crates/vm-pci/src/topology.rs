@@ -35,6 +35,14 @@ pub(crate) struct Port {
     pub(crate) bus: Bus,
 }
 
+impl Port {
+    /// Number of the bus behind, by the registers.
+    fn number(&self) -> Option<u8> {
+        let buses = self.port.bridge_decode().buses?;
+        Some(*buses.start())
+    }
+}
+
 /// BARs that the guest reaches, and the function that each belongs to.
 pub(crate) type Mapped = BTreeMap<(BusId, Slot, u8, IoRange), Arc<dyn PciFunction>>;
 
@@ -63,13 +71,16 @@ impl Topology {
         if number == 0 {
             return Some(&self.root);
         }
-        let starts = |port: &&Port| {
-            port.port
-                .bridge_decode()
-                .buses
-                .is_some_and(|buses| *buses.start() == number)
-        };
+        let starts = |port: &&Port| port.number() == Some(number);
         self.ports.iter().find(starts).map(|port| &port.bus)
+    }
+
+    /// Number that a bus has by the registers of its port.
+    pub(crate) fn number(&self, id: BusId) -> Option<u8> {
+        match id.0.checked_sub(1) {
+            None => Some(0),
+            Some(port) => self.ports.get(port)?.number(),
+        }
     }
 
     /// Functions that a reset of the secondary bus of the bridge at `at` reaches.

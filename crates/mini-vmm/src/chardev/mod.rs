@@ -125,6 +125,19 @@ impl Chardev {
         }
     }
 
+    /// What it is, in the words of QEMU's monitor.
+    pub fn description(&self) -> String {
+        match &self.0 {
+            Link::Socket(socket) => socket.description(),
+            Link::Other { end, .. } => match end {
+                End::Null => "null".to_owned(),
+                End::Stdio(_) => "stdio".to_owned(),
+                End::File(_) => "file".to_owned(),
+                End::Pty { .. } => "pty".to_owned(),
+            },
+        }
+    }
+
     /// The number of whoever is at the other end: each one has another.
     pub fn peer(&self) -> Option<u64> {
         match &self.0 {
@@ -145,6 +158,13 @@ impl Chardev {
     pub fn let_in(&self) {
         if let Link::Socket(socket) = &self.0 {
             socket.let_in();
+        }
+    }
+
+    /// Sends the peer of a socket away.
+    pub fn hang_up(&self) {
+        if let Link::Socket(socket) = &self.0 {
+            socket.hang_up();
         }
     }
 

@@ -91,6 +91,23 @@ impl Socket {
         }
     }
 
+    pub(super) fn description(&self) -> String {
+        let state = if self.is_connected() {
+            ""
+        } else {
+            "disconnected:"
+        };
+        match &self.server {
+            Some(server) => format!("{state}unix:{},server=on", server.path.display()),
+            None => format!("{state}unix"),
+        }
+    }
+
+    pub(super) fn hang_up(&self) {
+        // Nobody is told of what fails here but by the next read.
+        let _ = self.disconnect(&mut self.stream());
+    }
+
     pub(super) fn input(&self) -> &Watch {
         &self.input
     }

@@ -90,6 +90,13 @@ impl Talk {
         self.backlog.drain(..sent.min(self.backlog.len()));
     }
 
+    /// Ends it with this peer, and waits for the next one where there can be one.
+    pub fn hang_up(&mut self) {
+        self.chardev.hang_up();
+        self.backlog.clear();
+        self.peer = self.chardev.peer();
+    }
+
     /// Bytes that wait.
     pub fn backlog(&self) -> usize {
         self.backlog.len()

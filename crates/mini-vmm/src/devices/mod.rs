@@ -13,6 +13,7 @@ mod serial;
 mod table;
 mod virtio;
 
+use virtio_device::props::PropHelp;
 use vm_device::device_manager::IoManager;
 
 use crate::acpi::Platform;
@@ -152,6 +153,32 @@ pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOp
     Ok(plugs)
 }
 
+/// Names of all types.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    DEVICES.iter().map(|row| row.name)
+}
+
+/// Properties of the type `driver`.
+///
+/// # Errors
+/// An unknown type.
+pub fn properties(driver: &str) -> Result<Vec<PropHelp>, BadOption> {
+    let row = find(driver)?;
+    Ok(match row.kind {
+        Kind::Board { properties, .. } => properties
+            .iter()
+            .map(|(name, help)| PropHelp {
+                name,
+                accepts: "text",
+                value: String::new(),
+                help,
+            })
+            .collect(),
+        Kind::Virtio(model, proxy) => virtio::properties(model, proxy),
+        Kind::Port(_) => serial::port_properties(),
+    })
+}
+
 /// What `-device help` (no `driver`) and `-device TYPE,help` print.
 ///
 /// # Errors
@@ -168,14 +195,19 @@ pub fn help(driver: &str) -> Result<String, BadOption> {
             .iter()
             .map(|(name, help)| format!("  {name:<26} {help}\n"))
             .collect(),
-        Kind::Virtio(model, proxy) => virtio::help(model, proxy),
-        Kind::Port(_) => serial::port_help(),
+        Kind::Virtio(model, proxy) => list(virtio::properties(model, proxy)),
+        Kind::Port(_) => list(serial::port_properties()),
     };
     Ok(format!(
         "{} ({})\nProperties:\n{lines}",
         row.name,
         row.help()
     ))
+}
+
+/// Properties as help lists them.
+fn list(properties: Vec<PropHelp>) -> String {
+    properties.iter().map(virtio::line).collect()
 }
 
 /// What a device can be made of.

@@ -10,7 +10,7 @@ use virtio_serial::{
 };
 
 use super::table::{Kind, Row};
-use super::virtio::{Device, Model, ModelProps, apply, bad_property, line};
+use super::virtio::{Device, Model, ModelProps, apply, bad_property};
 use super::{Parts, option};
 use crate::backends::Backends;
 use crate::chardev::ChardevPort;
@@ -65,10 +65,9 @@ pub(super) fn ports(
     Ok(ports)
 }
 
-/// Properties of a port, as help lists them.
-pub(super) fn port_help() -> String {
-    let described = OnBus::default().describe();
-    described.iter().map(line).collect()
+/// Properties of a port.
+pub(super) fn port_properties() -> Vec<PropHelp> {
+    OnBus::default().describe()
 }
 
 fn port(

@@ -55,12 +55,11 @@ pub(super) fn make(
     }))
 }
 
-/// Properties of all layers with types and defaults, a line for each.
-pub(super) fn help(model: Model, proxy: Proxy) -> String {
+/// Properties of all layers with types and defaults.
+pub(super) fn properties(model: Model, proxy: Proxy) -> Vec<PropHelp> {
     let (model, proxy) = ((model.props)(), proxy.props());
     let layers: [&dyn DynProps; 3] = [&*model, &VirtioProps::default(), &proxy];
-    let described = layers.iter().flat_map(|layer| layer.describe());
-    described.map(|property| line(&property)).collect()
+    layers.iter().flat_map(|layer| layer.describe()).collect()
 }
 
 /// A property as help lists it.

@@ -61,6 +61,10 @@ pub struct Config {
     pub cpus: u8,
     /// `-cpu`.
     pub cpu: CpuOptions,
+    /// `-qmp` and `-mon`.
+    pub monitors: Vec<SerialTarget>,
+    /// `-S`: the machine waits for a monitor to let it go.
+    pub frozen: bool,
     /// `-serial`, one for each 16550; `None` leaves that port out.
     pub serials: Vec<Option<SerialTarget>>,
     /// `-chardev`.
@@ -85,7 +89,7 @@ pub struct Config {
     pub name: Option<String>,
 }
 
-/// The other end of a serial port.
+/// The other end of a serial port or a monitor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SerialTarget {
     /// A character device of its own.
@@ -106,6 +110,8 @@ impl Default for Config {
             memory: DEFAULT_MEMORY,
             cpus: 1,
             cpu: CpuOptions::default(),
+            monitors: Vec::new(),
+            frozen: false,
             serials: Vec::new(),
             chardevs: Vec::new(),
             drives: Vec::new(),

@@ -205,6 +205,27 @@ pub(super) const OPTIONS: &[Spec] = &[
         apply: |config, value| set(&mut config.pidfile, Some(value.into())),
     },
     Spec {
+        name: "qmp",
+        value: "unix:PATH[,server=on][,wait=off]",
+        help: "monitor, which speaks QEMU's machine protocol",
+        apply: |config, value| {
+            let kind = ChardevKind::parse_short("-qmp", value)?;
+            push(&mut config.monitors, SerialTarget::Own(kind))
+        },
+    },
+    Spec {
+        name: "mon",
+        value: "chardev=ID,mode=control",
+        help: "monitor on a chardev",
+        apply: monitor,
+    },
+    Spec {
+        name: "S",
+        value: "",
+        help: "wait for the monitor's command cont",
+        apply: |config, _| set(&mut config.frozen, true),
+    },
+    Spec {
         name: "qtest",
         value: "unix:PATH",
         help: "with -accel qtest: a test at this socket makes the accesses of a processor",
@@ -355,6 +376,15 @@ fn serial(value: &str) -> Result<Option<SerialTarget>, BadOption> {
             .map(SerialTarget::Own)
             .map(Some),
     }
+}
+
+fn monitor(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
+    let mut kv = KeyVals::parse("-mon", value, Some("chardev"));
+    kv.check(&[("chardev", ""), ("mode", ""), ("pretty", "")])?;
+    kv.take_word("mode", &["control"])?;
+    kv.take_switch("pretty", false)?;
+    let id = kv.require("chardev", "the id of a -chardev")?;
+    push(&mut config.monitors, SerialTarget::Shared(id))
 }
 
 fn device(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {

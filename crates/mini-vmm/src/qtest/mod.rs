@@ -118,7 +118,8 @@ impl EventSubscriber for Qtest {
 #[derive(Default)]
 struct Lines {
     bytes: Vec<u8>,
-    /// Bytes that hold no end of a line.
+    /// Where the next line begins, and up to where it has no end.
+    start: usize,
     searched: usize,
     /// The line is too long, and its rest is not kept.
     skipping: bool,
@@ -126,20 +127,23 @@ struct Lines {
 
 impl Lines {
     fn push(&mut self, bytes: &[u8]) {
+        self.bytes.drain(..self.start);
+        self.searched -= self.start;
+        self.start = 0;
         self.bytes.extend_from_slice(bytes);
     }
 
     /// The next whole line, without its end.
     fn next(&mut self) -> Option<Result<Vec<u8>, Refusal>> {
         let unsearched = self.bytes.get(self.searched..).unwrap_or_default();
-        let Some(end) = unsearched.iter().position(|byte| *byte == b'\n') else {
+        let Some(length) = unsearched.iter().position(|byte| *byte == b'\n') else {
             self.searched = self.bytes.len();
             self.bound();
             return None;
         };
-        let mut line: Vec<u8> = self.bytes.drain(..=self.searched + end).collect();
-        line.pop();
-        self.searched = 0;
+        let end = self.searched + length;
+        let line = self.bytes.get(self.start..end).unwrap_or_default().to_vec();
+        (self.start, self.searched) = (end + 1, end + 1);
         match std::mem::take(&mut self.skipping) {
             true => Some(Err(Refusal::TooLong)),
             false => Some(Ok(line)),
@@ -147,10 +151,9 @@ impl Lines {
     }
 
     fn bound(&mut self) {
-        if self.skipping || self.bytes.len() > LONGEST {
+        if self.skipping || self.searched - self.start > LONGEST {
             self.skipping = true;
-            self.bytes.clear();
-            self.searched = 0;
+            self.start = self.searched;
         }
     }
 }

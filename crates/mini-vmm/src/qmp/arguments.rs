@@ -1,0 +1,169 @@
+//! Arguments of a command, checked against its row of the table.
+
+use serde_json::{Map, Value};
+
+use super::error::QmpError;
+
+/// A parameter in QAPI's notation: its name, with `*` in front where it may be left out, and its
+/// type, `str`, `int`, `bool` or `any`. The name `**` allows any others.
+pub(super) type Parameter = (&'static str, &'static str);
+
+/// Arguments that have the names and types of their command's parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Arguments(Map<String, Value>);
+
+impl Arguments {
+    /// Checks `given`.
+    pub(super) fn check(
+        given: Map<String, Value>,
+        parameters: &[Parameter],
+    ) -> Result<Self, QmpError> {
+        let open = parameters.iter().any(|(name, _)| *name == OTHERS);
+        for (name, value) in &given {
+            let kind = parameters.iter().find(|(other, _)| name_of(other) == name);
+            match kind {
+                Some((_, kind)) if !fits(value, kind) => {
+                    return Err(QmpError::generic(format_args!(
+                        "Invalid parameter type for '{name}', expected: {kind}"
+                    )));
+                }
+                None if !open => {
+                    return Err(QmpError::generic(format_args!(
+                        "Parameter '{name}' is unexpected"
+                    )));
+                }
+                _ => {}
+            }
+        }
+        let wanted = parameters.iter().map(|(name, _)| *name);
+        let missing = wanted
+            .filter(|name| !name.starts_with('*'))
+            .find(|name| !given.contains_key(*name));
+        match missing {
+            Some(name) => Err(QmpError::generic(format_args!(
+                "Parameter '{name}' is missing"
+            ))),
+            None => Ok(Self(given)),
+        }
+    }
+
+    /// A string, empty where it is not given.
+    pub(super) fn text(&self, name: &str) -> &str {
+        self.optional(name).unwrap_or_default()
+    }
+
+    /// A string.
+    pub(super) fn optional(&self, name: &str) -> Option<&str> {
+        self.0.get(name)?.as_str()
+    }
+
+    /// A number, 0 where it is not given.
+    pub(super) fn number(&self, name: &str) -> u64 {
+        self.0.get(name).and_then(Value::as_u64).unwrap_or_default()
+    }
+
+    /// All of them as the command line would have them: nested members have dotted names.
+    pub(super) fn into_pairs(self) -> Vec<(String, String)> {
+        let mut pairs = Vec::new();
+        flatten("", Value::Object(self.0), &mut pairs);
+        pairs
+    }
+}
+
+/// The name of a parameter.
+pub(super) fn name_of(parameter: &'static str) -> &'static str {
+    parameter.strip_prefix('*').unwrap_or(parameter)
+}
+
+/// The parameter that allows others.
+pub(super) const OTHERS: &str = "**";
+
+fn fits(value: &Value, kind: &str) -> bool {
+    match kind {
+        "str" => value.is_string(),
+        "int" => value.is_u64(),
+        "bool" => value.is_boolean(),
+        _ => true,
+    }
+}
+
+fn flatten(name: &str, value: Value, pairs: &mut Vec<(String, String)>) {
+    let below = |key: &dyn std::fmt::Display| match name {
+        "" => key.to_string(),
+        name => format!("{name}.{key}"),
+    };
+    let text = match value {
+        Value::Object(members) => {
+            for (key, value) in members {
+                flatten(&below(&key), value, pairs);
+            }
+            return;
+        }
+        Value::Array(items) => {
+            for (index, value) in items.into_iter().enumerate() {
+                flatten(&below(&index), value, pairs);
+            }
+            return;
+        }
+        Value::Null => return,
+        Value::Bool(on) => if on { "on" } else { "off" }.to_owned(),
+        Value::String(text) => text,
+        Value::Number(number) => number.to_string(),
+    };
+    pairs.push((name.to_owned(), text));
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn check(given: Value, parameters: &[Parameter]) -> Result<Arguments, String> {
+        let Value::Object(given) = given else {
+            panic!("{given}")
+        };
+        Arguments::check(given, parameters).map_err(|error| error.desc)
+    }
+
+    #[test]
+    fn names_and_types_are_checked() {
+        let parameters = &[("*device", "str"), ("size", "int")];
+        let arguments = check(json!({"size": 5}), parameters).unwrap();
+        assert_eq!(
+            (arguments.number("size"), arguments.optional("device")),
+            (5, None)
+        );
+        for (given, desc) in [
+            (json!({}), "Parameter 'size' is missing"),
+            (
+                json!({"size": -1}),
+                "Invalid parameter type for 'size', expected: int",
+            ),
+            (
+                json!({"size": "1"}),
+                "Invalid parameter type for 'size', expected: int",
+            ),
+            (json!({"size": 1, "x": 1}), "Parameter 'x' is unexpected"),
+        ] {
+            assert_eq!(check(given, parameters).unwrap_err(), desc);
+        }
+        let open = &[("driver", "str"), (OTHERS, "any")];
+        assert!(check(json!({"driver": "a", "x": 1}), open).is_ok());
+    }
+
+    #[test]
+    fn pairs_are_those_of_the_command_line() {
+        let given = json!({"a": true, "b": {"c": 1, "d": ["x", {"e": "y"}]}, "n": null});
+        let arguments = check(given, &[(OTHERS, "any")]).unwrap();
+        let pairs = arguments.into_pairs();
+        let pairs: Vec<_> = pairs
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        assert_eq!(
+            pairs,
+            [("a", "on"), ("b.c", "1"), ("b.d.0", "x"), ("b.d.1.e", "y")]
+        );
+    }
+}

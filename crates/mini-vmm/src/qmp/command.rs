@@ -1,0 +1,84 @@
+//! The commands, one row each: name, parameters and effect.
+
+use serde_json::Value;
+
+use super::arguments::{Arguments, Parameter};
+use super::commands::{introspect, query, run};
+use super::error::QmpError;
+use super::monitor::CAPABILITIES;
+use super::request::Request;
+use crate::vm::Machine;
+
+/// One command.
+pub(super) struct Command {
+    pub(super) name: &'static str,
+    pub(super) parameters: &'static [Parameter],
+    run: Run,
+}
+
+type Run = fn(&mut Machine, Arguments) -> Result<Value, QmpError>;
+
+/// Does what `request` asks for.
+///
+/// # Errors
+/// A command that does not exist, arguments that are not its own, and what it fails with.
+pub fn execute(machine: &mut Machine, request: Request) -> Result<Value, QmpError> {
+    let Request {
+        execute, arguments, ..
+    } = request;
+    let command = COMMANDS.iter().find(|command| command.name == execute);
+    let command = command.ok_or_else(|| {
+        QmpError::no_command(format_args!("The command {execute} has not been found"))
+    })?;
+    let arguments = Arguments::check(arguments, command.parameters)?;
+    (command.run)(machine, arguments)
+}
+
+const fn command(name: &'static str, parameters: &'static [Parameter], run: Run) -> Command {
+    Command {
+        name,
+        parameters,
+        run,
+    }
+}
+
+/// The monitor answers this one, in any state of the machine.
+fn negotiated(_: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    Err(QmpError::no_command(CAPABILITIES))
+}
+
+#[rustfmt::skip]
+pub(super) const COMMANDS: &[Command] = &[
+    command("cont", &[], run::cont),
+    command("device-list-properties", &[("typename", "str")], introspect::device_properties),
+    command(CAPABILITIES, &[("*enable", "any")], negotiated),
+    command("qom-list-types", &[("*implements", "str"), ("*abstract", "bool")], introspect::types),
+    command("query-block", &[], query::block),
+    command("query-chardev", &[], query::chardev),
+    command("query-commands", &[], introspect::commands),
+    command("query-kvm", &[], query::kvm),
+    command("query-machines", &[("*compat-props", "bool")], introspect::machines),
+    command("query-name", &[], query::name),
+    command("query-pci", &[], query::pci),
+    command("query-qmp-schema", &[], introspect::schema),
+    command("query-status", &[], run::query_status),
+    command("query-version", &[], introspect::query_version),
+    command("quit", &[], run::quit),
+    command("stop", &[], run::stop),
+    command("system_reset", &[], run::system_reset),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_in_order_and_their_types_are_known() {
+        assert!(COMMANDS.is_sorted_by_key(|command| command.name.replace('-', "_")));
+        for command in COMMANDS {
+            for (name, kind) in command.parameters {
+                assert!(["str", "int", "bool", "any"].contains(kind), "{name}");
+            }
+        }
+    }
+}

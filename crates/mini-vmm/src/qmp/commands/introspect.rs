@@ -1,0 +1,130 @@
+//! What this VMM can do.
+
+use serde_json::{Value, json};
+
+use crate::devices;
+use crate::options::MachineType;
+use crate::qmp::arguments::{Arguments, OTHERS, Parameter, name_of};
+use crate::qmp::command::{COMMANDS, Command};
+use crate::qmp::error::QmpError;
+use crate::qmp::event::Event;
+use crate::vm::Machine;
+
+/// The version of this VMM, not of the one whose protocol this is.
+pub(in crate::qmp) fn version() -> Value {
+    let number = |text: &str| text.parse::<u64>().unwrap_or_default();
+    json!({
+        "qemu": {
+            "major": number(env!("CARGO_PKG_VERSION_MAJOR")),
+            "minor": number(env!("CARGO_PKG_VERSION_MINOR")),
+            "micro": number(env!("CARGO_PKG_VERSION_PATCH")),
+        },
+        "package": concat!("mini-vmm ", env!("CARGO_PKG_VERSION")),
+    })
+}
+
+pub(in crate::qmp) fn query_version(_: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    Ok(version())
+}
+
+pub(in crate::qmp) fn commands(_: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    Ok(COMMANDS
+        .iter()
+        .map(|row| json!({"name": row.name}))
+        .collect())
+}
+
+pub(in crate::qmp) fn machines(_: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    let machines = MachineType::ALL.iter().map(|(name, kind)| {
+        let virtual_hardware = *kind != MachineType::None;
+        json!({
+            "name": name,
+            "cpu-max": if virtual_hardware { MOST_CPUS } else { 1 },
+            "hotpluggable-cpus": false,
+            "numa-mem-supported": false,
+            "deprecated": false,
+            "acpi": virtual_hardware,
+        })
+    });
+    Ok(machines.collect())
+}
+
+/// Device types are the only ones there are.
+pub(in crate::qmp) fn types(_: &mut Machine, arguments: Arguments) -> Result<Value, QmpError> {
+    let devices = matches!(arguments.optional("implements"), None | Some("device"));
+    let names = devices::names().filter(|_| devices);
+    Ok(names
+        .map(|name| json!({"name": name, "parent": "device"}))
+        .collect())
+}
+
+pub(in crate::qmp) fn device_properties(
+    _: &mut Machine,
+    arguments: Arguments,
+) -> Result<Value, QmpError> {
+    let name = arguments.text("typename");
+    let described = devices::properties(name).map_err(|_| QmpError::no_device(name))?;
+    let properties = described.into_iter().map(|property| {
+        json!({
+            "name": property.name,
+            "type": "str",
+            "description": format!("{} ({})", property.help, property.accepts),
+            "default-value": property.value,
+        })
+    });
+    Ok(properties.collect())
+}
+
+/// Commands and events, and what the commands take. What they return is not described.
+pub(in crate::qmp) fn schema(_: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    let events = Event::NAMES
+        .iter()
+        .map(|name| json!({"name": name, "meta-type": "event", "arg-type": "any"}));
+    let types = ["str", "int", "bool"].map(builtin);
+    let any = json!({"name": "any", "meta-type": "builtin", "json-type": "value"});
+    let commands = COMMANDS.iter().flat_map(|row| [of(row), arguments_of(row)]);
+    Ok(commands.chain(events).chain(types).chain([any]).collect())
+}
+
+fn of(command: &Command) -> Value {
+    json!({
+        "name": command.name,
+        "meta-type": "command",
+        "arg-type": argument_type(command),
+        "ret-type": "any",
+        "allow-oob": false,
+    })
+}
+
+fn arguments_of(command: &Command) -> Value {
+    let named = command
+        .parameters
+        .iter()
+        .filter(|(name, _)| *name != OTHERS);
+    let members: Vec<_> = named.map(member).collect();
+    json!({"name": argument_type(command), "meta-type": "object", "members": members})
+}
+
+fn argument_type(command: &Command) -> String {
+    format!("{}-arg", command.name)
+}
+
+/// One that may be left out has a default, which is not named.
+fn member((name, kind): &Parameter) -> Value {
+    let mut member = json!({"name": name_of(name), "type": kind});
+    if name.starts_with('*') {
+        member["default"] = Value::Null;
+    }
+    member
+}
+
+fn builtin(name: &str) -> Value {
+    let json = match name {
+        "str" => "string",
+        "bool" => "boolean",
+        other => other,
+    };
+    json!({"name": name, "meta-type": "builtin", "json-type": json})
+}
+
+const MOST_CPUS: u8 = 254;

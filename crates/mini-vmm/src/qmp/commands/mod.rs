@@ -1,0 +1,7 @@
+//! What commands do, by subject.
+
+pub(super) mod introspect;
+pub(super) mod query;
+pub(super) mod run;
+
+pub(super) use introspect::version;

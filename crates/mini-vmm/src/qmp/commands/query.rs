@@ -1,0 +1,142 @@
+//! What there is.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use vm_pci::{IoAddr, IoRange};
+
+use crate::devices::Control;
+use crate::drive::Drive;
+use crate::options::{Accel, Cache, DriveSource};
+use crate::pci::Function;
+use crate::qmp::arguments::Arguments;
+use crate::qmp::error::QmpError;
+use crate::vm::Machine;
+
+pub(in crate::qmp) fn kvm(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    let present = machine.config.accel == Accel::Kvm;
+    Ok(json!({"enabled": present, "present": present}))
+}
+
+pub(in crate::qmp) fn name(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    Ok(match &machine.config.name {
+        Some(name) => json!({"name": name}),
+        None => json!({}),
+    })
+}
+
+pub(in crate::qmp) fn chardev(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    let chardevs = machine.backends.named_chardevs();
+    let chardevs = chardevs.map(|(label, chardev)| {
+        json!({
+            "label": label,
+            "filename": chardev.description(),
+            "frontend-open": chardev.is_connected(),
+        })
+    });
+    Ok(chardevs.collect())
+}
+
+pub(in crate::qmp) fn block(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    let drives = machine.backends.drives();
+    let blocks = drives.map(|(id, drive)| {
+        let user =
+            machine.hardware.devices.iter().find(
+                |device| matches!(&device.control, Control::Blk(used) if used.options.id == *id),
+            );
+        let mut block = json!({
+            "device": id,
+            "locked": false,
+            "removable": false,
+            "type": "unknown",
+            "inserted": inserted(drive)?,
+        });
+        if let Some(path) = user.and_then(|device| device.path()) {
+            block["qdev"] = format!("{path}/virtio-backend").into();
+        }
+        Ok(block)
+    });
+    blocks.collect()
+}
+
+pub(in crate::qmp) fn pci(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    let mut buses = BTreeMap::<u8, Vec<Value>>::new();
+    for function in machine.hardware.pci.functions() {
+        let devices = buses.entry(function.bus).or_default();
+        devices.push(pci_device(machine, &function));
+    }
+    let buses = buses.into_iter();
+    Ok(buses
+        .map(|(bus, devices)| json!({"bus": bus, "devices": devices}))
+        .collect())
+}
+
+fn pci_device(machine: &Machine, at: &Function) -> Value {
+    let word = |offset| {
+        let mut bytes = [0; 2];
+        at.function.read_config(offset, &mut bytes);
+        u16::from_le_bytes(bytes)
+    };
+    let mut devices = machine.hardware.devices.iter();
+    let plugged = devices.find(|device| device.place() == Some(at.place));
+    json!({
+        "bus": at.bus,
+        "slot": at.place.slot().device(),
+        "function": at.place.slot().function(),
+        "class_info": {"class": word(CLASS)},
+        "id": {
+            "vendor": word(VENDOR),
+            "device": word(DEVICE),
+            "subsystem-vendor": word(SUBSYSTEM_VENDOR),
+            "subsystem": word(SUBSYSTEM),
+        },
+        "irq_pin": word(INTERRUPT) >> 8,
+        "qdev_id": plugged.and_then(|device| device.id.as_deref()).unwrap_or(""),
+        "regions": at.function.decode().iter().map(region).collect::<Vec<_>>(),
+    })
+}
+
+/// A BAR that is decoded.
+fn region((bar, range): (u8, IoRange)) -> Value {
+    let (kind, address) = match range.start() {
+        IoAddr::Pio(port) => ("io", port.into()),
+        IoAddr::Mmio(address) => ("memory", address),
+    };
+    json!({"bar": bar, "type": kind, "address": address, "size": range.size()})
+}
+
+fn inserted(drive: &Drive) -> Result<Value, QmpError> {
+    let options = &drive.options;
+    let size = drive.size()?;
+    let driver = match options.source {
+        DriveSource::File(_) => "raw",
+        DriveSource::Null(_) => "null-co",
+    };
+    let file = options.source.to_string();
+    Ok(json!({
+        "file": file,
+        "node-name": options.id,
+        "drv": driver,
+        "ro": options.read_only,
+        "backing_file_depth": 0,
+        "encrypted": false,
+        "detect_zeroes": "off",
+        "write_threshold": 0,
+        "bps": 0, "bps_rd": 0, "bps_wr": 0,
+        "iops": 0, "iops_rd": 0, "iops_wr": 0,
+        "cache": {
+            "writeback": options.cache != Cache::WriteThrough,
+            "direct": options.cache == Cache::None,
+            "no-flush": false,
+        },
+        "image": {"filename": file, "format": driver, "virtual-size": size},
+    }))
+}
+
+/// Offsets in configuration space.
+const VENDOR: u16 = 0x00;
+const DEVICE: u16 = 0x02;
+const CLASS: u16 = 0x0a;
+const SUBSYSTEM_VENDOR: u16 = 0x2c;
+const SUBSYSTEM: u16 = 0x2e;
+const INTERRUPT: u16 = 0x3c;
