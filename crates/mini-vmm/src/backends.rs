@@ -10,7 +10,7 @@ use std::sync::Arc;
 use virtio_blk::Resizer;
 
 use crate::chardev::Chardev;
-use crate::drive::Drive;
+use crate::drive::{Drive, Zeroes};
 use crate::exit::Wishes;
 use crate::options::{BadOption, ChardevKind, Config, DriveOptions, ObjectOptions, SerialTarget};
 
@@ -24,6 +24,7 @@ pub struct Backends {
     entropy: BTreeMap<String, File>,
     /// How devices are told of another size of their drive.
     resizers: BTreeMap<String, Resizer>,
+    zeroes: Zeroes,
 }
 
 impl Backends {
@@ -48,6 +49,10 @@ impl Backends {
         }
         for options in &config.objects {
             backends.add_object(options)?;
+        }
+        if !config.monitors.is_empty() {
+            // Those who add drives later cannot open anything.
+            backends.zeroes.open()?;
         }
         Ok(backends)
     }
@@ -134,7 +139,17 @@ impl Backends {
     /// What cannot be opened, under its option's name.
     pub fn add_drive(&mut self, options: &DriveOptions) -> Result<(), BadOption> {
         self.drives
-            .insert(options.id.clone(), Drive::open(options)?);
+            .insert(options.id.clone(), Drive::open(options, &self.zeroes)?);
+        Ok(())
+    }
+
+    /// Closes a drive that is not in use.
+    ///
+    /// # Errors
+    /// One that does not exist, or is in use.
+    pub fn remove_drive(&mut self, option: &str, key: &str, id: &str) -> Result<(), BadOption> {
+        self.drive(option, key, id)?;
+        self.drives.remove(id);
         Ok(())
     }
 
@@ -210,6 +225,21 @@ impl Backends {
     /// Character devices by their names.
     pub fn named_chardevs(&self) -> impl Iterator<Item = (&String, &Arc<Chardev>)> {
         self.chardevs.iter()
+    }
+
+    /// Closes a source of entropy; devices that have it keep it.
+    ///
+    /// # Errors
+    /// One that does not exist.
+    pub fn remove_object(&mut self, option: &str, id: &str) -> Result<(), BadOption> {
+        self.entropy(option, "id", id)?;
+        self.entropy.remove(id);
+        Ok(())
+    }
+
+    /// Whether there is something of this name that a device can be connected to.
+    pub fn has(&self, id: &str) -> bool {
+        self.drives.contains_key(id) || self.entropy.contains_key(id)
     }
 
     /// Drives by their names.

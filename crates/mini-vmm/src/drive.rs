@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use virtio_blk::{BlkError, Resizer};
 
@@ -19,15 +19,14 @@ pub struct Drive {
 }
 
 impl Drive {
-    /// Opens the drive of `options`.
+    /// Opens the drive of `options`; `zeroes` are those of a disk that has nothing else.
     ///
     /// # Errors
     /// A file that cannot be opened, or that is no raw image, under the option's name.
-    pub fn open(options: &DriveOptions) -> Result<Self, BadOption> {
+    pub fn open(options: &DriveOptions, zeroes: &Zeroes) -> Result<Self, BadOption> {
         let file = match &options.source {
             DriveSource::File(path) => open(options, path)?,
-            DriveSource::Null(_) => File::open(ZEROES)
-                .map_err(|error| BadOption::value("-drive", ZEROES, error, "a host that has it"))?,
+            DriveSource::Null(_) => zeroes.file()?,
         };
         Ok(Self {
             options: options.clone(),
@@ -95,6 +94,30 @@ impl Drive {
     }
 }
 
+/// `/dev/zero`, opened while files can be.
+#[derive(Debug, Default)]
+pub struct Zeroes(OnceLock<File>);
+
+impl Zeroes {
+    /// Opens it, if that was not done yet.
+    ///
+    /// # Errors
+    /// A host that does not have it, or a process that may open no files.
+    pub fn open(&self) -> Result<&File, BadOption> {
+        if let Some(file) = self.0.get() {
+            return Ok(file);
+        }
+        let file = File::open(ZEROES)
+            .map_err(|error| BadOption::value("-drive", ZEROES, error, "a host that has it"))?;
+        Ok(self.0.get_or_init(|| file))
+    }
+
+    fn file(&self) -> Result<File, BadOption> {
+        let clone = self.open()?.try_clone();
+        clone.map_err(|error| BadOption::value("-drive", ZEROES, error, "fewer drives"))
+    }
+}
+
 fn open(options: &DriveOptions, path: &Path) -> Result<File, BadOption> {
     let bad = |why: &dyn std::fmt::Display, accepted: &str| {
         let path = path.display().to_string();
@@ -143,7 +166,8 @@ mod tests {
 
     fn try_open(path: &Path, more: &str) -> Result<Drive, String> {
         let text = format!("id=d0,file={}{more}", path.display());
-        Drive::open(&DriveOptions::parse(&text, 0).unwrap()).map_err(|error| error.to_string())
+        Drive::open(&DriveOptions::parse(&text, 0).unwrap(), &Zeroes::default())
+            .map_err(|error| error.to_string())
     }
 
     fn image(dir: &TempDir, size: u64) -> std::path::PathBuf {

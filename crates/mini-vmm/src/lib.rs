@@ -13,7 +13,7 @@
 //! | [`processors`], [`vcpu`], [`gate`], [`irq`] | processors, on KVM |
 //! | [`qtest`] | a test in place of processors |
 //! | [`qmp`] | monitors: the machine controlled from outside |
-//! | [`pci`], [`mmio`], [`mod@line`] | buses |
+//! | [`pci`], [`mmio`], [`mod@line`], [`hotplug`] | buses |
 //! | [`channels`] | channel I/O, for machines that have it |
 //! | [`wires`], [`msi`], [`doorbells`] | the seams of the virtio crates, and KVM behind them |
 //! | [`chardev`], [`serial`], [`ports`], [`fw_cfg`] | host ends and small devices |
@@ -36,6 +36,7 @@ pub mod exit;
 pub mod fw_cfg;
 pub mod gate;
 pub mod hardware;
+pub mod hotplug;
 pub mod irq;
 pub mod layout;
 pub mod line;

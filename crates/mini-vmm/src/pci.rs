@@ -6,12 +6,14 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use virtio_pci::{PciSlot, Place};
-use vm_device::device_manager::IoManager;
+use vm_device::bus::{PioAddress, PioRange};
+use vm_device::device_manager::{IoManager, PioManager};
 use vm_pci::{
     BusId, HostBridge, Identity, PciFunction, RootComplex, RootPort, RootPortConfig, Slot, Windows,
 };
 
-use crate::error::Error;
+use crate::error::{Error, host};
+use crate::hotplug::{Departures, PciHotplug};
 use crate::layout;
 use crate::line::IntxLines;
 use crate::options::{Accel, BadOption, Config, MachineType};
@@ -27,6 +29,9 @@ pub struct Pci {
     ports: BTreeMap<String, BusId>,
     wires: Wires,
     lines: IntxLines,
+    departures: Arc<Departures>,
+    /// Hot-plug on the root bus, where there is such a thing.
+    hotplug: Option<Arc<PciHotplug>>,
 }
 
 /// Where a function goes.
@@ -37,6 +42,11 @@ pub struct Location {
 }
 
 impl Location {
+    /// The place of function `slot` on `bus`.
+    pub fn new(bus: BusId, slot: Slot) -> Self {
+        Self { bus, slot }
+    }
+
     /// Device and function number on its bus.
     pub fn slot(self) -> Slot {
         self.slot
@@ -68,8 +78,18 @@ impl Pci {
         };
         let bridge = chipset.map_or(HostBridge::Q35, |chipset| chipset.bridge);
         let bridge = HostBridge::new(bridge).map_err(refused)?;
+        let root = RootComplex::new(windows, Arc::new(bridge)).map_err(refused)?;
+        let root = Arc::new(root);
+        let departures = Departures::new().map_err(host("cannot make an event"))?;
+        let departures = Arc::new(departures);
+        let hotplug = chipset.filter(|chipset| !chipset.express).map(|_| {
+            let (root, departures) = (Arc::clone(&root), Arc::clone(&departures));
+            Arc::new(PciHotplug::new(root, departures))
+        });
         Ok(Self {
-            root: Arc::new(RootComplex::new(windows, Arc::new(bridge)).map_err(refused)?),
+            root,
+            departures,
+            hotplug,
             chipset,
             places_bars: config.accel == Accel::Kvm,
             ports: BTreeMap::new(),
@@ -93,11 +113,7 @@ impl Pci {
         bus: Option<&str>,
         slot: Option<Slot>,
     ) -> Result<Location, BadOption> {
-        let bus = self.bus(bus).ok_or_else(|| {
-            let names = self.bus_names().join(", ");
-            let name = bus.unwrap_or_default();
-            BadOption::property(option, "bus", name, "no such bus", names)
-        })?;
+        let bus = self.bus_called(option, bus)?;
         let free = || {
             self.root
                 .free_device(bus)
@@ -170,6 +186,53 @@ impl Pci {
         Ok(())
     }
 
+    /// Devices that the guest has let go.
+    pub fn departures(&self) -> &Arc<Departures> {
+        &self.departures
+    }
+
+    /// Whether devices may come later to `bus`, or the root bus.
+    ///
+    /// # Errors
+    /// A bus that does not exist, or whose devices stay.
+    pub fn takes_later(&self, option: &str, bus: Option<&str>) -> Result<(), BadOption> {
+        let bus = self.bus_called(option, bus)?;
+        let slot = Slot::new(0, 0);
+        self.hotplug_of(option, Location { bus, slot }).map(drop)
+    }
+
+    /// Tells the guest that a device came to `place`.
+    pub fn came(&self, place: Location) {
+        if let Some(hotplug) = &self.hotplug {
+            hotplug.came(place.slot);
+        }
+    }
+
+    /// Asks the guest to let the device at `place` go.
+    ///
+    /// # Errors
+    /// A bus whose devices stay.
+    pub fn ask_to_leave(&self, option: &str, place: Location) -> Result<(), BadOption> {
+        self.hotplug_of(option, place)?.ask_to_leave(place.slot);
+        Ok(())
+    }
+
+    /// Takes the device at `place` away from a guest that is not running.
+    pub fn take_away(&self, place: Location) {
+        if self.root.detach(place.bus, place.slot.device()).is_ok() {
+            self.departures.announce(place);
+        }
+    }
+
+    fn hotplug_of(&self, option: &str, place: Location) -> Result<&PciHotplug, BadOption> {
+        let hotplug = self.hotplug.as_deref();
+        let hotplug = hotplug.filter(|_| place.bus == BusId::ROOT);
+        hotplug.ok_or_else(|| {
+            let accepted = "a bus with hot-plug: pci.0 of -machine pc";
+            BadOption::new(option, "the devices of this bus stay", accepted)
+        })
+    }
+
     /// All functions, in the order of their places.
     pub fn functions(&self) -> Vec<Function> {
         let functions = self.root.functions().into_iter();
@@ -190,6 +253,12 @@ impl Pci {
         let Some(chipset) = self.chipset else {
             return Ok(());
         };
+        if let Some(hotplug) = &self.hotplug {
+            let range = PioRange::new(PioAddress(layout::PCI_HOTPLUG), PciHotplug::SIZE);
+            let device = Arc::clone(hotplug) as _;
+            let plugged = range.and_then(|range| bus.register_pio(range, device));
+            plugged.map_err(refused)?;
+        }
         let ecam = chipset.express.then(|| (layout::ECAM_BASE, self.buses()));
         self.root.register(bus, ecam).map_err(refused)
     }
@@ -200,11 +269,21 @@ impl Pci {
     /// # Errors
     /// BARs for which there is no room.
     pub fn reset(&self) -> Result<(), Error> {
+        if let Some(hotplug) = &self.hotplug {
+            hotplug.reset();
+        }
         self.root.reset();
         match self.places_bars {
             true => self.root.assign_bars().map_err(refused),
             false => Ok(()),
         }
+    }
+
+    fn bus_called(&self, option: &str, name: Option<&str>) -> Result<BusId, BadOption> {
+        self.bus(name).ok_or_else(|| {
+            let (name, names) = (name.unwrap_or_default(), self.bus_names().join(", "));
+            BadOption::property(option, "bus", name, "no such bus", names)
+        })
     }
 
     /// The bus called `name`; the root bus without a name.

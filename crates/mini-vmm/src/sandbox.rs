@@ -183,11 +183,13 @@ const DEBUG: &[i64] = if cfg!(debug_assertions) {
 const CHARDEV: &[i64] = &[
     c::SYS_accept4, c::SYS_epoll_ctl, c::SYS_epoll_pwait, c::SYS_epoll_wait, c::SYS_recvfrom,
 ];
-/// Stopping devices (an io_uring that is dropped waits for the kernel), reloading the kernel, and removing files at the end.
+/// Making and stopping devices (an io_uring that is dropped waits for the kernel), reloading the
+/// kernel, and removing files at the end.
 #[rustfmt::skip]
 const MAIN: &[i64] = &[
-    c::SYS_dup, c::SYS_fcntl, c::SYS_fstat, c::SYS_io_uring_enter, c::SYS_io_uring_register,
-    c::SYS_lseek, c::SYS_newfstatat, c::SYS_pread64, c::SYS_statx, c::SYS_unlink, c::SYS_unlinkat,
+    c::SYS_dup, c::SYS_eventfd2, c::SYS_fcntl, c::SYS_fstat, c::SYS_fstatfs, c::SYS_ftruncate,
+    c::SYS_io_uring_enter, c::SYS_io_uring_register, c::SYS_lseek, c::SYS_newfstatat,
+    c::SYS_pread64, c::SYS_statx, c::SYS_timerfd_create, c::SYS_unlink, c::SYS_unlinkat,
 ];
 /// Starting devices: timers, and io_uring with the event that it signals; and stopping them.
 const VCPU: &[i64] = &[
@@ -213,8 +215,9 @@ const LAUNCHER: &[i64] = &[
 /// TCSETS2 and TCSETS: the terminal is restored by whichever thread fails. KVM_IRQ_LINE and
 /// KVM_SIGNAL_MSI: interrupts.
 const COMMON_IOCTLS: &[u16] = &[0x542b, 0x5402, 0xae61, 0xaea5];
-/// FIONBIO of accepted sockets; KVM_SET_IRQCHIP and KVM_SET_PIT2.
-const MAIN_IOCTLS: &[u16] = &[0x5421, 0xae63, 0xaea0];
+/// FIONBIO of accepted sockets; BLKGETSIZE64, BLKSSZGET and BLKPBSZGET of disks that devices are
+/// made for; KVM_SET_IRQCHIP and KVM_SET_PIT2.
+const MAIN_IOCTLS: &[u16] = &[0x5421, 0x1272, 0x1268, 0x127b, 0xae63, 0xaea0];
 /// KVM_IOEVENTFD, KVM_IRQFD and KVM_SET_GSI_ROUTING, of devices that are stopped or started.
 const STOP_IOCTLS: &[u16] = &[0xae79, 0xae76, 0xae6a];
 /// KVM_RUN, and what a reset puts back: SET_REGS, SET_SREGS, GET_SREGS, SET_MSRS, SET_FPU,

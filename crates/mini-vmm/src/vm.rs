@@ -1,5 +1,6 @@
 //! The machine: made from a [`Config`], run until it ends, reset in place.
 
+mod devices;
 mod monitors;
 mod state;
 
@@ -73,6 +74,7 @@ pub struct Machine {
     events: EventManager<Subscriber>,
     monitors: Monitors,
     control: Arc<Control>,
+    workers: Workers,
     memory: SharedMemory,
     pidfile: Option<PidFile>,
 }
@@ -114,6 +116,7 @@ impl Machine {
             events: events()?,
             monitors: Monitors::default(),
             control: Arc::new(control),
+            workers,
             memory,
             pidfile: config.pidfile.as_deref().map(PidFile::create).transpose()?,
         };
@@ -128,6 +131,8 @@ impl Machine {
     fn subscribe(&mut self) {
         self.events
             .add_subscriber(Arc::clone(&self.control) as Subscriber);
+        let departures = Arc::clone(self.hardware.pci.departures());
+        self.events.add_subscriber(departures as Subscriber);
         for serial in &self.hardware.serials {
             self.events.add_subscriber(Arc::clone(serial) as Subscriber);
         }
@@ -192,6 +197,7 @@ impl Machine {
             let run = self.events.run();
             run.map_err(|error| Error::Host("cannot wait for events", io::Error::other(error)))?;
             self.obey()?;
+            self.see_off();
             if let Some(wish) = self.control.wishes.take() {
                 return Ok(wish);
             }

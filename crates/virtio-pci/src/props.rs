@@ -23,13 +23,15 @@ virtio_device::props! {
     }
 }
 
-/// A device and function number as users write it: in hexadecimal, the function optional.
+/// A device and function number as users write it: in hexadecimal, with or without `0x`, the
+/// function optional.
 ///
 /// ```
 /// use virtio_device::props::PropValue;
 /// use virtio_pci::{Addr, vm_pci::Slot};
 /// assert_eq!(Addr::parse("1f.2"), Some(Addr(Slot::new(31, 2))));
 /// assert_eq!(Addr::parse("06"), Some(Addr(Slot::new(6, 0))));
+/// assert_eq!(Addr::parse("0x06"), Some(Addr(Slot::new(6, 0))));
 /// assert_eq!(Addr::parse("20.0"), None);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +52,7 @@ impl PropValue for Addr {
 }
 
 fn hex(text: &str) -> Option<u8> {
+    let text = text.strip_prefix("0x").unwrap_or(text);
     let digits = text.bytes().all(|byte| byte.is_ascii_hexdigit());
     digits.then(|| u8::from_str_radix(text, 16).ok()).flatten()
 }

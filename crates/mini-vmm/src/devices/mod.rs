@@ -153,6 +153,39 @@ pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOp
     Ok(plugs)
 }
 
+/// Makes the device of `options` for a machine that runs, with `cpus` processors.
+///
+/// # Errors
+/// An unknown type or property, a value that a device refuses, and a type that is part of the
+/// board.
+pub fn make_pci(
+    options: &DeviceOptions,
+    backends: &mut Backends,
+    cpus: u8,
+) -> Result<PciPlug, BadOption> {
+    let row = find(&options.driver)?;
+    let made = match row.kind {
+        Kind::Virtio(model, proxy) => {
+            let parts = Parts {
+                backends,
+                cpus,
+                ports: Ports::new(),
+                control: Control::None,
+            };
+            Some(virtio::make((options, row.name), model, proxy, parts)?)
+        }
+        Kind::Board { .. } | Kind::Port(_) => None,
+    };
+    match made {
+        Some(Plug::Pci(_, plug)) => Ok(plug),
+        _ => Err(BadOption::new(
+            &option(options),
+            "no device that can come later",
+            "a virtio device on PCI",
+        )),
+    }
+}
+
 /// Names of all types.
 pub fn names() -> impl Iterator<Item = &'static str> {
     DEVICES.iter().map(|row| row.name)

@@ -16,17 +16,28 @@ pub struct DeviceOptions {
 impl DeviceOptions {
     /// Parses the value of `-device`.
     pub fn parse(text: &str) -> Result<Self, BadOption> {
-        let mut kv = KeyVals::parse("-device", text, Some("driver"));
+        Self::of(KeyVals::parse("-device", text, Some("driver")))
+    }
+
+    /// Takes pairs, those of `-device` or the arguments of `device_add`.
+    pub fn of(mut kv: KeyVals) -> Result<Self, BadOption> {
         let driver = kv.require("driver", "a type; -device help lists them")?;
         let id = kv
             .take("id")
-            .map(|id| values::identifier("-device", &id))
+            .map(|id| values::identifier(kv.option(), &id))
             .transpose()?;
         Ok(Self {
             driver,
             id,
             properties: kv.into_pairs(),
         })
+    }
+
+    /// The value of the property `name`, where it is given.
+    pub fn property(&self, name: &str) -> Option<&str> {
+        let mut given = self.properties.iter().rev();
+        let pair = given.find(|(other, _)| other == name);
+        pair.map(|(_, value)| value.as_str())
     }
 }
 
@@ -53,11 +64,15 @@ pub struct ObjectOptions {
 impl ObjectOptions {
     /// Parses the value of `-object`.
     pub fn parse(text: &str) -> Result<Self, BadOption> {
-        let mut kv = KeyVals::parse("-object", text, Some("qom-type"));
+        Self::of(KeyVals::parse("-object", text, Some("qom-type")))
+    }
+
+    /// Takes pairs, those of `-object` or the arguments of `object-add`.
+    pub fn of(mut kv: KeyVals) -> Result<Self, BadOption> {
         let kind = kv.require("qom-type", "rng-random")?;
         if kind != "rng-random" {
             return Err(BadOption::value(
-                "-object",
+                kv.option(),
                 &kind,
                 "unknown type",
                 "rng-random",
@@ -66,7 +81,7 @@ impl ObjectOptions {
         kv.check(&[("id", ""), ("filename", "")])?;
         let id = kv.require("id", "an identifier")?;
         Ok(Self {
-            id: values::identifier("-object", &id)?,
+            id: values::identifier(kv.option(), &id)?,
             filename: kv
                 .take("filename")
                 .unwrap_or_else(|| "/dev/urandom".into())

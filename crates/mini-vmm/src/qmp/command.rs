@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::arguments::{Arguments, Parameter};
-use super::commands::{introspect, query, run};
+use super::arguments::{Arguments, OTHERS, Parameter};
+use super::commands::{block, device, introspect, query, run};
 use super::error::QmpError;
 use super::monitor::CAPABILITIES;
 use super::request::Request;
@@ -49,8 +49,15 @@ fn negotiated(_: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
 
 #[rustfmt::skip]
 pub(super) const COMMANDS: &[Command] = &[
+    command("block_resize", &[("*device", "str"), ("*node-name", "str"), ("size", "int")], block::resize),
+    command("blockdev-add", &[("driver", "str"), ("node-name", "str"), (OTHERS, "any")], block::add),
+    command("blockdev-del", &[("node-name", "str")], block::delete),
     command("cont", &[], run::cont),
+    command("device_add", &[("driver", "str"), ("*id", "str"), (OTHERS, "any")], device::add),
+    command("device_del", &[("id", "str")], device::delete),
     command("device-list-properties", &[("typename", "str")], introspect::device_properties),
+    command("object-add", &[("qom-type", "str"), ("id", "str"), (OTHERS, "any")], device::add_object),
+    command("object-del", &[("id", "str")], device::delete_object),
     command(CAPABILITIES, &[("*enable", "any")], negotiated),
     command("qom-list-types", &[("*implements", "str"), ("*abstract", "bool")], introspect::types),
     command("query-block", &[], query::block),

@@ -13,8 +13,7 @@ pub struct Event {
 
 impl Event {
     /// All events that there are.
-    pub const NAMES: [&'static str; 7] = [
-        "BLOCK_RESIZE",
+    pub const NAMES: [&'static str; 6] = [
         "DEVICE_DELETED",
         "GUEST_PANICKED",
         "RESET",

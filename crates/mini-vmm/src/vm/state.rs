@@ -82,6 +82,7 @@ impl Machine {
             _ => "guest-reset",
         };
         self.stop();
+        self.take_away_leavers();
         self.hardware.reset()?;
         if let Some(processors) = &self.processors {
             processors.reset()?;

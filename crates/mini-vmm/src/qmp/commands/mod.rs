@@ -1,5 +1,7 @@
 //! What commands do, by subject.
 
+pub(super) mod block;
+pub(super) mod device;
 pub(super) mod introspect;
 pub(super) mod query;
 pub(super) mod run;

@@ -1,0 +1,214 @@
+//! Devices that come and go while the machine runs.
+//!
+//! The registers are those of PCI hot-plug by ACPI (QEMU's docs/specs/acpi_pci_hotplug): a bit for
+//! each slot of the root bus, set where a device came or is to leave, and written where the guest
+//! lets one go.
+
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use event_manager::{EventOps, EventSet, EventSubscriber, Events};
+use vm_device::DevicePio;
+use vm_device::bus::{PioAddress, PioAddressOffset};
+use vm_pci::{BusId, RootComplex, Slot};
+use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
+
+use crate::pci::Location;
+
+/// The registers of the root bus.
+pub struct PciHotplug {
+    root: Arc<RootComplex>,
+    departures: Arc<Departures>,
+    slots: Mutex<Slots>,
+}
+
+/// A bit for each slot.
+#[derive(Debug, Default)]
+struct Slots {
+    /// A device came, which the guest has not heard of.
+    up: u32,
+    /// The device is to leave.
+    down: u32,
+}
+
+impl PciHotplug {
+    /// Number of ports.
+    pub const SIZE: u16 = 0x14;
+
+    /// Registers that take devices off `root`.
+    pub fn new(root: Arc<RootComplex>, departures: Arc<Departures>) -> Self {
+        Self {
+            root,
+            departures,
+            slots: Mutex::default(),
+        }
+    }
+
+    /// A device came to `slot`.
+    pub fn came(&self, slot: Slot) {
+        self.slots().up |= bit(slot.device());
+    }
+
+    /// The device in `slot` is to leave.
+    pub fn ask_to_leave(&self, slot: Slot) {
+        self.slots().down |= bit(slot.device());
+    }
+
+    /// Forgets what the guest has not answered.
+    pub fn reset(&self) {
+        *self.slots() = Slots::default();
+    }
+
+    /// The guest lets a device go. What is in flight there is waited for elsewhere.
+    fn eject(&self, device: u8) {
+        let mut slots = self.slots();
+        slots.up &= !bit(device);
+        slots.down &= !bit(device);
+        drop(slots);
+        if self.root.detach(BusId::ROOT, device).is_ok() {
+            let slot = Slot::new(device, 0);
+            self.departures.announce(Location::new(BusId::ROOT, slot));
+        }
+    }
+
+    fn slots(&self) -> MutexGuard<'_, Slots> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl DevicePio for PciHotplug {
+    /// Reading which devices came acknowledges them.
+    fn pio_read(&self, _: PioAddress, offset: PioAddressOffset, data: &mut [u8]) {
+        let value = match offset {
+            UP => std::mem::take(&mut self.slots().up),
+            DOWN => self.slots().down,
+            REMOVABLE => u32::MAX,
+            // No features, and bus 0 selected, which is the only one.
+            _ => 0,
+        };
+        data.fill(0);
+        data.iter_mut()
+            .zip(value.to_le_bytes())
+            .for_each(|(to, from)| *to = from);
+    }
+
+    fn pio_write(&self, _: PioAddress, offset: PioAddressOffset, data: &[u8]) {
+        if let (EJECT, &[a, b, c, d]) = (offset, data) {
+            let slots = u32::from_le_bytes([a, b, c, d]);
+            (0..SLOTS)
+                .filter(|device| slots & bit(*device) != 0)
+                .for_each(|device| self.eject(device));
+        }
+    }
+}
+
+/// Places from which a device was taken by the guest, on their way to the main thread.
+pub struct Departures {
+    places: Mutex<Vec<Location>>,
+    event: EventFd,
+}
+
+impl Departures {
+    /// None yet.
+    ///
+    /// # Errors
+    /// Where the host has no event to give.
+    pub fn new() -> io::Result<Self> {
+        Ok(Self {
+            places: Mutex::default(),
+            event: EventFd::new(EFD_NONBLOCK)?,
+        })
+    }
+
+    /// The device at `place` is off its bus. There are no more of these than there were devices.
+    pub fn announce(&self, place: Location) {
+        self.places().push(place);
+        let _ = self.event.write(1);
+    }
+
+    /// Takes all places there are.
+    pub fn take(&self) -> Vec<Location> {
+        std::mem::take(&mut *self.places())
+    }
+
+    fn places(&self) -> MutexGuard<'_, Vec<Location>> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl EventSubscriber for Departures {
+    fn init(&self, ops: &mut EventOps) {
+        let _ = ops.add(Events::new(&self.event, EventSet::IN));
+    }
+
+    /// Wakes the main thread, which then takes them.
+    fn process(&self, _: Events, _: &mut EventOps) {
+        let _ = self.event.read();
+    }
+}
+
+fn bit(device: u8) -> u32 {
+    1u32.checked_shl(device.into()).unwrap_or(0)
+}
+
+const UP: u16 = 0x0;
+const DOWN: u16 = 0x4;
+const EJECT: u16 = 0x8;
+const REMOVABLE: u16 = 0xc;
+const SLOTS: u8 = 32;
+
+#[cfg(test)]
+mod tests {
+    use vm_pci::{HostBridge, Windows};
+
+    use super::*;
+
+    fn bridge() -> Arc<HostBridge> {
+        Arc::new(HostBridge::new(HostBridge::I440FX).unwrap())
+    }
+
+    fn registers() -> (PciHotplug, Arc<Departures>) {
+        let root = RootComplex::new(Windows::default(), bridge()).unwrap();
+        root.attach(BusId::ROOT, Slot::new(6, 0), bridge()).unwrap();
+        let departures = Arc::new(Departures::new().unwrap());
+        (
+            PciHotplug::new(Arc::new(root), Arc::clone(&departures)),
+            departures,
+        )
+    }
+
+    fn read(registers: &PciHotplug, offset: u16) -> u32 {
+        let mut data = [0; 4];
+        registers.pio_read(PioAddress(0), offset, &mut data);
+        u32::from_le_bytes(data)
+    }
+
+    fn eject(registers: &PciHotplug, slots: u32) {
+        registers.pio_write(PioAddress(0), EJECT, &slots.to_le_bytes());
+    }
+
+    #[test]
+    fn a_device_leaves_when_the_guest_lets_it_go() {
+        let (registers, departures) = registers();
+        registers.came(Slot::new(6, 0));
+        assert_eq!((read(&registers, UP), read(&registers, UP)), (1 << 6, 0));
+        registers.ask_to_leave(Slot::new(6, 0));
+        assert_eq!(read(&registers, DOWN), 1 << 6);
+        assert!(departures.take().is_empty());
+        eject(&registers, 1 << 6);
+        assert_eq!(read(&registers, DOWN), 0);
+        let place = Location::new(BusId::ROOT, Slot::new(6, 0));
+        assert_eq!(departures.take(), [place]);
+        eject(&registers, 1 << 6);
+        assert!(departures.take().is_empty(), "an empty slot");
+    }
+
+    #[test]
+    fn nothing_leaves_that_cannot() {
+        let (registers, departures) = registers();
+        eject(&registers, !(1 << 6));
+        registers.pio_write(PioAddress(0), EJECT, &[1 << 6]);
+        registers.pio_write(PioAddress(0), UP, &u32::MAX.to_le_bytes());
+        assert!(departures.take().is_empty());
+    }
+}

@@ -1,0 +1,137 @@
+//! Devices that come to a machine that runs, and leave it.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::Machine;
+use crate::devices::{self, Bay};
+use crate::options::{BadOption, DeviceOptions};
+use crate::qmp::{Event, QmpError};
+
+impl Machine {
+    /// Makes the device of `options`, plugs it in and tells the guest.
+    ///
+    /// # Errors
+    /// An identifier that is taken, a device that cannot be made, or a bus that takes none later.
+    pub(crate) fn add_device(&mut self, options: &DeviceOptions) -> Result<(), QmpError> {
+        if let Some(id) = &options.id
+            && self.has_device(id)
+        {
+            let desc = format!("Duplicate device ID '{id}'");
+            return Err(QmpError::generic(desc));
+        }
+        let plug = devices::make_pci(options, &mut self.backends, self.config.cpus)?;
+        let pci = &mut self.hardware.pci;
+        pci.takes_later(DEVICE_ADD, options.property("bus"))?;
+        let device = plug(&mut Bay {
+            pci,
+            memory: &self.memory,
+            workers: &self.workers,
+        })?;
+        if let Some(place) = device.place() {
+            self.hardware.pci.came(place);
+        }
+        self.hardware.devices.push(device);
+        Ok(())
+    }
+
+    /// Asks the guest to let the device `id` go.
+    ///
+    /// # Errors
+    /// One that does not exist, that is leaving already, or that stays.
+    pub(crate) fn remove_device(&mut self, id: &str) -> Result<(), QmpError> {
+        let mut devices = self.hardware.devices.iter_mut();
+        let device = devices.find(|device| device.id.as_deref() == Some(id));
+        let device = device.ok_or_else(|| QmpError::no_device(id))?;
+        if device.leaving {
+            let desc = format!("Device {id} is already in the process of unplug");
+            return Err(QmpError::generic(desc));
+        }
+        let place = device.place().ok_or_else(|| {
+            BadOption::new(
+                DEVICE_DEL,
+                "the devices of this bus stay",
+                "a device on PCI",
+            )
+        })?;
+        self.hardware.pci.ask_to_leave(DEVICE_DEL, place)?;
+        device.leaving = true;
+        Ok(())
+    }
+
+    /// Whether a file may be opened now.
+    ///
+    /// # Errors
+    /// A machine in its sandbox, which opens none.
+    pub(crate) fn may_open(&self, path: &Path) -> Result<(), QmpError> {
+        match self.config.sandbox {
+            false => Ok(()),
+            true => Err(QmpError::generic(format_args!(
+                "{}: the sandbox opens no files; accepted: a file of the command line, or a VMM \
+                 started with -sandbox off",
+                path.display()
+            ))),
+        }
+    }
+
+    /// Whether nothing that a device can be connected to has this identifier.
+    ///
+    /// # Errors
+    /// One that is taken.
+    pub(crate) fn is_free(&self, id: &str) -> Result<(), QmpError> {
+        match self.backends.has(id) {
+            true => Err(QmpError::generic(format_args!("Duplicate ID '{id}'"))),
+            false => Ok(()),
+        }
+    }
+
+    fn has_device(&self, id: &str) -> bool {
+        let mut devices = self.hardware.devices.iter();
+        devices.any(|device| device.id.as_deref() == Some(id))
+    }
+
+    /// Ends devices that are off their bus, when what they have in flight is done, and tells
+    /// monitors.
+    pub(super) fn see_off(&mut self) {
+        for place in self.hardware.pci.departures().take() {
+            let devices = &mut self.hardware.devices;
+            let gone = devices
+                .iter()
+                .position(|device| device.place() == Some(place));
+            if let Some(gone) = gone {
+                let device = devices.remove(gone);
+                device.reset();
+                self.tell_deleted(device.id.as_deref());
+            }
+        }
+    }
+
+    /// A guest that is reset has let go of everything.
+    pub(super) fn take_away_leavers(&mut self) {
+        let leaving = self.hardware.devices.iter();
+        let leaving = leaving.filter(|device| device.leaving);
+        for place in leaving.filter_map(|device| device.place()) {
+            self.hardware.pci.take_away(place);
+        }
+        self.see_off();
+    }
+
+    /// QEMU's proxy goes after the device behind it, so there are two events.
+    fn tell_deleted(&self, id: Option<&str>) {
+        let path = match id {
+            Some(id) => format!("/machine/peripheral/{id}"),
+            None => "/machine/peripheral-anon".to_owned(),
+        };
+        let backend = format!("{path}/virtio-backend");
+        self.tell(&Event::new("DEVICE_DELETED", json!({"path": backend})));
+        let mut data = json!({"path": path});
+        if let Some(id) = id {
+            data["device"] = id.into();
+        }
+        self.tell(&Event::new("DEVICE_DELETED", data));
+    }
+}
+
+const DEVICE_ADD: &str = "device_add";
+const DEVICE_DEL: &str = "device_del";
