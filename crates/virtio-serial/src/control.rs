@@ -49,6 +49,7 @@ pub(crate) fn encode(
     let size = [order.u16_bytes(cols), order.u16_bytes(rows)];
     let (event, value, payload) = match notice {
         Notice::Added => (PORT_ADD, 1, &[][..]),
+        Notice::Removed => (PORT_REMOVE, 1, &[][..]),
         Notice::Console => (CONSOLE_PORT, 1, &[][..]),
         Notice::Size => (RESIZE, 0, size.as_flattened()),
         Notice::Name => (PORT_NAME, 1, name.as_bytes()),
@@ -66,6 +67,7 @@ pub(crate) fn encode(
 pub(crate) const HEADER: usize = 8;
 const DEVICE_READY: u16 = 0;
 const PORT_ADD: u16 = 1;
+const PORT_REMOVE: u16 = 2;
 const PORT_READY: u16 = 3;
 const CONSOLE_PORT: u16 = 4;
 const RESIZE: u16 = 5;

@@ -1,5 +1,6 @@
 //! The control plane of the console device.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +12,11 @@ use virtio_device::{
 };
 
 use crate::handle::Inbox;
-use crate::numbering::number;
 use crate::port_state::PortState;
 use crate::ports::{Negotiated, Ports};
+use crate::roster::Roster;
 use crate::timer::Timer;
+use crate::worker::Office;
 use crate::{Port, SerialHandle, SerialProps, SerialWorker, config_space, queues, saved};
 
 /// A console device with its ports.
@@ -25,8 +27,7 @@ pub struct Serial {
     info: Info,
     config: Arc<ConfigCell>,
     inbox: Arc<Inbox>,
-    /// Away while a worker has them.
-    ports: Option<Ports>,
+    roster: Arc<Roster>,
 }
 
 /// Why a device cannot be made.
@@ -51,16 +52,14 @@ impl Serial {
     pub fn new(props: &SerialProps, ports: Vec<Port>) -> Result<Self, SerialError> {
         props.check()?;
         let max_ports = props.max_ports as u16;
-        let ports = number(ports, max_ports)?;
-        let states = ports
-            .into_iter()
-            .map(|(number, port)| (number, PortState::new(number, port)));
-        let ports = Ports {
-            by_number: states.collect(),
+        let roster = Roster::new(ports, max_ports)?;
+        roster.entries().give_back(Ports {
+            by_number: BTreeMap::new(),
+            removed: BTreeSet::new(),
             device_ready: false,
             timer: Timer::new()?,
             patience: PATIENCE,
-        };
+        });
         let features = MULTIPORT.when(max_ports > 1) | EMERG_WRITE.when(props.emergency_write);
         Ok(Self {
             info: Info {
@@ -71,7 +70,7 @@ impl Serial {
             },
             config: Arc::new(config_space::new(max_ports, props.emergency_write)),
             inbox: Arc::new(Inbox::new()?),
-            ports: Some(ports),
+            roster: Arc::new(roster),
         })
     }
 
@@ -89,8 +88,8 @@ impl Serial {
     /// guest prints with interrupts off, and one terminal that is not read must not stop it. Serial
     /// ports wait for as long as it takes.
     #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        if let Some(ports) = &mut self.ports {
+    pub fn with_patience(self, patience: Duration) -> Self {
+        if let Some(ports) = &mut self.roster.entries().ports {
             ports.patience = patience;
         }
         self
@@ -98,11 +97,7 @@ impl Serial {
 
     /// A hold on the device for when a transport owns it.
     pub fn handle(&self) -> SerialHandle {
-        SerialHandle::new(self.config.clone(), self.inbox.clone())
-    }
-
-    fn idle(&mut self) -> Result<&mut Ports> {
-        self.ports.as_mut().ok_or(AT_WORK)
+        SerialHandle::new(self.config.clone(), self.inbox.clone(), self.roster.clone())
     }
 }
 
@@ -124,7 +119,7 @@ impl VirtioDevice for Serial {
         let Some(character) = config_space::emergency(offset, data).filter(|_| offered) else {
             return;
         };
-        match &mut self.ports {
+        match &mut self.roster.entries().ports {
             None => self.inbox.put_character(character),
             Some(ports) => {
                 if let Some(console) = ports.by_number.get_mut(&0) {
@@ -138,7 +133,7 @@ impl VirtioDevice for Serial {
         &mut self,
         activation: Activation,
     ) -> Result<Vec<Placed<SerialWorker>>> {
-        let mut ports = self.ports.take().ok_or(AT_WORK)?;
+        let mut ports = self.roster.entries().ports.take().ok_or(AT_WORK)?;
         let negotiated = Negotiated {
             multiport: activation.features.contains(MULTIPORT),
             size: activation.features.contains(SIZE),
@@ -152,16 +147,20 @@ impl VirtioDevice for Serial {
         if let Some(port) = only {
             port.set_guest_open(true);
         }
-        let (config, inbox) = (self.config.clone(), self.inbox.clone());
+        let office = Office {
+            config: self.config.clone(),
+            inbox: self.inbox.clone(),
+            roster: self.roster.clone(),
+        };
         Ok(vec![Placed {
-            worker: SerialWorker::new(ports, config, inbox, negotiated),
+            worker: SerialWorker::new(ports, office, negotiated),
             queues: (0..self.info.queue_sizes.len() as u16).collect(),
         }])
     }
 
     fn deactivate<AS: AddressSpace>(&mut self, workers: Vec<SerialWorker>) {
         for worker in workers {
-            self.ports = Some(worker.into_ports());
+            self.roster.entries().give_back(worker.into_ports());
         }
     }
 
@@ -171,31 +170,39 @@ impl VirtioDevice for Serial {
             // The size is the host's.
             config: _,
             inbox: _,
-            ports,
+            roster,
         } = self;
         let Some(Ports {
             by_number,
+            removed,
             device_ready,
             timer,
             patience: _,
-        }) = ports
+        }) = &mut roster.entries().ports
         else {
             return;
         };
         by_number.values_mut().for_each(PortState::reset);
+        removed.clear();
         *device_ready = false;
         timer.disarm();
     }
 
     fn save(&self) -> Result<SavedState> {
-        let ports = self.ports.as_ref().ok_or(AT_WORK)?;
+        let entries = self.roster.entries();
+        let ports = entries.ports.as_ref().ok_or(AT_WORK)?;
+        if !ports.removed.is_empty() {
+            return Err(UNTOLD);
+        }
         let bytes = saved::encode(ports).ok_or(HALF_WRITTEN)?;
         Ok(SavedState::new(saved::KIND, saved::VERSION, bytes))
     }
 
     fn restore(&mut self, state: &SavedState) -> Result<()> {
         let bytes = state.expect(saved::KIND, saved::VERSION)?;
-        saved::restore(self.idle()?, bytes)?;
+        let mut entries = self.roster.entries();
+        saved::restore(entries.ports.as_mut().ok_or(AT_WORK)?, bytes)?;
+        drop(entries);
         // The terminal may be another than the one that the guest knew.
         self.inbox.put(|letters| letters.resized = true);
         Ok(())
@@ -210,5 +217,6 @@ const MULTIPORT: Features = Features::bit(1);
 const EMERG_WRITE: Features = Features::bit(2);
 const PATIENCE: Duration = Duration::from_secs(1);
 const AT_WORK: Error = Error::Misuse("the ports are with a worker");
+const UNTOLD: Error = Error::Misuse("the driver has not heard yet that a port is gone");
 const HALF_WRITTEN: Error =
     Error::Misuse("a port is in the middle of a write of more than 1 MiB that nobody reads");

@@ -8,6 +8,8 @@
 pub(crate) enum Notice {
     /// The port exists.
     Added,
+    /// The port is gone.
+    Removed,
     /// It is a console.
     Console,
     /// The size of the console.
@@ -57,6 +59,8 @@ impl Dialogue {
     pub(crate) fn given(&mut self, notice: Notice) {
         match notice {
             Notice::Added => self.announced = true,
+            // There is no dialogue with a port that is gone.
+            Notice::Removed => {}
             Notice::Console => self.console_due = false,
             Notice::Size => self.size_due = false,
             Notice::Name => self.name_due = false,

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::event::{EventfdFlags, eventfd};
 use virtio_device::ConfigCell;
+use virtio_device::props::PropError;
 
-use crate::config_space;
+use crate::roster::Roster;
+use crate::{Port, config_space};
 
 /// The VMM's hold on a [`Serial`](crate::Serial) device that a transport owns. Clones hold the same
 /// device.
@@ -15,11 +17,36 @@ use crate::config_space;
 pub struct SerialHandle {
     config: Arc<ConfigCell>,
     inbox: Arc<Inbox>,
+    roster: Arc<Roster>,
 }
 
 impl SerialHandle {
-    pub(crate) fn new(config: Arc<ConfigCell>, inbox: Arc<Inbox>) -> Self {
-        Self { config, inbox }
+    pub(crate) fn new(config: Arc<ConfigCell>, inbox: Arc<Inbox>, roster: Arc<Roster>) -> Self {
+        Self {
+            config,
+            inbox,
+            roster,
+        }
+    }
+
+    /// Adds `port`, and returns its number. The driver is told by a DEVICE_ADD message (section
+    /// 5.3.6.2).
+    ///
+    /// # Errors
+    /// [`PropError::Value`] for a property that is not acceptable beside those of the other ports.
+    pub fn add_port(&self, port: Port) -> Result<u16, PropError> {
+        let number = self.roster.entries().enter(port)?;
+        self.inbox.put(|_| ());
+        Ok(number)
+    }
+
+    /// Takes the port `number` away; false if there is none. The driver is told by a DEVICE_REMOVE
+    /// message. Its back-end is dropped when the worker has let go of it, which is at once while no
+    /// driver uses the device.
+    pub fn remove_port(&self, number: u16) -> bool {
+        let there = self.roster.entries().leave(number);
+        self.inbox.put(|_| ());
+        there
     }
 
     /// The terminal behind the consoles has another size, in characters. The driver is told, by

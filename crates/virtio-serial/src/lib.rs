@@ -21,6 +21,7 @@ mod ports;
 mod props;
 mod queues;
 mod receive;
+mod roster;
 mod saved;
 mod timer;
 mod transmit;

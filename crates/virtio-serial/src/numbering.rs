@@ -7,32 +7,15 @@ use virtio_device::props::PropError;
 use crate::props::ANY_NUMBER;
 use crate::{Port, PortKind};
 
-/// The ports by number. Number 0 is the only one that a driver without VIRTIO_CONSOLE_F_MULTIPORT
-/// sees, and takes for a console; so it is kept for one.
-pub(crate) fn number(ports: Vec<Port>, max_ports: u16) -> Result<BTreeMap<u16, Port>, PropError> {
-    let mut numbered = BTreeMap::new();
-    for port in ports {
-        port.props.check()?;
-        check_name(&numbered, &port)?;
-        let number = choose(&numbered, &port, max_ports)?;
-        numbered.insert(number, port);
-    }
-    Ok(numbered)
-}
-
-fn check_name(others: &BTreeMap<u16, Port>, port: &Port) -> Result<(), PropError> {
-    let taken = |name: &&String| {
-        others
-            .values()
-            .any(|other| other.props.name.as_ref() == Some(*name))
-    };
-    match port.props.name.as_ref().filter(taken) {
-        None => Ok(()),
-        Some(name) => Err(refuse("name", name, "a name that no other port has")),
-    }
-}
-
-fn choose(others: &BTreeMap<u16, Port>, port: &Port, max_ports: u16) -> Result<u16, PropError> {
+/// The number of `port` beside `others`, whose names these are. Number 0 is the only one that a
+/// driver without VIRTIO_CONSOLE_F_MULTIPORT sees, and takes for a console; so it is kept for one.
+pub(crate) fn choose(
+    others: &BTreeMap<u16, Option<String>>,
+    port: &Port,
+    max_ports: u16,
+) -> Result<u16, PropError> {
+    port.props.check()?;
+    check_name(others, port)?;
     let number = port.props.nr;
     let is_free = |number: &u16| !others.contains_key(number);
     if number == ANY_NUMBER {
@@ -63,6 +46,16 @@ fn choose(others: &BTreeMap<u16, Port>, port: &Port, max_ports: u16) -> Result<u
                 "a number below max_ports that no other port has",
             )
         })
+}
+
+fn check_name(others: &BTreeMap<u16, Option<String>>, port: &Port) -> Result<(), PropError> {
+    let Some(name) = &port.props.name else {
+        return Ok(());
+    };
+    match others.values().any(|other| other.as_ref() == Some(name)) {
+        false => Ok(()),
+        true => Err(refuse("name", name, "a name that no other port has")),
+    }
 }
 
 fn refuse(name: &'static str, value: &str, accepts: &'static str) -> PropError {

@@ -188,6 +188,15 @@ impl PortState {
         self.watches.clear(cx, self.number);
     }
 
+    /// The port is gone.
+    pub(crate) fn depart<AS: AddressSpace>(mut self, cx: &mut Cx<'_, AS>) {
+        if let Some(mut queue) = cx.queue(transmit_queue(self.number)) {
+            self.transmit.give_back(&mut queue);
+        }
+        self.watches.clear(cx, self.number);
+        self.set_guest_open(false);
+    }
+
     /// The port was opened or closed in the guest.
     pub(crate) fn set_guest_open(&mut self, open: bool) {
         if self.dialogue.guest_open != open {

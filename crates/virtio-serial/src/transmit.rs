@@ -91,6 +91,13 @@ impl Transmit {
         queue.push(&mut self.chain, 0);
     }
 
+    /// Gives the chain back to the guest unwritten, for a port that is gone.
+    pub(crate) fn give_back<M: GuestMemory>(&mut self, queue: &mut Virtqueue<'_, M>) {
+        if self.chain.is_live() && queue.ring().in_flight() > 0 {
+            queue.push(&mut self.chain, 0);
+        }
+    }
+
     /// Bytes that the guest counts as sent. `None` while part of a buffer that it does not count
     /// as sent has been written: that cannot be saved.
     pub(crate) fn parked(&self) -> Option<Vec<u8>> {

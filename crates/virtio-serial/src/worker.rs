@@ -5,17 +5,20 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use virtio_device::vm_memory::GuestMemory;
 use virtio_device::{
     AddressSpace, Chain, ConfigCell, Cx, Interest, MemoryError, Progress, QueueError, Result,
-    Source, Worker,
+    Source, Virtqueue, Worker,
 };
 
 use crate::config_space;
-use crate::control::{HEADER, Request};
+use crate::control::{HEADER, Request, encode};
+use crate::dialogue::Notice;
 use crate::handle::{Inbox, Letters};
 use crate::port_state::PortState;
 use crate::ports::{Negotiated, Ports};
 use crate::queues::{CONTROL_RECEIVE, CONTROL_TRANSMIT, Role, transmit_queue};
+use crate::roster::{Change, Roster};
 use crate::transmit::SCRATCH;
 use crate::watch::port_of;
 
@@ -26,14 +29,20 @@ use crate::watch::port_of;
 /// them is up to.
 pub struct SerialWorker {
     ports: Ports,
-    config: Arc<ConfigCell>,
-    inbox: Arc<Inbox>,
+    office: Office,
     negotiated: Negotiated,
     tasks: VecDeque<Task>,
     /// Whether the event loop knows what is to be watched. It is another one after each stop.
     started: bool,
     chain: Chain,
     scratch: Box<[u8]>,
+}
+
+/// What the worker shares with the device and the VMM.
+pub(crate) struct Office {
+    pub(crate) config: Arc<ConfigCell>,
+    pub(crate) inbox: Arc<Inbox>,
+    pub(crate) roster: Arc<Roster>,
 }
 
 /// One direction of the port of this number.
@@ -44,16 +53,10 @@ enum Task {
 }
 
 impl SerialWorker {
-    pub(crate) fn new(
-        ports: Ports,
-        config: Arc<ConfigCell>,
-        inbox: Arc<Inbox>,
-        negotiated: Negotiated,
-    ) -> Self {
+    pub(crate) fn new(ports: Ports, office: Office, negotiated: Negotiated) -> Self {
         Self {
             ports,
-            config,
-            inbox,
+            office,
             negotiated,
             tasks: VecDeque::new(),
             started: false,
@@ -180,11 +183,12 @@ impl SerialWorker {
         }
     }
 
-    /// Gives the guest the messages that are due, as far as it has buffers. One that is too short
-    /// gets as much of its message as it holds.
+    /// Gives the guest the messages that are due, as far as it has buffers: first of ports that are
+    /// gone, whose numbers others may have by now.
     fn tell<AS: AddressSpace>(&mut self, cx: &mut Cx<'_, AS>) -> Result<(), QueueError> {
         let Ports {
             by_number,
+            removed,
             device_ready,
             ..
         } = &mut self.ports;
@@ -193,35 +197,63 @@ impl SerialWorker {
             .filter(|port| *device_ready || port.dialogue.ready)
             .filter(|port| port.notice().is_some())
             .peekable();
-        if !self.negotiated.multiport || due.peek().is_none() {
+        let nothing = removed.is_empty() && due.peek().is_none();
+        if !self.negotiated.multiport || nothing {
             return Ok(());
         }
-        let (size, host) = (config_space::size(&self.config), cx.host());
+        let (size, host) = (config_space::size(&self.office.config), cx.host());
+        let order = self.negotiated.order;
         let Some(mut queue) = cx.queue(CONTROL_RECEIVE) else {
             return Ok(());
         };
+        let mut post = Post {
+            queue: &mut queue,
+            chain: &mut self.chain,
+            bad: &mut || host.needs_reset(),
+        };
+        while let Some(number) = removed.first().copied() {
+            let message = encode(Notice::Removed, number, "", size, order);
+            match post.send(&message)? {
+                Sent::NoBuffer => return Ok(()),
+                Sent::Lost => {}
+                Sent::Whole => drop(removed.pop_first()),
+            }
+        }
         for port in due {
             while let Some(notice) = port.notice() {
-                if !queue.pop(&mut self.chain)? {
-                    return Ok(());
-                }
-                let message = port.encode(notice, size, self.negotiated.order);
-                let len = message.len().min(self.chain.writable_len() as usize);
-                let part = message.get(..len).unwrap_or_default();
-                if self.chain.write_at(queue.view(), 0, part).is_ok() {
-                    port.dialogue.given(notice);
-                    queue.push(&mut self.chain, len as u32);
-                } else {
-                    host.needs_reset();
-                    queue.push(&mut self.chain, 0);
+                match post.send(&port.encode(notice, size, order))? {
+                    Sent::NoBuffer => return Ok(()),
+                    Sent::Lost => {}
+                    Sent::Whole => port.dialogue.given(notice),
                 }
             }
         }
         Ok(())
     }
 
+    fn change<AS: AddressSpace>(&mut self, change: Change, cx: &mut Cx<'_, AS>) {
+        match change {
+            Change::Add(number, state) => {
+                self.ports.by_number.insert(number, *state);
+                self.add(Task::Transmit(number));
+                self.add(Task::Receive(number));
+            }
+            Change::Remove(number) => {
+                if let Some(port) = self.ports.remove(number) {
+                    port.depart(cx);
+                    // What the guest has sent it by now is given back as well.
+                    self.add(Task::Transmit(number));
+                }
+            }
+        }
+    }
+
     fn read_inbox<AS: AddressSpace>(&mut self, cx: &mut Cx<'_, AS>) {
-        let Letters { resized, emergency } = self.inbox.take();
+        let Letters { resized, emergency } = self.office.inbox.take();
+        let changes = self.office.roster.entries().take_changes();
+        for change in changes {
+            self.change(change, cx);
+        }
         if let Some(console) = self.ports.by_number.get_mut(&0) {
             emergency
                 .into_iter()
@@ -284,7 +316,7 @@ impl<AS: AddressSpace> Worker<AS> for SerialWorker {
 
     fn sources(&self, add: &mut dyn FnMut(Source<'_>)) {
         for (token, fd) in [
-            (INBOX, self.inbox.as_fd()),
+            (INBOX, self.office.inbox.as_fd()),
             (TIMER, self.ports.timer.as_fd()),
         ] {
             add(Source {
@@ -302,6 +334,41 @@ impl<AS: AddressSpace> Worker<AS> for SerialWorker {
         self.tasks.clear();
         self.started = false;
         Ok(Progress::Idle)
+    }
+}
+
+/// The queue by which messages go to the guest.
+struct Post<'a, 'q, M: GuestMemory> {
+    queue: &'a mut Virtqueue<'q, M>,
+    chain: &'a mut Chain,
+    /// Called for a buffer that is not guest memory.
+    bad: &'a mut dyn FnMut(),
+}
+
+/// What became of a message.
+enum Sent {
+    /// The guest has no buffer for it.
+    NoBuffer,
+    /// The buffer was none.
+    Lost,
+    Whole,
+}
+
+impl<M: GuestMemory> Post<'_, '_, M> {
+    /// Puts `message` into the next buffer. One that is too short gets as much as it holds.
+    fn send(&mut self, message: &[u8]) -> Result<Sent, QueueError> {
+        if !self.queue.pop(self.chain)? {
+            return Ok(Sent::NoBuffer);
+        }
+        let len = message.len().min(self.chain.writable_len() as usize);
+        let part = message.get(..len).unwrap_or_default();
+        if self.chain.write_at(self.queue.view(), 0, part).is_ok() {
+            self.queue.push(self.chain, len as u32);
+            return Ok(Sent::Whole);
+        }
+        (self.bad)();
+        self.queue.push(self.chain, 0);
+        Ok(Sent::Lost)
     }
 }
 
