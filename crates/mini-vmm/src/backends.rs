@@ -12,10 +12,10 @@ use virtio_blk::Resizer;
 use crate::chardev::Chardev;
 use crate::drive::{Drive, Zeroes};
 use crate::exit::Wishes;
+use crate::hotplug::Departures;
 use crate::options::{BadOption, ChardevKind, Config, DriveOptions, ObjectOptions, SerialTarget};
 
 /// Everything that devices can be connected to.
-#[derive(Default)]
 pub struct Backends {
     qtest: Option<Arc<Chardev>>,
     chardevs: BTreeMap<String, Arc<Chardev>>,
@@ -25,6 +25,7 @@ pub struct Backends {
     /// How devices are told of another size of their drive.
     resizers: BTreeMap<String, Resizer>,
     zeroes: Zeroes,
+    departures: Arc<Departures>,
 }
 
 impl Backends {
@@ -33,7 +34,18 @@ impl Backends {
     /// # Errors
     /// What cannot be opened, under its option's name.
     pub fn open(config: &Config, wishes: &Wishes) -> Result<Self, BadOption> {
-        let mut backends = Self::default();
+        let departures = Departures::new()
+            .map_err(|error| BadOption::new("-device", error, "a host with descriptors left"))?;
+        let mut backends = Self {
+            qtest: None,
+            chardevs: BTreeMap::new(),
+            unnamed: Vec::new(),
+            drives: BTreeMap::new(),
+            entropy: BTreeMap::new(),
+            resizers: BTreeMap::new(),
+            zeroes: Zeroes::default(),
+            departures: Arc::new(departures),
+        };
         if let Some(kind) = &config.qtest {
             let chardev = Chardev::open("-qtest", "qtest", kind, wishes)?;
             backends.qtest = Some(Arc::new(chardev));
@@ -55,6 +67,11 @@ impl Backends {
             backends.zeroes.open()?;
         }
         Ok(backends)
+    }
+
+    /// Where devices and their host ends are seen off.
+    pub fn departures(&self) -> &Arc<Departures> {
+        &self.departures
     }
 
     /// The test's end of a machine without processors.

@@ -14,6 +14,7 @@ use crate::devices::{self, Board, Buses, Pc, Plug, Plugged};
 use crate::error::{Error, host};
 use crate::exit::Wishes;
 use crate::fw_cfg::FwCfg;
+use crate::hotplug::Departures;
 use crate::layout;
 use crate::memory::SharedMemory;
 use crate::mmio::Mmio;
@@ -28,6 +29,7 @@ use crate::workers::Workers;
 pub struct Kit {
     serials: Vec<Arc<Chardev>>,
     devices: Vec<Plug>,
+    departures: Arc<Departures>,
 }
 
 impl Kit {
@@ -52,6 +54,7 @@ impl Kit {
                 .map(|(index, target)| backends.serial(index, target, wishes))
                 .collect::<Result<_, _>>()?,
             devices: devices::make(config, backends)?,
+            departures: Arc::clone(backends.departures()),
         })
     }
 }
@@ -83,7 +86,7 @@ impl Hardware {
         (workers, wishes): (&Workers, &Wishes),
     ) -> Result<Self, Error> {
         let (mut bus, mut platform) = (IoManager::new(), Platform::default());
-        let mut pci = Pci::new(wires.clone(), config)?;
+        let mut pci = Pci::new(wires.clone(), config, kit.departures)?;
         plug_board(&mut bus, config, wishes)?;
         let serials = plug_serials(&mut bus, &*wires.lines, kit.serials)?;
         let mut mmio = Mmio::new(wires);

@@ -103,6 +103,7 @@ impl DevicePio for PciHotplug {
 }
 
 /// Places from which a device was taken by the guest, on their way to the main thread.
+#[derive(Debug)]
 pub struct Departures {
     places: Mutex<Vec<Location>>,
     event: EventFd,
@@ -123,6 +124,11 @@ impl Departures {
     /// The device at `place` is off its bus. There are no more of these than there were devices.
     pub fn announce(&self, place: Location) {
         self.places().push(place);
+        self.wake();
+    }
+
+    /// Has the main thread look for what else is gone.
+    pub fn wake(&self) {
         let _ = self.event.write(1);
     }
 

@@ -12,7 +12,7 @@ use vm_pci::{
     BusId, HostBridge, Identity, PciFunction, RootComplex, RootPort, RootPortConfig, Slot, Windows,
 };
 
-use crate::error::{Error, host};
+use crate::error::Error;
 use crate::hotplug::{Departures, PciHotplug};
 use crate::layout;
 use crate::line::IntxLines;
@@ -64,11 +64,12 @@ pub struct Function {
 }
 
 impl Pci {
-    /// The root complex that `config` asks for, with a host bridge.
+    /// The root complex that `config` asks for, with a host bridge. Devices that the guest lets go
+    /// are announced to `departures`.
     ///
     /// # Errors
     /// None that a host could cause.
-    pub fn new(wires: Wires, config: &Config) -> Result<Self, Error> {
+    pub fn new(wires: Wires, config: &Config, departures: Arc<Departures>) -> Result<Self, Error> {
         let chipset = Chipset::of(config.machine);
         let window = |range: layout::Range| Some(range.base..=range.end() - 1);
         let windows = Windows {
@@ -80,8 +81,6 @@ impl Pci {
         let bridge = HostBridge::new(bridge).map_err(refused)?;
         let root = RootComplex::new(windows, Arc::new(bridge)).map_err(refused)?;
         let root = Arc::new(root);
-        let departures = Departures::new().map_err(host("cannot make an event"))?;
-        let departures = Arc::new(departures);
         let hotplug = chipset.filter(|chipset| !chipset.express).map(|_| {
             let (root, departures) = (Arc::clone(&root), Arc::clone(&departures));
             Arc::new(PciHotplug::new(root, departures))

@@ -28,6 +28,7 @@ pub struct Serial {
     config: Arc<ConfigCell>,
     inbox: Arc<Inbox>,
     roster: Arc<Roster>,
+    numbers: Vec<u16>,
 }
 
 /// Why a device cannot be made.
@@ -52,7 +53,7 @@ impl Serial {
     pub fn new(props: &SerialProps, ports: Vec<Port>) -> Result<Self, SerialError> {
         props.check()?;
         let max_ports = props.max_ports as u16;
-        let roster = Roster::new(ports, max_ports)?;
+        let (roster, numbers) = Roster::new(ports, max_ports)?;
         roster.entries().give_back(Ports {
             by_number: BTreeMap::new(),
             removed: BTreeSet::new(),
@@ -71,6 +72,7 @@ impl Serial {
             config: Arc::new(config_space::new(max_ports, props.emergency_write)),
             inbox: Arc::new(Inbox::new()?),
             roster: Arc::new(roster),
+            numbers,
         })
     }
 
@@ -93,6 +95,11 @@ impl Serial {
             ports.patience = patience;
         }
         self
+    }
+
+    /// Numbers of the ports that it was made with, in the order in which they were given.
+    pub fn numbers(&self) -> Vec<u16> {
+        self.numbers.clone()
     }
 
     /// A hold on the device for when a transport owns it.
@@ -171,6 +178,7 @@ impl VirtioDevice for Serial {
             config: _,
             inbox: _,
             roster,
+            numbers: _,
         } = self;
         let Some(Ports {
             by_number,

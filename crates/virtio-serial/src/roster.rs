@@ -32,17 +32,16 @@ pub(crate) enum Change {
 
 impl Roster {
     /// Numbers `ports`, in order.
-    pub(crate) fn new(ports: Vec<Port>, max_ports: u16) -> Result<Self, PropError> {
+    pub(crate) fn new(ports: Vec<Port>, max_ports: u16) -> Result<(Self, Vec<u16>), PropError> {
         let mut entries = Entries {
             max_ports,
             names: BTreeMap::new(),
             ports: None,
             changes: Vec::new(),
         };
-        for port in ports {
-            entries.enter(port)?;
-        }
-        Ok(Self(Mutex::new(entries)))
+        let numbers = ports.into_iter().map(|port| entries.enter(port));
+        let numbers = numbers.collect::<Result<_, _>>()?;
+        Ok((Self(Mutex::new(entries)), numbers))
     }
 
     pub(crate) fn entries(&self) -> MutexGuard<'_, Entries> {

@@ -11,6 +11,7 @@ mod rng;
 mod root_port;
 mod serial;
 mod table;
+mod tenant;
 mod virtio;
 
 use virtio_device::props::PropHelp;
@@ -25,7 +26,7 @@ use crate::mmio::Mmio;
 use crate::options::{BadOption, Config, DeviceOptions, KeyVals, near_matches};
 use crate::pci::Pci;
 use crate::workers::Workers;
-pub use plugged::{Control, Plugged, Seat};
+pub use plugged::{Control, Plugged, PluggedPort, Seat};
 use serial::Ports;
 use table::{DEVICES, Kind, Row};
 
@@ -183,6 +184,22 @@ pub fn make_pci(
             "no device that can come later",
             "a virtio device on PCI",
         )),
+    }
+}
+
+/// Adds the port of `options` to one of `devices` while the machine runs. `None` if its type is not
+/// that of a port.
+///
+/// # Errors
+/// An unknown type or property, a value that is refused, or no device that could take it.
+pub fn add_port(
+    options: &DeviceOptions,
+    backends: &mut Backends,
+    devices: &mut [Plugged],
+) -> Result<Option<()>, BadOption> {
+    match find(&options.driver)?.kind {
+        Kind::Port(kind) => serial::add_port(options, kind, backends, devices).map(Some),
+        Kind::Board { .. } | Kind::Virtio(..) => Ok(None),
     }
 }
 

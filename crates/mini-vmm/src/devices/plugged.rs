@@ -1,11 +1,13 @@
 //! Virtio devices that are plugged in, and what can be done to them from outside of the guest.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use virtio_mmio::MmioTransport;
 use virtio_pci::PciTransport;
+use virtio_serial::SerialHandle;
 use vm_pci::PciFunction;
 
+use super::tenant::Tenancy;
 use crate::drive::Drive;
 use crate::memory::SharedMemory;
 use crate::pci::Location;
@@ -40,6 +42,20 @@ pub enum Control {
     None,
     /// A disk, on a drive.
     Blk(Drive),
+    /// Ports, and the means to change them.
+    Serial(SerialHandle, Vec<PluggedPort>),
+}
+
+/// A port of a virtio-serial device.
+pub struct PluggedPort {
+    /// Its identifier, where it has one.
+    pub id: Option<String>,
+    /// Its number.
+    pub number: u16,
+    /// Its removal was asked for.
+    pub leaving: bool,
+    /// Dead when its host end is free.
+    pub tenancy: Weak<Tenancy>,
 }
 
 impl Plugged {

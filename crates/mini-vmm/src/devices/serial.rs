@@ -3,6 +3,7 @@
 //! A controller is made with its ports, which come after it on the command line.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use virtio_device::props::{DynProps, PropError, PropHelp, Props};
 use virtio_serial::{
@@ -10,8 +11,9 @@ use virtio_serial::{
 };
 
 use super::table::{Kind, Row};
+use super::tenant::{Tenancy, Tenant};
 use super::virtio::{Device, Model, ModelProps, apply, bad_property};
-use super::{Parts, option};
+use super::{Control, Parts, Plugged, PluggedPort, option};
 use crate::backends::Backends;
 use crate::chardev::ChardevPort;
 use crate::options::{BadOption, DeviceOptions};
@@ -27,18 +29,32 @@ pub(super) type Ports = Vec<NamedPort>;
 /// A port and what errors call it.
 pub(super) struct NamedPort {
     option: String,
+    id: Option<String>,
     props: PortProps,
     port: Port,
+    tenancy: Arc<Tenancy>,
 }
 
 impl ModelProps for SerialProps {
     fn device(&mut self, option: &str, parts: &mut Parts<'_>) -> Result<Device, BadOption> {
-        let (names, ports): (Vec<_>, Vec<_>) = std::mem::take(&mut parts.ports)
-            .into_iter()
-            .map(|named| ((named.option, named.props), named.port))
-            .unzip();
+        let (mut names, mut plugged, mut ports) = (Vec::new(), Vec::new(), Vec::new());
+        for named in std::mem::take(&mut parts.ports) {
+            plugged.push((named.id, Arc::downgrade(&named.tenancy)));
+            names.push((named.option, named.props));
+            ports.push(named.port);
+        }
         match Serial::new(self, ports) {
-            Ok(device) => Ok(Box::new(device)),
+            Ok(device) => {
+                let numbers = device.numbers().into_iter().zip(plugged);
+                let plugged = numbers.map(|(number, (id, tenancy))| PluggedPort {
+                    id,
+                    number,
+                    leaving: false,
+                    tenancy,
+                });
+                parts.control = Control::Serial(device.handle(), plugged.collect());
+                Ok(Box::new(device))
+            }
             Err(SerialError::Property(error)) => {
                 let option = culprit(&names, &error).unwrap_or(option);
                 Err(bad_property(option, error))
@@ -82,15 +98,51 @@ fn port(
         None => Box::new(Null),
         Some(id) => Box::new(ChardevPort::new(backends.chardev(&option, "chardev", id)?)),
     };
-    let port = Port::new(kind, props.clone(), backend);
+    let tenant = Tenant::new(backend, backends.departures());
+    let tenancy = Arc::clone(tenant.tenancy());
+    let port = Port::new(kind, props.clone(), Box::new(tenant));
     Ok((
         bus,
         NamedPort {
             option,
+            id: options.id.clone(),
             props,
             port,
+            tenancy,
         },
     ))
+}
+
+/// Adds a port to the device whose bus it names, or the first one.
+pub(super) fn add_port(
+    options: &DeviceOptions,
+    kind: PortKind,
+    backends: &mut Backends,
+    devices: &mut [Plugged],
+) -> Result<(), BadOption> {
+    let (bus, named) = port(options, kind, backends)?;
+    let mut controllers = devices.iter_mut().filter_map(|device| {
+        let own = device.id.as_ref().map(|id| format!("{id}.0"));
+        let wanted = bus.is_none() || bus == own;
+        match &mut device.control {
+            Control::Serial(handle, ports) if wanted => Some((handle, ports)),
+            _ => None,
+        }
+    });
+    let (handle, ports) = controllers.next().ok_or_else(|| {
+        let bus = bus.as_deref().unwrap_or_default();
+        let accepted = "ID.0 of a virtio-serial device";
+        BadOption::property(&named.option, "bus", bus, "no such bus", accepted)
+    })?;
+    let number = handle.add_port(named.port);
+    let number = number.map_err(|error| bad_property(&named.option, error))?;
+    ports.push(PluggedPort {
+        id: named.id,
+        number,
+        leaving: false,
+        tenancy: Arc::downgrade(&named.tenancy),
+    });
+    Ok(())
 }
 
 /// The controller whose bus is called `bus`; without a name, the last one before the port.

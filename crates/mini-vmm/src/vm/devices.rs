@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use serde_json::json;
+use virtio_serial::SerialHandle;
 
 use super::Machine;
-use crate::devices::{self, Bay};
+use crate::devices::{self, Bay, Control, PluggedPort};
 use crate::options::{BadOption, DeviceOptions};
 use crate::qmp::{Event, QmpError};
 
@@ -20,6 +21,10 @@ impl Machine {
         {
             let desc = format!("Duplicate device ID '{id}'");
             return Err(QmpError::generic(desc));
+        }
+        let plugged = &mut self.hardware.devices;
+        if let Some(()) = devices::add_port(options, &mut self.backends, plugged)? {
+            return Ok(());
         }
         let plug = devices::make_pci(options, &mut self.backends, self.config.cpus)?;
         let pci = &mut self.hardware.pci;
@@ -36,28 +41,29 @@ impl Machine {
         Ok(())
     }
 
-    /// Asks the guest to let the device `id` go.
+    /// Asks the guest to let the device `id` go. A port goes at once.
     ///
     /// # Errors
     /// One that does not exist, that is leaving already, or that stays.
     pub(crate) fn remove_device(&mut self, id: &str) -> Result<(), QmpError> {
+        if let Some((handle, port)) = self.port_mut(id) {
+            leave(id, &mut port.leaving)?;
+            handle.remove_port(port.number);
+            // Nothing may have had its host end.
+            self.hardware.pci.departures().wake();
+            return Ok(());
+        }
         let mut devices = self.hardware.devices.iter_mut();
         let device = devices.find(|device| device.id.as_deref() == Some(id));
         let device = device.ok_or_else(|| QmpError::no_device(id))?;
-        if device.leaving {
-            let desc = format!("Device {id} is already in the process of unplug");
-            return Err(QmpError::generic(desc));
-        }
         let place = device.place().ok_or_else(|| {
-            BadOption::new(
-                DEVICE_DEL,
-                "the devices of this bus stay",
-                "a device on PCI",
-            )
+            let accepted = "a device on PCI";
+            BadOption::new(DEVICE_DEL, "the devices of this bus stay", accepted)
         })?;
-        self.hardware.pci.ask_to_leave(DEVICE_DEL, place)?;
-        device.leaving = true;
-        Ok(())
+        leave(id, &mut device.leaving)?;
+        let asked = self.hardware.pci.ask_to_leave(DEVICE_DEL, place);
+        device.leaving = asked.is_ok();
+        Ok(asked?)
     }
 
     /// Whether a file may be opened now.
@@ -86,14 +92,27 @@ impl Machine {
         }
     }
 
-    fn has_device(&self, id: &str) -> bool {
+    fn has_device(&mut self, id: &str) -> bool {
         let mut devices = self.hardware.devices.iter();
-        devices.any(|device| device.id.as_deref() == Some(id))
+        devices.any(|device| device.id.as_deref() == Some(id)) || self.port_mut(id).is_some()
+    }
+
+    /// The port `id`, and the means to change the ports of its device.
+    fn port_mut(&mut self, id: &str) -> Option<(&SerialHandle, &mut PluggedPort)> {
+        let mut devices = self.hardware.devices.iter_mut();
+        devices.find_map(|device| {
+            let Control::Serial(handle, ports) = &mut device.control else {
+                return None;
+            };
+            let port = ports.iter_mut().find(|port| port.id.as_deref() == Some(id));
+            Some((&*handle, port?))
+        })
     }
 
     /// Ends devices that are off their bus, when what they have in flight is done, and tells
     /// monitors.
     pub(super) fn see_off(&mut self) {
+        self.see_off_ports();
         for place in self.hardware.pci.departures().take() {
             let devices = &mut self.hardware.devices;
             let gone = devices
@@ -104,6 +123,22 @@ impl Machine {
                 device.reset();
                 self.tell_deleted(device.id.as_deref());
             }
+        }
+    }
+
+    /// Forgets ports whose host end is free, and tells monitors.
+    fn see_off_ports(&mut self) {
+        let mut gone = Vec::new();
+        for device in &mut self.hardware.devices {
+            if let Control::Serial(_, ports) = &mut device.control {
+                let left =
+                    |port: &mut PluggedPort| port.leaving && port.tenancy.strong_count() == 0;
+                gone.extend(ports.extract_if(.., left));
+            }
+        }
+        for id in gone.into_iter().filter_map(|port| port.id) {
+            let data = json!({"device": id, "path": format!("/machine/peripheral/{id}")});
+            self.tell(&Event::new("DEVICE_DELETED", data));
         }
     }
 
@@ -130,6 +165,16 @@ impl Machine {
             data["device"] = id.into();
         }
         self.tell(&Event::new("DEVICE_DELETED", data));
+    }
+}
+
+/// Notes that a device is leaving, which it can do once.
+fn leave(id: &str, leaving: &mut bool) -> Result<(), QmpError> {
+    match std::mem::replace(leaving, true) {
+        false => Ok(()),
+        true => Err(QmpError::generic(format_args!(
+            "Device {id} is already in the process of unplug"
+        ))),
     }
 }
 
