@@ -5,6 +5,7 @@
 //! all on one thread and without a hypervisor. [`device_suite!`] is what every device must stand.
 //!
 //! [`channel`] is the other end of a channel subsystem: a CPU and its interruptions.
+//! [`qtest`] does the same to a whole VMM, over sockets.
 //!
 //! The kit panics where the device under test breaks the rules: that is how tests fail.
 
@@ -17,6 +18,7 @@ mod heap;
 mod malformed;
 mod memory;
 mod packed;
+pub mod qtest;
 mod queue;
 mod split;
 pub mod suite;
