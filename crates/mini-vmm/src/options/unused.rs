@@ -3,8 +3,12 @@
 use super::{Config, SerialTarget};
 
 impl Config {
-    /// A line for each back-end that no device or serial port uses.
+    /// A line for each back-end that no device or serial port uses, nor can use later: a monitor may
+    /// add one that does.
     pub fn unused(&self) -> Vec<String> {
+        if !self.monitors.is_empty() {
+            return Vec::new();
+        }
         let chardevs = self.chardevs.iter().map(|chardev| &chardev.id);
         let chardevs = chardevs.filter(|id| !self.refers("chardev", id) && !self.serves(id));
         let drives = self.drives.iter().map(|drive| &drive.id);
