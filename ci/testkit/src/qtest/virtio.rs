@@ -260,7 +260,7 @@ impl VirtioQueue {
         let index = vmm.load(self.available + 2, 2);
         let slot = index % u64::from(self.size);
         vmm.store(self.available + 4 + 2 * slot, 2, head.into());
-        vmm.store(self.available + 2, 2, index + 1 & 0xffff);
+        vmm.store(self.available + 2, 2, (index + 1) & 0xffff);
     }
 }
 

@@ -91,10 +91,13 @@ pub struct Bay<'a> {
 /// A device that is made, and only needs to be plugged in.
 pub enum Plug {
     /// Before the machine runs.
-    Board(Box<dyn FnOnce(&mut Board<'_>) -> Result<Option<Plugged>, BadOption>>),
+    Board(BoardPlug),
     /// At any time, into PCI; the option is what errors call the device.
     Pci(String, PciPlug),
 }
+
+/// A part of the board that is made, and a virtio device if it is one.
+pub type BoardPlug = Box<dyn FnOnce(&mut Board<'_>) -> Result<Option<Plugged>, BadOption>>;
 
 /// A PCI device that is made, and only needs to be plugged in.
 pub type PciPlug = Box<dyn FnOnce(&mut Bay<'_>) -> Result<Plugged, BadOption>>;
