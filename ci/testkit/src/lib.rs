@@ -5,7 +5,7 @@
 //! all on one thread and without a hypervisor. [`device_suite!`] is what every device must stand.
 //!
 //! [`channel`] is the other end of a channel subsystem: a CPU and its interruptions.
-//! [`qtest`] does the same to a whole VMM, over sockets.
+//! [`qtest`] is the processor of a whole VMM, which runs as a process of its own.
 //!
 //! The kit panics where the device under test breaks the rules: that is how tests fail.
 

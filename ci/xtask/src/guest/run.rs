@@ -141,7 +141,11 @@ fn build_mini_vmm(target: &Path) -> Result<PathBuf> {
         "--package",
         "mini-vmm",
     ])?;
-    Ok(target.join("guest").join("mini-vmm"))
+    let program = target.join("guest").join("mini-vmm");
+    let name = target.join("guest").join(QTEST_NAME);
+    let _ = std::fs::remove_file(&name);
+    std::os::unix::fs::symlink("mini-vmm", name)?;
+    Ok(program)
 }
 
 fn utf8(path: &Path) -> Result<&str> {
@@ -155,3 +159,5 @@ const TEST_LIMIT: Duration = Duration::from_secs(20 * 60);
 const DEMO_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// For one boot of one VMM with all that is measured in it.
 const BOOT_LIMIT: Duration = Duration::from_secs(5 * 60);
+/// QEMU's qtest programs want this form of a name of the VMM that they start.
+const QTEST_NAME: &str = "mini-vmm-system-x86_64";
