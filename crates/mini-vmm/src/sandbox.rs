@@ -90,7 +90,7 @@ fn filter(class: Class) -> Result<BpfProgram, seccompiler::BackendError> {
         Class::Worker => (&[WORKER, CHARDEV], &[WORKER_IOCTLS]),
         Class::Launcher => (&[LAUNCHER, WORKER, CHARDEV], &[WORKER_IOCTLS]),
     };
-    let calls = calls.iter().copied().chain([COMMON, DEBUG]).flatten();
+    let calls = calls.iter().copied().chain([COMMON]).flatten();
     let mut rules: Rules = calls.map(|call| (*call, Vec::new())).collect();
     let ioctls = ioctls.iter().copied().chain([COMMON_IOCTLS]).flatten();
     let ioctls = ioctls.map(|number| ioctl(*number));
@@ -172,12 +172,6 @@ const COMMON: &[i64] = &[
     c::SYS_rt_sigprocmask, c::SYS_rt_sigreturn, c::SYS_sched_yield, c::SYS_sendto,
     c::SYS_sigaltstack, c::SYS_tgkill, c::SYS_timerfd_settime, c::SYS_write, c::SYS_writev,
 ];
-/// With debug assertions, the standard library looks at a descriptor before it closes it.
-const DEBUG: &[i64] = if cfg!(debug_assertions) {
-    &[c::SYS_fcntl]
-} else {
-    &[]
-};
 /// Character devices, and waiting for events.
 #[rustfmt::skip]
 const CHARDEV: &[i64] = &[
