@@ -115,8 +115,11 @@ fn dispatch(exit: VcpuExit<'_>, bus: &IoManager) -> Option<End> {
         }
         // Nothing there: the write is lost, as on hardware.
         VcpuExit::MmioWrite(address, data) => drop(bus.mmio_write(MmioAddress(address), data)),
-        // A triple fault resets a PC.
-        VcpuExit::Shutdown => return Some(End::Wish(Wish::Reset)),
+        // A triple fault resets a PC. Few kernels mean it.
+        VcpuExit::Shutdown => {
+            log::warn!("triple fault of the guest: the machine is reset");
+            return Some(End::Wish(Wish::Reset));
+        }
         VcpuExit::SystemEvent(KVM_SYSTEM_EVENT_SHUTDOWN, _) => {
             return Some(End::Wish(Wish::PowerOff));
         }
