@@ -214,6 +214,8 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         self.stop();
+        // Their threads share the devices, and may not remove the sockets of these.
+        drop(self.processors.take());
         // Requests in flight are finished: what the guest was told is written is in its file.
         if let Err(error) = self.hardware.reset() {
             log::warn!("{error}");
