@@ -13,29 +13,33 @@ pub struct Doorbells(pub Arc<VmFd>);
 
 impl IoEventFds for Doorbells {
     fn assign(&self, doorbell: Doorbell, fd: &EventFd) -> io::Result<()> {
-        let (vm, at) = (&self.0, &address(doorbell.at));
+        let (vm, at) = (&self.0, &address(doorbell.at)?);
         match doorbell.value {
             DoorbellValue::Any => vm.register_ioevent(fd, at, NoDatamatch),
             DoorbellValue::U16(value) => vm.register_ioevent(fd, at, value),
             DoorbellValue::U32(value) => vm.register_ioevent(fd, at, value),
+            DoorbellValue::U64(value) => vm.register_ioevent(fd, at, value),
         }
         .map_err(io::Error::from)
     }
 
     fn release(&self, doorbell: Doorbell, fd: &EventFd) -> io::Result<()> {
-        let (vm, at) = (&self.0, &address(doorbell.at));
+        let (vm, at) = (&self.0, &address(doorbell.at)?);
         match doorbell.value {
             DoorbellValue::Any => vm.unregister_ioevent(fd, at, NoDatamatch),
             DoorbellValue::U16(value) => vm.unregister_ioevent(fd, at, value),
             DoorbellValue::U32(value) => vm.unregister_ioevent(fd, at, value),
+            DoorbellValue::U64(value) => vm.unregister_ioevent(fd, at, value),
         }
         .map_err(io::Error::from)
     }
 }
 
-fn address(at: DoorbellAddress) -> IoEventAddress {
+/// A PC has no subchannels.
+fn address(at: DoorbellAddress) -> io::Result<IoEventAddress> {
     match at {
-        DoorbellAddress::Pio(port) => IoEventAddress::Pio(port.into()),
-        DoorbellAddress::Mmio(address) => IoEventAddress::Mmio(address),
+        DoorbellAddress::Pio(port) => Ok(IoEventAddress::Pio(port.into())),
+        DoorbellAddress::Mmio(address) => Ok(IoEventAddress::Mmio(address)),
+        DoorbellAddress::Subchannel(_) => Err(io::ErrorKind::Unsupported.into()),
     }
 }

@@ -22,6 +22,9 @@ pub enum DoorbellAddress {
     Pio(u16),
     /// A guest physical address.
     Mmio(u64),
+    /// A subchannel, by its identification word, that DIAGNOSE 0x500 notifies
+    /// (`KVM_IOEVENTFD_FLAG_VIRTIO_CCW_NOTIFY`).
+    Subchannel(u32),
 }
 
 /// What a guest writes to notify a queue.
@@ -33,6 +36,8 @@ pub enum DoorbellValue {
     U16(u16),
     /// This value, in 32 bits.
     U32(u32),
+    /// This value, in 64 bits.
+    U64(u64),
 }
 
 /// Guest writes that become events: KVM's `KVM_IOEVENTFD` or its like. Implemented by the VMM.

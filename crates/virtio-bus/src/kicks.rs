@@ -40,38 +40,6 @@ impl Kicks {
         &self.fds
     }
 
-    /// Has `assign` hand each queue's descriptor to the host. Where one is refused, `release` takes
-    /// back those before it.
-    ///
-    /// # Errors
-    /// The refusal.
-    pub fn assign(
-        &self,
-        assign: impl Fn(u16, &EventFd) -> io::Result<()>,
-        release: impl Fn(u16, &EventFd) -> io::Result<()>,
-    ) -> io::Result<()> {
-        for (queue, fd) in (0..).zip(&self.fds) {
-            if let Err(error) = assign(queue, fd) {
-                self.release_below(queue, release);
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Has `release` take back what was [assigned](Self::assign).
-    pub fn release(&self, release: impl Fn(u16, &EventFd) -> io::Result<()>) {
-        self.release_below(u16::MAX, release);
-    }
-
-    fn release_below(&self, end: u16, release: impl Fn(u16, &EventFd) -> io::Result<()>) {
-        for (queue, fd) in (0..end).zip(&self.fds) {
-            if let Err(error) = release(queue, fd) {
-                log::debug!("ioeventfd of queue {queue} not released: {error}");
-            }
-        }
-    }
-
     pub(crate) fn kick(&self, queue: u32) {
         if let Some(fd) = usize::try_from(queue)
             .ok()

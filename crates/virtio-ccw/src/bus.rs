@@ -1,13 +1,11 @@
 //! What the channel I/O transport offers to the core.
 
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use virtio_bus::{Kicks, VirtioBus};
+use virtio_bus::{Doorbell, DoorbellAddress, DoorbellSet, DoorbellValue, Kicks, VirtioBus};
 use virtio_device::{AddressSpace, ByteOrder, Features, Interrupt};
 
-use crate::IoEventFds;
 use crate::css::SubchannelId;
 use crate::interrupt::CcwInterrupt;
 use crate::revision::{Revision, Revisions};
@@ -19,8 +17,7 @@ pub(crate) struct CcwBus<AS> {
     /// Whether there are adapter interrupts.
     pub(crate) adapter_interrupts: bool,
     pub(crate) subchannel: SubchannelId,
-    pub(crate) ioeventfds: Option<Arc<dyn IoEventFds>>,
-    pub(crate) assigned: AtomicBool,
+    pub(crate) doorbells: Mutex<DoorbellSet>,
 }
 
 /// The features that a driver of `revision` is shown, of those that the device offers: a legacy
@@ -29,6 +26,14 @@ pub(crate) fn shown(offer: Features, revision: Revision) -> Features {
     match revision.is_legacy() {
         true => Features::from_bits(offer.page(0).into()),
         false => offer - LEGACY_ONLY,
+    }
+}
+
+impl<AS> CcwBus<AS> {
+    fn doorbells(&self) -> MutexGuard<'_, DoorbellSet> {
+        self.doorbells
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -51,23 +56,19 @@ impl<AS: AddressSpace> VirtioBus for CcwBus<AS> {
         self.interrupt.clone()
     }
 
+    /// A DIAGNOSE that names the subchannel and the queue.
     fn assign_kicks(&self, kicks: &Kicks) -> io::Result<()> {
-        let Some(ioeventfds) = &self.ioeventfds else {
-            return Ok(());
-        };
-        let assigned = kicks.assign(
-            |queue, fd| ioeventfds.assign(self.subchannel, queue, fd),
-            |queue, fd| ioeventfds.release(self.subchannel, queue, fd),
-        );
-        self.assigned.store(assigned.is_ok(), Ordering::Release);
-        assigned
+        let at = DoorbellAddress::Subchannel(self.subchannel.word());
+        let doorbells = (0..).zip(kicks.fds()).map(|(queue, fd)| {
+            let value = DoorbellValue::U64(queue);
+            (Doorbell { at, value }, fd.clone())
+        });
+        self.doorbells().set(doorbells)
     }
 
-    fn release_kicks(&self, kicks: &Kicks) {
-        let assigned = self.assigned.swap(false, Ordering::AcqRel);
-        if let Some(ioeventfds) = self.ioeventfds.as_ref().filter(|_| assigned) {
-            kicks.release(|queue, fd| ioeventfds.release(self.subchannel, queue, fd));
-        }
+    fn release_kicks(&self, _: &Kicks) {
+        // Nothing is assigned here, so nothing can fail.
+        let _ = self.doorbells().set([]);
     }
 }
 

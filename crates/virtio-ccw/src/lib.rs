@@ -20,7 +20,6 @@ mod config;
 mod error;
 mod indicators;
 mod interrupt;
-mod ioeventfd;
 mod parts;
 mod props;
 mod registers;
@@ -30,7 +29,6 @@ mod transport;
 
 pub use error::Error;
 pub use indicators::{QueueIndicators, TwoStage};
-pub use ioeventfd::IoEventFds;
 pub use parts::CcwParts;
 pub use props::{CcwProps, Devno};
 pub use state::CcwState;

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use virtio_bus::Runner;
+use virtio_bus::{IoEventFds, Runner};
 use virtio_device::{AddressSpace, DynDevice, Features};
-
-use crate::IoEventFds;
 
 /// A device and what it needs, apart from its transport.
 pub struct CcwParts<AS: AddressSpace> {

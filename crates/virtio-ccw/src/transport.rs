@@ -1,9 +1,8 @@
 //! A virtio device behind a subchannel.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use virtio_bus::{Core, Kicks, Parts};
+use virtio_bus::{Core, DoorbellSet, Kicks, Parts};
 use virtio_device::props::{PropError, PropValue};
 use virtio_device::{AddressSpace, DeviceId};
 
@@ -136,8 +135,7 @@ impl<AS: AddressSpace> CcwTransport<AS> {
             revisions,
             adapter_interrupts: props.adapter_interrupts,
             subchannel: subchannel.id(),
-            ioeventfds: ioeventfds.filter(|_| props.ioeventfd),
-            assigned: AtomicBool::new(false),
+            doorbells: Mutex::new(DoorbellSet::new(ioeventfds.filter(|_| props.ioeventfd))),
         });
         let core = Core::new(Parts {
             device,

@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 
 use testkit::channel::{Channel, Interruptions, Refused, Status as Ending};
 use testkit::{BOUNDARY, DriverQueue, Heap, Ram, Segment, Space, memory};
-use virtio_bus::{InlineRunner, Runner, Status, VirtioProps};
+use virtio_bus::{InlineRunner, IoEventFds, Runner, Status, VirtioProps};
 use virtio_ccw::css::ChannelSubsystem;
-use virtio_ccw::{CcwParts, CcwProps, CcwTransport, IoEventFds};
+use virtio_ccw::{CcwParts, CcwProps, CcwTransport};
 use virtio_device::{Features, RingConfig, VirtioDevice};
 
 #[allow(unused_imports, reason = "not every test needs both")]
