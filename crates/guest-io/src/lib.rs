@@ -15,6 +15,7 @@
 //!   to by offset or index: the rings of a device.
 //! - [`Disk`] and [`lock`](lock()) are the facts and operations that a virtual disk needs of its
 //!   file: size, block sizes, discard, zeroing, and not being opened twice.
+//! - [`block`] is the seam between a disk of whatever kind and its storage, with raw images.
 //!
 //! It knows nothing of virtio: queues, request headers and limits belong to the devices.
 
@@ -27,6 +28,7 @@ struct Readme;
 mod anchor;
 mod area;
 mod array;
+pub mod block;
 mod disk;
 mod engine;
 mod iovec_array;

@@ -1,10 +1,9 @@
 //! What the configuration space says at the start.
 
 use guest_io::BlockSize;
-use virtio_device::props::PropError;
+use virtio_device::props::{PropError, ensure};
 
 use crate::limits::SECTOR;
-use crate::props::ensure;
 use crate::{BlkError, BlkProps, Facts, Size, layout};
 
 /// Properties and facts of the back-end, brought together.

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use guest_io::block::Failures;
 use virtio_device::props::OnOffAuto;
 use virtio_device::virtio_bindings::virtio_blk as abi;
 use virtio_device::{
@@ -222,7 +223,7 @@ fn shared(props: &BlkProps, setup: &Setup, read_only: bool) -> Shared {
         },
         id: id(props.serial.as_deref().unwrap_or_default()),
         write_back: AtomicBool::new(setup.write_back),
-        failures: AtomicU64::new(0),
+        failures: Failures::default(),
     }
 }
 

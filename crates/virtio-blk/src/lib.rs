@@ -6,31 +6,26 @@
 
 #![forbid(unsafe_code)]
 
-mod backend;
 mod command;
 mod config;
 mod device;
 mod error;
 mod layout;
 mod limits;
-mod null;
 mod props;
-mod raw;
 mod request;
 mod resize;
 mod shared;
-mod size;
 mod worker;
 
-pub use backend::{Backend, Channel, Facts};
 pub use device::Blk;
 pub use error::BlkError;
-pub use null::{NullChannel, NullDisk};
 pub use props::BlkProps;
-pub use raw::{RawChannel, RawImage};
 pub use resize::Resizer;
-pub use size::Size;
 pub use worker::BlkWorker;
+
+pub use guest_io::block::{Backend, Channel, Facts, NullChannel, NullDisk, RawChannel, RawImage};
+pub use virtio_device::props::Size;
 
 pub use {guest_io, virtio_device};
 

@@ -1,7 +1,7 @@
 //! The properties of QEMU's `virtio-blk` devices.
 
 use virtio_device::QueueSize;
-use virtio_device::props::{OnOffAuto, PropError};
+use virtio_device::props::{OnOffAuto, PropError, ensure, refuse};
 
 use crate::Size;
 
@@ -140,28 +140,6 @@ impl BlkProps {
         ensure((1..=65535).contains(&cyls), "cyls", cyls, "1 to 65535")?;
         ensure((1..=255).contains(&heads), "heads", heads, "1 to 255")?;
         ensure((1..=255).contains(&secs), "secs", secs, "1 to 255")
-    }
-}
-
-/// An error unless `holds`.
-pub(crate) fn ensure(
-    holds: bool,
-    name: &'static str,
-    value: impl ToString,
-    accepts: &'static str,
-) -> Result<(), PropError> {
-    if holds {
-        Ok(())
-    } else {
-        Err(refuse(name, value, accepts))
-    }
-}
-
-fn refuse(name: &'static str, value: impl ToString, accepts: &'static str) -> PropError {
-    PropError::Value {
-        name,
-        value: value.to_string(),
-        accepts,
     }
 }
 

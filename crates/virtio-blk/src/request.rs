@@ -322,7 +322,7 @@ impl Transfer {
 impl Shared {
     /// The outcome of a request that the back-end failed.
     fn failed(&self, error: &io::Error) -> Outcome {
-        self.report(error);
+        self.failures.report(error);
         Status::IoErr.into()
     }
 }

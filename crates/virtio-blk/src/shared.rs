@@ -1,7 +1,8 @@
 //! What the device and its workers have in common.
 
-use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use guest_io::block::Failures;
 
 use crate::limits::Limits;
 
@@ -14,7 +15,7 @@ pub(crate) struct Shared {
     /// The `writeback` field of the configuration space.
     pub(crate) write_back: AtomicBool,
     /// Requests that the back-end failed.
-    pub(crate) failures: AtomicU64,
+    pub(crate) failures: Failures,
 }
 
 /// When a write is on stable storage (section 5.2.6.2).
@@ -35,18 +36,6 @@ impl Shared {
             Cache::WriteThrough => true,
             Cache::WriteBack => false,
             Cache::Configured => !self.write_back.load(Ordering::Acquire),
-        }
-    }
-
-    /// Tells the log of a failed request. A guest can have many of them, so only the 1st, 2nd,
-    /// 4th, 8th, ... in the life of the device are told.
-    pub(crate) fn report(&self, error: &io::Error) {
-        let count = self
-            .failures
-            .fetch_add(1, Ordering::Relaxed)
-            .wrapping_add(1);
-        if count.is_power_of_two() {
-            log::warn!("a disk request failed (the {count}. of this device): {error}");
         }
     }
 }

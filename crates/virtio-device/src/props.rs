@@ -5,7 +5,11 @@
 //! with defaults, setters, parsing and help. Names, types and defaults are QEMU's, so that its
 //! users find what they know.
 
+mod size;
+
 use std::fmt;
+
+pub use size::Size;
 
 /// A set of named properties; implemented by [`props!`](crate::props!).
 pub trait Props: Default {
@@ -246,6 +250,32 @@ macro_rules! props {
             }
         }
     };
+}
+
+/// Checks what the type of a property does not.
+///
+/// # Errors
+/// [`PropError::Value`] unless `holds`.
+pub fn ensure(
+    holds: bool,
+    name: &'static str,
+    value: impl ToString,
+    accepts: &'static str,
+) -> Result<(), PropError> {
+    if holds {
+        Ok(())
+    } else {
+        Err(refuse(name, value, accepts))
+    }
+}
+
+/// [`PropError::Value`] for this property and value.
+pub fn refuse(name: &'static str, value: impl ToString, accepts: &'static str) -> PropError {
+    PropError::Value {
+        name,
+        value: value.to_string(),
+        accepts,
+    }
 }
 
 /// Parses the value of the property `name`; for [`props!`](crate::props!).

@@ -5,13 +5,13 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Once};
 
-use guest_io::{
+use vm_memory::bitmap::BitmapSlice;
+
+use super::{Backend, Channel, Facts};
+use crate::{
     Access, Completion, Deferred, Disk, Engine, FileRange, Flags, Iovecs, MemoryGuard, Mode,
     Segment, SubmitError, Submitted, lock,
 };
-use virtio_device::vm_memory::bitmap::BitmapSlice;
-
-use crate::{Backend, Channel, Facts};
 
 /// A raw file or block device of the host. Its format is never guessed.
 ///
@@ -108,7 +108,7 @@ impl Backend for RawImage {
     }
 }
 
-/// A queue's way to a [`RawImage`].
+/// A worker's way to a [`RawImage`].
 #[derive(Debug)]
 pub struct RawChannel<G: MemoryGuard> {
     engine: Engine<G>,

@@ -4,13 +4,13 @@ use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use guest_io::{
+use vm_memory::bitmap::BitmapSlice;
+
+use super::{Backend, Channel, Facts};
+use crate::{
     BlockSize, Completion, Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment, SubmitError,
     Submitted, read_exact_at,
 };
-use virtio_device::vm_memory::bitmap::BitmapSlice;
-
-use crate::{Backend, Channel, Facts};
 
 /// A disk that reads as zeroes and forgets what is written, without storage: what a device costs
 /// by itself. QEMU's `null-co` with `read-zeroes=on`.
@@ -64,7 +64,7 @@ impl Backend for NullDisk {
     }
 }
 
-/// A queue's way to a [`NullDisk`].
+/// A worker's way to a [`NullDisk`].
 #[derive(Debug)]
 pub struct NullChannel {
     zeroes: File,

@@ -1,6 +1,6 @@
 //! Sizes in bytes, as properties.
 
-use virtio_device::props::PropValue;
+use super::PropValue;
 
 /// A number of bytes below 2^32, which may be given in binary units: `4096`, `0x1000`, `4K`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

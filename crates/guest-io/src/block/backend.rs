@@ -1,20 +1,20 @@
-//! Where the sectors of a block device are.
+//! Where the blocks of a virtual disk are.
 
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use guest_io::{
+use vm_memory::bitmap::BitmapSlice;
+
+use crate::{
     BlockSize, Completion, Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment, SubmitError,
     Submitted,
 };
-use virtio_device::vm_memory::bitmap::BitmapSlice;
-
-/// Storage behind a [`Blk`](crate::Blk): an image, a disk of the host, or another back-end
-/// with something added.
+/// Storage behind a virtual disk: an image, a disk of the host, or another back-end with something
+/// added.
 ///
-/// Each queue of the device works on a [`Channel`] of its own, on whatever thread its worker is.
+/// Each worker of the device has a [`Channel`] of its own, on whatever thread it is.
 pub trait Backend: Send + 'static {
-    /// What the worker of a queue does its requests through. `G` keeps guest memory mapped.
+    /// What a worker does its requests through. `G` keeps guest memory mapped.
     type Channel<G: MemoryGuard + Send + Sync>: Channel<G>;
 
     /// What it is.
@@ -51,7 +51,7 @@ pub struct Facts {
     pub write_back: bool,
 }
 
-/// One queue's way to its [`Backend`], in the manner of [`guest_io::Engine`].
+/// One worker's way to its [`Backend`], in the manner of [`Engine`](crate::Engine).
 ///
 /// A request is done at once or stays in flight, under its token, until [`poll`](Self::poll)
 /// returns its completion. The device has checked that it lies within the storage and consists of

@@ -1,0 +1,15 @@
+//! What a virtual disk stores its blocks in, whatever bus it is on.
+//!
+//! [`Backend`] and [`Channel`] are the seam between a device (a virtio block device, a SCSI logical
+//! unit) and its storage. A [`RawImage`] is a raw file or a block device of the host, a
+//! [`NullDisk`] reads as zeroes and forgets what is written.
+
+mod backend;
+mod failures;
+mod null;
+mod raw;
+
+pub use backend::{Backend, Channel, Facts};
+pub use failures::Failures;
+pub use null::{NullChannel, NullDisk};
+pub use raw::{RawChannel, RawImage};
