@@ -1,9 +1,6 @@
 //! Host ends of devices, by identifier.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,6 +10,7 @@ use crate::chardev::Chardev;
 use crate::drive::{Drive, Zeroes};
 use crate::exit::Wishes;
 use crate::hotplug::Departures;
+use crate::objects::{Object, Objects};
 use crate::options::{BadOption, ChardevKind, Config, DriveOptions, ObjectOptions, SerialTarget};
 
 /// Everything that devices can be connected to.
@@ -21,7 +19,8 @@ pub struct Backends {
     chardevs: BTreeMap<String, Arc<Chardev>>,
     unnamed: Vec<Arc<Chardev>>,
     drives: BTreeMap<String, Drive>,
-    entropy: BTreeMap<String, File>,
+    /// Those of `-object`.
+    pub objects: Objects,
     /// How devices are told of another size of their drive.
     resizers: BTreeMap<String, Resizer>,
     zeroes: Zeroes,
@@ -41,7 +40,7 @@ impl Backends {
             chardevs: BTreeMap::new(),
             unnamed: Vec::new(),
             drives: BTreeMap::new(),
-            entropy: BTreeMap::new(),
+            objects: Objects::default(),
             resizers: BTreeMap::new(),
             zeroes: Zeroes::default(),
             departures: Arc::new(departures),
@@ -186,17 +185,13 @@ impl Backends {
         }
     }
 
-    /// Opens a source of entropy.
+    /// Makes an object.
     ///
     /// # Errors
-    /// What cannot be opened, under its option's name.
+    /// One that cannot be made, under its option's name.
     pub fn add_object(&mut self, options: &ObjectOptions) -> Result<(), BadOption> {
-        let file = open_source(&options.filename).map_err(|error| {
-            let path = options.filename.display().to_string();
-            let accepted = "a file of random bytes";
-            BadOption::property("-object", "filename", &path, error, accepted)
-        })?;
-        self.entropy.insert(options.id.clone(), file);
+        let object = Object::make(options, self)?;
+        self.objects.insert(&options.id, object);
         Ok(())
     }
 
@@ -228,35 +223,14 @@ impl Backends {
         })
     }
 
-    /// The source of entropy `id`, which many devices may share.
-    ///
-    /// # Errors
-    /// One that does not exist.
-    pub fn entropy(&self, option: &str, key: &str, id: &str) -> Result<&File, BadOption> {
-        self.entropy.get(id).ok_or_else(|| {
-            let ids = names(self.entropy.keys(), "the id of a -object rng-random");
-            BadOption::property(option, key, id, "no such object", ids)
-        })
-    }
-
     /// Character devices by their names.
     pub fn named_chardevs(&self) -> impl Iterator<Item = (&String, &Arc<Chardev>)> {
         self.chardevs.iter()
     }
 
-    /// Closes a source of entropy; devices that have it keep it.
-    ///
-    /// # Errors
-    /// One that does not exist.
-    pub fn remove_object(&mut self, option: &str, id: &str) -> Result<(), BadOption> {
-        self.entropy(option, "id", id)?;
-        self.entropy.remove(id);
-        Ok(())
-    }
-
-    /// Whether there is something of this name that a device can be connected to.
-    pub fn has(&self, id: &str) -> bool {
-        self.drives.contains_key(id) || self.entropy.contains_key(id)
+    /// Whether there is a drive of this name.
+    pub fn has_drive(&self, id: &str) -> bool {
+        self.drives.contains_key(id)
     }
 
     /// Drives by their names.
@@ -274,17 +248,6 @@ impl Backends {
     pub fn directories(&self) -> impl Iterator<Item = &Path> {
         self.all_chardevs()
             .filter_map(|chardev| chardev.leaves_file_in())
-    }
-}
-
-/// Opens a source of entropy, which may be a FIFO that nobody writes to yet.
-fn open_source(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    let file = options.read(true).custom_flags(libc::O_NONBLOCK);
-    let file = file.open(path)?;
-    match file.metadata()?.is_dir() {
-        true => Err(ErrorKind::IsADirectory.into()),
-        false => Ok(file),
     }
 }
 

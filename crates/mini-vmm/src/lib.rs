@@ -14,6 +14,7 @@
 //! | [`qtest`] | a test in place of processors |
 //! | [`qmp`] | monitors: the machine controlled from outside |
 //! | [`pci`], [`mmio`], [`mod@line`], [`hotplug`] | buses |
+//! | [`objects`] | the table of object types, which devices refer to |
 //! | [`channels`] | channel I/O, for machines that have it |
 //! | [`wires`], [`msi`], [`doorbells`] | the seams of the virtio crates, and KVM behind them |
 //! | [`chardev`], [`serial`], [`ports`], [`fw_cfg`] | host ends and small devices |
@@ -44,6 +45,7 @@ pub mod logger;
 pub mod memory;
 pub mod mmio;
 pub mod msi;
+pub mod objects;
 pub mod options;
 pub mod pci;
 pub mod pidfile;

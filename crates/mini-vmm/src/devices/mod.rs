@@ -29,6 +29,7 @@ use crate::workers::Workers;
 pub use plugged::{Control, Plugged, PluggedPort, Seat};
 use serial::Ports;
 use table::{DEVICES, Kind, Row};
+pub(crate) use virtio::{apply_pairs, bad_property, line as property_line};
 
 /// What devices are plugged into before the machine runs.
 pub struct Board<'a> {

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use virtio_device::props::PropHelp;
 use virtio_mmio::MmioTransport;
 use virtio_pci::PciTransport;
 use virtio_serial::SerialHandle;
@@ -18,6 +19,8 @@ pub struct Plugged {
     pub id: Option<String>,
     /// Name of its type.
     pub driver: &'static str,
+    /// Its properties, with the values that it was made with.
+    pub properties: Vec<PropHelp>,
     /// Where it is.
     pub seat: Seat,
     /// What is special about it.

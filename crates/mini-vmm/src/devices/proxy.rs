@@ -69,6 +69,8 @@ pub(super) enum ProxyProps {
 pub(super) struct VirtioPart {
     pub(super) device: Device,
     pub(super) features: Features,
+    /// Of all layers, with their values.
+    pub(super) properties: Vec<PropHelp>,
     pub(super) id: Option<String>,
     /// Name of its type.
     pub(super) driver: &'static str,
@@ -160,6 +162,7 @@ fn plug_pci(
     Ok(Plugged {
         id: part.id,
         driver: part.driver,
+        properties: part.properties,
         seat: Seat::Pci(place, transport),
         control: part.control,
         leaving: false,
@@ -198,6 +201,7 @@ fn plug_mmio(
     Ok(Plugged {
         id: part.id,
         driver: part.driver,
+        properties: part.properties,
         seat: Seat::Mmio(transport),
         control: part.control,
         leaving: false,

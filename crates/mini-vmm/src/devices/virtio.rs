@@ -45,8 +45,12 @@ pub(super) fn make(
         options,
         &mut [&mut *model, &mut common, &mut proxy],
     )?;
+    let device = model.device(&option, &mut parts)?;
+    let layers: [&dyn DynProps; 3] = [&*model, &common, &proxy];
+    let properties = layers.iter().flat_map(|layer| layer.describe()).collect();
     Ok(proxy.plug(VirtioPart {
-        device: model.device(&option, &mut parts)?,
+        device,
+        properties,
         features: common.features(),
         id: options.id.clone(),
         driver,
@@ -63,7 +67,7 @@ pub(super) fn properties(model: Model, proxy: Proxy) -> Vec<PropHelp> {
 }
 
 /// A property as help lists it.
-pub(super) fn line(property: &PropHelp) -> String {
+pub(crate) fn line(property: &PropHelp) -> String {
     let PropHelp {
         name,
         accepts,
@@ -84,7 +88,16 @@ pub(super) fn apply(
     options: &DeviceOptions,
     layers: &mut [&mut dyn DynProps],
 ) -> Result<(), BadOption> {
-    for (name, value) in &options.properties {
+    apply_pairs(option, &options.properties, layers)
+}
+
+/// Applies `pairs` to `layers`; `option` is what errors call their owner.
+pub(crate) fn apply_pairs(
+    option: &str,
+    pairs: &[(String, String)],
+    layers: &mut [&mut dyn DynProps],
+) -> Result<(), BadOption> {
+    for (name, value) in pairs {
         let pair = [(name.as_str(), value.as_str())];
         props::apply(pair, layers).map_err(|error| match error {
             PropError::Unknown { near, .. } => {
@@ -101,7 +114,7 @@ pub(super) fn apply(
 }
 
 /// The error of a property in the words of the command line.
-pub(super) fn bad_property(option: &str, error: PropError) -> BadOption {
+pub(crate) fn bad_property(option: &str, error: PropError) -> BadOption {
     match error {
         PropError::Value {
             name,

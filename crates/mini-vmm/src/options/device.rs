@@ -1,4 +1,4 @@
-//! `-device` and `-object`: a type, an identifier and properties.
+//! `-device`: a type, an identifier and properties.
 
 use super::{BadOption, DriveOptions, KeyVals, values};
 
@@ -49,43 +49,5 @@ impl DeviceOptions {
             id: None,
             properties: vec![("drive".to_owned(), drive.id.clone())],
         }
-    }
-}
-
-/// One `-object`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectOptions {
-    /// Its identifier.
-    pub id: String,
-    /// A source of entropy: the file it is read from (`rng-random`).
-    pub filename: std::path::PathBuf,
-}
-
-impl ObjectOptions {
-    /// Parses the value of `-object`.
-    pub fn parse(text: &str) -> Result<Self, BadOption> {
-        Self::of(KeyVals::parse("-object", text, Some("qom-type")))
-    }
-
-    /// Takes pairs, those of `-object` or the arguments of `object-add`.
-    pub fn of(mut kv: KeyVals) -> Result<Self, BadOption> {
-        let kind = kv.require("qom-type", "rng-random")?;
-        if kind != "rng-random" {
-            return Err(BadOption::value(
-                kv.option(),
-                &kind,
-                "unknown type",
-                "rng-random",
-            ));
-        }
-        kv.check(&[("id", ""), ("filename", "")])?;
-        let id = kv.require("id", "an identifier")?;
-        Ok(Self {
-            id: values::identifier(kv.option(), &id)?,
-            filename: kv
-                .take("filename")
-                .unwrap_or_else(|| "/dev/urandom".into())
-                .into(),
-        })
     }
 }

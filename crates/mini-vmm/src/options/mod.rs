@@ -12,6 +12,7 @@ mod help;
 mod keyval;
 mod machine;
 mod near;
+mod object;
 mod table;
 mod unused;
 mod values;
@@ -21,12 +22,13 @@ use std::time::Duration;
 
 pub use chardev::{ChardevKind, ChardevOptions};
 pub use cpu::{CpuOptions, Signature};
-pub use device::{DeviceOptions, ObjectOptions};
+pub use device::DeviceOptions;
 pub use drive::{Cache, DriveOptions, DriveSource};
 pub use error::BadOption;
 pub use keyval::{Key, KeyVals};
 pub use machine::{Accel, MachineType};
 pub use near::accepted as near_matches;
+pub use object::ObjectOptions;
 pub use values::{number, switch};
 
 /// What the command line asks for.

@@ -149,12 +149,9 @@ pub(super) const OPTIONS: &[Spec] = &[
     },
     Spec {
         name: "object",
-        value: "rng-random,id=ID[,filename=PATH]",
-        help: "source of entropy",
-        apply: |config, value| match value {
-            "help" | "?" => print("Objects: rng-random (id, filename)\n".to_owned()),
-            _ => push(&mut config.objects, ObjectOptions::parse(value)?),
-        },
+        value: "TYPE,id=ID[,PROPERTY=VALUE...]",
+        help: "source of entropy or the like; -object help lists types",
+        apply: object,
     },
     Spec {
         name: "device",
@@ -396,6 +393,16 @@ fn device(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption
         return Ok(Some(Command::DeviceHelp(driver.unwrap_or_default())));
     }
     push(&mut config.devices, DeviceOptions::parse(value)?)
+}
+
+fn object(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
+    let mut kv = KeyVals::parse("-object", value, Some("qom-type"));
+    if kv.asks_help() {
+        let kind = kv.take("qom-type");
+        let kind = kind.filter(|kind| kind != "help" && kind != "?");
+        return print(crate::objects::help(&kind.unwrap_or_default())?);
+    }
+    push(&mut config.objects, ObjectOptions::of(kv)?)
 }
 
 const MIB: u64 = 1 << 20;

@@ -13,8 +13,16 @@ impl Config {
         let chardevs = chardevs.filter(|id| !self.refers("chardev", id) && !self.serves(id));
         let drives = self.drives.iter().map(|drive| &drive.id);
         let drives = drives.filter(|id| !self.refers("drive", id));
-        let objects = self.objects.iter().map(|object| &object.id);
-        let objects = objects.filter(|id| !self.refers("rng", id));
+        let objects = self.objects.iter().map(|object| {
+            let sources_of_entropy = object.kind.starts_with("rng-");
+            let key = if sources_of_entropy {
+                "rng"
+            } else {
+                "iothread"
+            };
+            (key, &object.id)
+        });
+        let objects = objects.filter(|(key, id)| !self.refers(key, id));
         let line = |option, key| {
             move |id| {
                 format!("{option} id={id}: no device uses it; accepted: a -device with {key}={id}")
@@ -23,13 +31,16 @@ impl Config {
         chardevs
             .map(line("-chardev", "chardev"))
             .chain(drives.map(line("-drive", "drive")))
-            .chain(objects.map(line("-object", "rng")))
+            .chain(objects.map(|(key, id)| line("-object", key)(id)))
             .collect()
     }
 
     fn refers(&self, key: &str, id: &str) -> bool {
-        let mut properties = self.devices.iter().flat_map(|device| &device.properties);
-        properties.any(|(name, value)| name == key && value == id)
+        let devices = self.devices.iter().flat_map(|device| &device.properties);
+        let objects = self.objects.iter().flat_map(|object| &object.properties);
+        devices
+            .chain(objects)
+            .any(|(name, value)| name == key && value == id)
     }
 
     fn serves(&self, id: &str) -> bool {

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::arguments::{Arguments, OTHERS, Parameter};
-use super::commands::{block, device, introspect, query, run};
+use super::commands::{block, device, introspect, object, qom, query, run};
 use super::error::QmpError;
 use super::monitor::CAPABILITIES;
 use super::request::Request;
@@ -56,10 +56,13 @@ pub(super) const COMMANDS: &[Command] = &[
     command("device_add", &[("driver", "str"), ("*id", "str"), (OTHERS, "any")], device::add),
     command("device_del", &[("id", "str")], device::delete),
     command("device-list-properties", &[("typename", "str")], introspect::device_properties),
-    command("object-add", &[("qom-type", "str"), ("id", "str"), (OTHERS, "any")], device::add_object),
-    command("object-del", &[("id", "str")], device::delete_object),
+    command("object-add", &[("qom-type", "str"), ("id", "str"), (OTHERS, "any")], object::add),
+    command("object-del", &[("id", "str")], object::delete),
     command(CAPABILITIES, &[("*enable", "any")], negotiated),
+    command("qom-get", &[("path", "str"), ("property", "str")], qom::get),
+    command("qom-list", &[("path", "str")], qom::list),
     command("qom-list-types", &[("*implements", "str"), ("*abstract", "bool")], introspect::types),
+    command("qom-set", &[("path", "str"), ("property", "str"), ("value", "any")], qom::set),
     command("query-block", &[], query::block),
     command("query-chardev", &[], query::chardev),
     command("query-commands", &[], introspect::commands),

@@ -44,6 +44,11 @@ impl QmpError {
         }
     }
 
+    /// An identifier that is taken.
+    pub fn duplicate(id: &str) -> Self {
+        Self::generic(format_args!("Duplicate ID '{id}'"))
+    }
+
     /// A device that is not there.
     pub fn no_device(id: &str) -> Self {
         Self {

@@ -81,17 +81,6 @@ impl Machine {
         }
     }
 
-    /// Whether nothing that a device can be connected to has this identifier.
-    ///
-    /// # Errors
-    /// One that is taken.
-    pub(crate) fn is_free(&self, id: &str) -> Result<(), QmpError> {
-        match self.backends.has(id) {
-            true => Err(QmpError::generic(format_args!("Duplicate ID '{id}'"))),
-            false => Ok(()),
-        }
-    }
-
     fn has_device(&mut self, id: &str) -> bool {
         let mut devices = self.hardware.devices.iter();
         devices.any(|device| device.id.as_deref() == Some(id)) || self.port_mut(id).is_some()

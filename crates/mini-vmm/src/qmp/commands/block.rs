@@ -13,7 +13,9 @@ pub(in crate::qmp) fn add(machine: &mut Machine, arguments: Arguments) -> Result
     if let DriveSource::File(path) = &options.source {
         machine.may_open(path)?;
     }
-    machine.is_free(&options.id)?;
+    if machine.backends.has_drive(&options.id) {
+        return Err(QmpError::duplicate(&options.id));
+    }
     machine.backends.add_drive(&options)?;
     Ok(json!({}))
 }

@@ -1,8 +1,8 @@
-//! Devices and what they are connected to, coming and going.
+//! Devices, coming and going.
 
 use serde_json::{Value, json};
 
-use crate::options::{DeviceOptions, KeyVals, ObjectOptions};
+use crate::options::{DeviceOptions, KeyVals};
 use crate::qmp::arguments::Arguments;
 use crate::qmp::error::QmpError;
 use crate::vm::Machine;
@@ -21,26 +21,5 @@ pub(in crate::qmp) fn delete(
     // A path is accepted as well.
     let id = id.strip_prefix("/machine/peripheral/").unwrap_or(id);
     machine.remove_device(id)?;
-    Ok(json!({}))
-}
-
-pub(in crate::qmp) fn add_object(
-    machine: &mut Machine,
-    arguments: Arguments,
-) -> Result<Value, QmpError> {
-    let kv = KeyVals::of("object-add", arguments.into_pairs());
-    let options = ObjectOptions::of(kv)?;
-    machine.may_open(&options.filename)?;
-    machine.is_free(&options.id)?;
-    machine.backends.add_object(&options)?;
-    Ok(json!({}))
-}
-
-pub(in crate::qmp) fn delete_object(
-    machine: &mut Machine,
-    arguments: Arguments,
-) -> Result<Value, QmpError> {
-    let id = arguments.text("id");
-    machine.backends.remove_object("object-del", id)?;
     Ok(json!({}))
 }

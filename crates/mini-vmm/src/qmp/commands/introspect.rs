@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::devices;
+use crate::objects;
 use crate::options::MachineType;
 use crate::qmp::arguments::{Arguments, OTHERS, Parameter, name_of};
 use crate::qmp::command::{COMMANDS, Command};
@@ -49,12 +50,16 @@ pub(in crate::qmp) fn machines(_: &mut Machine, _: Arguments) -> Result<Value, Q
     Ok(machines.collect())
 }
 
-/// Device types are the only ones there are.
+/// Types of devices and of objects are the only ones there are.
 pub(in crate::qmp) fn types(_: &mut Machine, arguments: Arguments) -> Result<Value, QmpError> {
-    let devices = matches!(arguments.optional("implements"), None | Some("device"));
-    let names = devices::names().filter(|_| devices);
-    Ok(names
-        .map(|name| json!({"name": name, "parent": "device"}))
+    let wanted = arguments.optional("implements");
+    let wants = |kind| wanted.is_none_or(|wanted| wanted == kind);
+    let row = |name, parent| json!({"name": name, "parent": parent});
+    let devices = devices::names().filter(|_| wants("device"));
+    let objects = objects::names().filter(|_| wants("user-creatable"));
+    let devices = devices.map(|name| row(name, "device"));
+    Ok(devices
+        .chain(objects.map(|name| row(name, "object")))
         .collect())
 }
 

@@ -3,6 +3,8 @@
 pub(super) mod block;
 pub(super) mod device;
 pub(super) mod introspect;
+pub(super) mod object;
+pub(super) mod qom;
 pub(super) mod query;
 pub(super) mod run;
 

@@ -1,0 +1,23 @@
+//! The table of object types: name, properties, and what it is.
+
+use super::{ObjectProps, entropy, iothread};
+
+/// One type of object.
+pub(super) struct Row {
+    pub(super) name: &'static str,
+    /// Its properties, at their defaults.
+    pub(super) props: fn() -> Box<dyn ObjectProps>,
+    pub(super) help: &'static str,
+}
+
+const fn row(name: &'static str, props: fn() -> Box<dyn ObjectProps>, help: &'static str) -> Row {
+    Row { name, props, help }
+}
+
+#[rustfmt::skip]
+pub(super) const OBJECTS: &[Row] = &[
+    row("iothread", iothread::props, "how long threads of devices look for work"),
+    row("rng-builtin", entropy::builtin, "entropy of the host's kernel"),
+    row("rng-egd", entropy::egd, "entropy of a daemon, over a chardev"),
+    row("rng-random", entropy::random, "entropy of a file"),
+];

@@ -1,0 +1,128 @@
+//! QEMU's tree of objects, as far as there is something behind its paths: `/objects` has those of
+//! `-object`, `/machine/peripheral` the devices that have an identifier.
+
+use serde_json::{Value, json};
+use virtio_device::props::PropHelp;
+
+use crate::devices::Plugged;
+use crate::objects::Object;
+use crate::qmp::arguments::Arguments;
+use crate::qmp::error::QmpError;
+use crate::vm::Machine;
+
+/// A place in the tree.
+enum Node<'a> {
+    /// It has children of these names and types.
+    Container(Vec<(String, String)>),
+    Object(&'a Object),
+    Device(&'a Plugged),
+}
+
+pub(in crate::qmp) fn list(machine: &mut Machine, arguments: Arguments) -> Result<Value, QmpError> {
+    let row = |name: &str, kind: &str| json!({"name": name, "type": kind});
+    Ok(match find(machine, arguments.text("path"))? {
+        Node::Container(children) => children
+            .iter()
+            .map(|(name, kind)| row(name, &format!("child<{kind}>")))
+            .collect(),
+        node => std::iter::once(row("type", "string"))
+            .chain(properties(&node).iter().map(|it| row(it.name, kind(it))))
+            .collect(),
+    })
+}
+
+pub(in crate::qmp) fn get(machine: &mut Machine, arguments: Arguments) -> Result<Value, QmpError> {
+    let (path, name) = (arguments.text("path"), arguments.text("property"));
+    let node = find(machine, path)?;
+    match (&node, name) {
+        (Node::Container(_), "type") => Ok("container".into()),
+        (Node::Object(object), "type") => Ok(object.kind.into()),
+        (Node::Device(device), "type") => Ok(device.driver.into()),
+        _ => property(&node, path, name).map(value),
+    }
+}
+
+/// What is made stays as it is.
+pub(in crate::qmp) fn set(machine: &mut Machine, arguments: Arguments) -> Result<Value, QmpError> {
+    let (path, name) = (arguments.text("path"), arguments.text("property"));
+    let node = find(machine, path)?;
+    property(&node, path, name)?;
+    Err(QmpError::generic(format_args!(
+        "Property '{path}.{name}' cannot be set any more"
+    )))
+}
+
+fn find<'a>(machine: &'a Machine, path: &str) -> Result<Node<'a>, QmpError> {
+    let missing = || QmpError::no_device(path);
+    let inside = path.strip_prefix('/').ok_or_else(missing)?;
+    let parts: Vec<_> = inside.split('/').filter(|part| !part.is_empty()).collect();
+    let (objects, devices) = (&machine.backends.objects, &machine.hardware.devices);
+    let node = match parts.as_slice() {
+        [] => Some(containers(&["machine", "objects"])),
+        ["machine"] => Some(containers(&["peripheral"])),
+        ["objects"] => Some(Node::Container(
+            objects
+                .iter()
+                .map(|(id, object)| (id.clone(), object.kind.to_owned()))
+                .collect(),
+        )),
+        ["machine", "peripheral"] => Some(Node::Container(
+            devices
+                .iter()
+                .filter_map(|device| Some((device.id.clone()?, device.driver.to_owned())))
+                .collect(),
+        )),
+        ["objects", id] => objects.find(id).map(Node::Object),
+        ["machine", "peripheral", id] | ["machine", "peripheral", id, "virtio-backend"] => devices
+            .iter()
+            .find(|device| device.id.as_deref() == Some(id))
+            .map(Node::Device),
+        _ => None,
+    };
+    node.ok_or_else(missing)
+}
+
+fn containers(names: &[&str]) -> Node<'static> {
+    let named = names
+        .iter()
+        .map(|name| ((*name).to_owned(), "container".to_owned()));
+    Node::Container(named.collect())
+}
+
+fn properties<'a>(node: &Node<'a>) -> &'a [PropHelp] {
+    match node {
+        Node::Container(_) => &[],
+        Node::Object(object) => &object.properties,
+        Node::Device(device) => &device.properties,
+    }
+}
+
+fn property<'a>(node: &Node<'a>, path: &str, name: &str) -> Result<&'a PropHelp, QmpError> {
+    let found = properties(node)
+        .iter()
+        .find(|property| property.name == name);
+    found.ok_or_else(|| QmpError::generic(format_args!("Property '{path}.{name}' not found")))
+}
+
+/// The type of a property, in QEMU's words.
+fn kind(property: &PropHelp) -> &'static str {
+    match property.accepts {
+        "on|off" => "bool",
+        accepts if accepts.starts_with("a number") => "int",
+        _ => "string",
+    }
+}
+
+fn value(property: &PropHelp) -> Value {
+    let text = property.value.as_str();
+    match kind(property) {
+        "bool" => (text == "on").into(),
+        "int" => text.parse::<i128>().map_or_else(|_| text.into(), number),
+        _ => text.into(),
+    }
+}
+
+fn number(value: i128) -> Value {
+    let unsigned = u64::try_from(value).map(Value::from);
+    unsigned.unwrap_or_else(|_| i64::try_from(value).unwrap_or_default().into())
+}
