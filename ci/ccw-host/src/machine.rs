@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, anyhow};
 use mini_vmm::backends::Backends;
 use mini_vmm::channels::Channels;
+use mini_vmm::chardev::Host;
 use mini_vmm::devices::{self, Board, Buses};
 use mini_vmm::exit::Wishes;
 use mini_vmm::memory::{Memory, SharedMemory};
@@ -24,7 +25,11 @@ use crate::{exits, monitor};
 pub(crate) fn run(options: &Options) -> Result<()> {
     let config = &options.config;
     let wishes = Wishes::new()?;
-    let backends = Backends::open(config, &wishes).map_err(refused)?;
+    let host = Host {
+        wishes: wishes.clone(),
+        files: Arc::default(),
+    };
+    let backends = Backends::open(config, host).map_err(refused)?;
     let file = allocate(config.memory)?;
     let memory = SharedMemory::new(map(&file, config.memory)?);
     let (workers, launcher) = Workers::new(config.poll, false, &wishes);

@@ -1,17 +1,18 @@
 //! Host ends of devices, by identifier.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use virtio_blk::Resizer;
 
-use crate::chardev::Chardev;
+use crate::chardev::{Chardev, Host};
 use crate::drive::{Drive, Zeroes};
-use crate::exit::Wishes;
 use crate::hotplug::Departures;
 use crate::objects::{Object, Objects};
-use crate::options::{BadOption, ChardevKind, Config, DriveOptions, ObjectOptions, SerialTarget};
+use crate::options::{
+    BadOption, ChardevKind, ChardevOptions, Config, DriveOptions, ObjectOptions, SerialTarget,
+};
 
 /// Everything that devices can be connected to.
 pub struct Backends {
@@ -24,6 +25,8 @@ pub struct Backends {
     /// How devices are told of another size of their drive.
     resizers: BTreeMap<String, Resizer>,
     zeroes: Zeroes,
+    /// What opens them.
+    pub host: Host,
     departures: Arc<Departures>,
 }
 
@@ -32,7 +35,7 @@ impl Backends {
     ///
     /// # Errors
     /// What cannot be opened, under its option's name.
-    pub fn open(config: &Config, wishes: &Wishes) -> Result<Self, BadOption> {
+    pub fn open(config: &Config, host: Host) -> Result<Self, BadOption> {
         let departures = Departures::new()
             .map_err(|error| BadOption::new("-device", error, "a host with descriptors left"))?;
         let mut backends = Self {
@@ -43,17 +46,15 @@ impl Backends {
             objects: Objects::default(),
             resizers: BTreeMap::new(),
             zeroes: Zeroes::default(),
+            host,
             departures: Arc::new(departures),
         };
         if let Some(kind) = &config.qtest {
-            let chardev = Chardev::open("-qtest", "qtest", kind, wishes)?;
+            let chardev = Chardev::open("-qtest", "qtest", kind, &backends.host)?;
             backends.qtest = Some(Arc::new(chardev));
         }
         for options in &config.chardevs {
-            let chardev = Chardev::open("-chardev", &options.id, &options.kind, wishes)?;
-            backends
-                .chardevs
-                .insert(options.id.clone(), Arc::new(chardev));
+            backends.add_chardev("-chardev", options)?;
         }
         for options in &config.drives {
             backends.add_drive(options)?;
@@ -86,12 +87,11 @@ impl Backends {
         &mut self,
         index: usize,
         target: &SerialTarget,
-        wishes: &Wishes,
     ) -> Result<Arc<Chardev>, BadOption> {
         match target {
             SerialTarget::Shared(id) => self.chardev("-serial", "chardev", id),
             SerialTarget::Own(kind) => {
-                self.open_unnamed("-serial", &format!("serial{index}"), kind, wishes)
+                self.open_unnamed("-serial", &format!("serial{index}"), kind)
             }
         }
     }
@@ -100,14 +100,10 @@ impl Backends {
     ///
     /// # Errors
     /// One that cannot be opened, or that does not exist.
-    pub fn monitor(
-        &mut self,
-        target: &SerialTarget,
-        wishes: &Wishes,
-    ) -> Result<Arc<Chardev>, BadOption> {
+    pub fn monitor(&mut self, target: &SerialTarget) -> Result<Arc<Chardev>, BadOption> {
         match target {
             SerialTarget::Shared(id) => self.chardev("-mon", "chardev", id),
-            SerialTarget::Own(kind) => self.open_unnamed("-qmp", "qmp", kind, wishes),
+            SerialTarget::Own(kind) => self.open_unnamed("-qmp", "qmp", kind),
         }
     }
 
@@ -116,11 +112,35 @@ impl Backends {
         option: &str,
         label: &str,
         kind: &ChardevKind,
-        wishes: &Wishes,
     ) -> Result<Arc<Chardev>, BadOption> {
-        let chardev = Arc::new(Chardev::open(option, label, kind, wishes)?);
+        let chardev = Arc::new(Chardev::open(option, label, kind, &self.host)?);
         self.unnamed.push(Arc::clone(&chardev));
         Ok(chardev)
+    }
+
+    /// Opens a character device; `option` names it in errors.
+    ///
+    /// # Errors
+    /// What cannot be opened.
+    pub fn add_chardev(&mut self, option: &str, options: &ChardevOptions) -> Result<(), BadOption> {
+        let chardev = Chardev::open(option, &options.id, &options.kind, &self.host)?;
+        self.chardevs.insert(options.id.clone(), Arc::new(chardev));
+        Ok(())
+    }
+
+    /// Closes a character device that nothing uses.
+    ///
+    /// # Errors
+    /// One that does not exist, or is in use.
+    pub fn remove_chardev(&mut self, option: &str, id: &str) -> Result<(), BadOption> {
+        self.chardev(option, "id", id)?;
+        self.chardevs.remove(id);
+        Ok(())
+    }
+
+    /// The character device `id`, whoever has it.
+    pub fn find_chardev(&self, id: &str) -> Option<&Arc<Chardev>> {
+        self.chardevs.get(id)
     }
 
     /// Takes the character device `id`, which then belongs to one device.
@@ -154,8 +174,10 @@ impl Backends {
     /// # Errors
     /// What cannot be opened, under its option's name.
     pub fn add_drive(&mut self, options: &DriveOptions) -> Result<(), BadOption> {
-        self.drives
-            .insert(options.id.clone(), Drive::open(options, &self.zeroes)?);
+        self.drives.insert(
+            options.id.clone(),
+            Drive::open(options, &self.host.files, &self.zeroes)?,
+        );
         Ok(())
     }
 
@@ -245,9 +267,10 @@ impl Backends {
     }
 
     /// Directories from which files must be removed at the end.
-    pub fn directories(&self) -> impl Iterator<Item = &Path> {
-        self.all_chardevs()
-            .filter_map(|chardev| chardev.leaves_file_in())
+    pub fn directories(&self) -> impl Iterator<Item = PathBuf> {
+        let sockets = self.all_chardevs();
+        let sockets = sockets.filter_map(|chardev| chardev.leaves_file_in());
+        sockets.chain(self.host.files.directories().map(Path::to_owned))
     }
 }
 

@@ -2,12 +2,13 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use rustix::fs::OFlags;
 use virtio_blk::{BlkError, Resizer};
 
+use crate::files::Files;
 use crate::options::{BadOption, Cache, DriveOptions, DriveSource};
 
 /// An open drive. Its clones are the same drive, and count as users of it.
@@ -23,9 +24,9 @@ impl Drive {
     ///
     /// # Errors
     /// A file that cannot be opened, or that is no raw image, under the option's name.
-    pub fn open(options: &DriveOptions, zeroes: &Zeroes) -> Result<Self, BadOption> {
+    pub fn open(options: &DriveOptions, files: &Files, zeroes: &Zeroes) -> Result<Self, BadOption> {
         let file = match &options.source {
-            DriveSource::File(path) => open(options, path)?,
+            DriveSource::File(path) => open(options, files, path)?,
             DriveSource::Null(_) => zeroes.file()?,
         };
         Ok(Self {
@@ -118,22 +119,18 @@ impl Zeroes {
     }
 }
 
-fn open(options: &DriveOptions, path: &Path) -> Result<File, BadOption> {
+fn open(options: &DriveOptions, files: &Files, path: &Path) -> Result<File, BadOption> {
     let bad = |why: &dyn std::fmt::Display, accepted: &str| {
         let path = path.display().to_string();
         BadOption::property("-drive", "file", &path, why, accepted)
     };
-    let direct = if options.cache == Cache::None {
-        libc::O_DIRECT
-    } else {
-        0
+    let mut flags = match options.read_only {
+        true => OFlags::RDONLY,
+        false => OFlags::RDWR,
     };
-    let file = File::options()
-        .read(true)
-        .write(!options.read_only)
-        .custom_flags(direct)
-        .open(path)
-        .map_err(|error| bad(&error, accepted_file(options)))?;
+    flags.set(OFlags::DIRECT, options.cache == Cache::None);
+    let file = files.open(path, flags);
+    let file = file.map_err(|error| bad(&error, accepted_file(options)))?;
     let disk = file.try_clone().and_then(guest_io::Disk::new);
     let size = disk
         .and_then(|disk| disk.size())
@@ -166,8 +163,9 @@ mod tests {
 
     fn try_open(path: &Path, more: &str) -> Result<Drive, String> {
         let text = format!("id=d0,file={}{more}", path.display());
-        Drive::open(&DriveOptions::parse(&text, 0).unwrap(), &Zeroes::default())
-            .map_err(|error| error.to_string())
+        let options = DriveOptions::parse(&text, 0).unwrap();
+        let drive = Drive::open(&options, &Files::default(), &Zeroes::default());
+        drive.map_err(|error| error.to_string())
     }
 
     fn image(dir: &TempDir, size: u64) -> std::path::PathBuf {

@@ -37,11 +37,7 @@ impl Kit {
     ///
     /// # Errors
     /// An option that is wrong.
-    pub fn new(
-        config: &Config,
-        backends: &mut Backends,
-        wishes: &Wishes,
-    ) -> Result<Self, BadOption> {
+    pub fn new(config: &Config, backends: &mut Backends) -> Result<Self, BadOption> {
         let wanted: Vec<_> = config.serials.iter().flatten().collect();
         let most = layout::SERIAL_PORTS.len();
         if wanted.len() > most {
@@ -51,7 +47,7 @@ impl Kit {
         let serials = wanted.into_iter().enumerate();
         Ok(Self {
             serials: serials
-                .map(|(index, target)| backends.serial(index, target, wishes))
+                .map(|(index, target)| backends.serial(index, target))
                 .collect::<Result<_, _>>()?,
             devices: devices::make(config, backends)?,
             departures: Arc::clone(backends.departures()),

@@ -18,6 +18,7 @@
 //! | [`channels`] | channel I/O, for machines that have it |
 //! | [`wires`], [`msi`], [`doorbells`] | the seams of the virtio crates, and KVM behind them |
 //! | [`chardev`], [`serial`], [`ports`], [`fw_cfg`] | host ends and small devices |
+//! | [`files`] | what is opened, and by whom inside the sandbox |
 //! | [`sandbox`], [`terminal`], [`signals`], [`exit`] | the process around it |
 
 #![deny(unsafe_op_in_unsafe_fn)]
@@ -34,6 +35,7 @@ pub mod doorbells;
 pub mod drive;
 pub mod error;
 pub mod exit;
+pub mod files;
 pub mod fw_cfg;
 pub mod gate;
 pub mod hardware;

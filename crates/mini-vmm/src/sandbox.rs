@@ -30,6 +30,8 @@ pub enum Class {
     Worker,
     /// What starts those: whatever they may do, it must be able to hand on.
     Launcher,
+    /// A process that opens files for this one.
+    Broker,
 }
 
 /// Why the sandbox could not be set up.
@@ -48,7 +50,7 @@ pub enum Error {
 ///
 /// # Errors
 /// Where the kernel refuses, or a directory cannot be opened.
-pub fn restrict_files<'a>(directories: impl Iterator<Item = &'a Path>) -> Result<(), Error> {
+pub fn restrict_files(directories: impl Iterator<Item = impl AsRef<Path>>) -> Result<(), Error> {
     let refused = |error: &dyn std::fmt::Display| Error::Landlock(error.to_string());
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST_ABI))
@@ -89,6 +91,7 @@ fn filter(class: Class) -> Result<BpfProgram, seccompiler::BackendError> {
         Class::Vcpu => (&[VCPU], &[VCPU_IOCTLS, STOP_IOCTLS]),
         Class::Worker => (&[WORKER, CHARDEV], &[WORKER_IOCTLS]),
         Class::Launcher => (&[LAUNCHER, WORKER, CHARDEV], &[WORKER_IOCTLS]),
+        Class::Broker => (&[BROKER], &[BROKER_IOCTLS]),
     };
     let calls = calls.iter().copied().chain([COMMON]).flatten();
     let mut rules: Rules = calls.map(|call| (*call, Vec::new())).collect();
@@ -172,16 +175,17 @@ const COMMON: &[i64] = &[
     c::SYS_rt_sigprocmask, c::SYS_rt_sigreturn, c::SYS_sched_yield, c::SYS_sendto,
     c::SYS_sigaltstack, c::SYS_tgkill, c::SYS_timerfd_settime, c::SYS_write, c::SYS_writev,
 ];
-/// Character devices, and waiting for events.
+/// Character devices, whose connections the broker makes, and waiting for events.
 #[rustfmt::skip]
 const CHARDEV: &[i64] = &[
-    c::SYS_accept4, c::SYS_epoll_ctl, c::SYS_epoll_pwait, c::SYS_epoll_wait, c::SYS_recvfrom,
+    c::SYS_accept4, c::SYS_epoll_ctl, c::SYS_epoll_pwait, c::SYS_epoll_wait, c::SYS_getsockopt,
+    c::SYS_recvfrom, c::SYS_recvmsg, c::SYS_sendmsg, c::SYS_setsockopt, c::SYS_shutdown,
 ];
-/// Making and stopping devices (an io_uring that is dropped waits for the kernel), reloading the
+/// Making and stopping devices and what they are connected to (an io_uring that is dropped waits for the kernel), reloading the
 /// kernel, and removing files at the end.
 #[rustfmt::skip]
 const MAIN: &[i64] = &[
-    c::SYS_dup, c::SYS_eventfd2, c::SYS_fcntl, c::SYS_fstat, c::SYS_fstatfs, c::SYS_ftruncate,
+    c::SYS_dup, c::SYS_epoll_create1, c::SYS_eventfd2, c::SYS_fcntl, c::SYS_fstat, c::SYS_fstatfs, c::SYS_ftruncate,
     c::SYS_io_uring_enter, c::SYS_io_uring_register, c::SYS_lseek, c::SYS_newfstatat,
     c::SYS_pread64, c::SYS_statx, c::SYS_timerfd_create, c::SYS_unlink, c::SYS_unlinkat,
 ];
@@ -199,6 +203,12 @@ const WORKER: &[i64] = &[
     c::SYS_fallocate, c::SYS_fdatasync, c::SYS_io_uring_enter, c::SYS_pread64, c::SYS_preadv,
     c::SYS_preadv2, c::SYS_pwrite64, c::SYS_pwritev, c::SYS_pwritev2,
 ];
+/// Opening what others may not.
+#[rustfmt::skip]
+const BROKER: &[i64] = &[
+    c::SYS_bind, c::SYS_connect, c::SYS_listen, c::SYS_openat2, c::SYS_recvmsg, c::SYS_sendmsg,
+    c::SYS_socket,
+];
 /// Making a thread, what it does first, and putting it into its own sandbox.
 #[rustfmt::skip]
 const LAUNCHER: &[i64] = &[
@@ -210,15 +220,21 @@ const LAUNCHER: &[i64] = &[
 /// KVM_SIGNAL_MSI: interrupts.
 const COMMON_IOCTLS: &[u16] = &[0x542b, 0x5402, 0xae61, 0xaea5];
 /// FIONBIO of accepted sockets; BLKGETSIZE64, BLKSSZGET and BLKPBSZGET of disks that devices are
-/// made for; KVM_SET_IRQCHIP and KVM_SET_PIT2.
-const MAIN_IOCTLS: &[u16] = &[0x5421, 0x1272, 0x1268, 0x127b, 0xae63, 0xaea0];
+/// made for; KVM_SET_IRQCHIP, KVM_SET_PIT2, KVM_SET_CLOCK and KVM_GET_CLOCK.
+const MAIN_IOCTLS: &[u16] = &[
+    0x5421, 0x1272, 0x1268, 0x127b, 0xae63, 0xaea0, 0xae7b, 0xae7c,
+];
 /// KVM_IOEVENTFD, KVM_IRQFD and KVM_SET_GSI_ROUTING, of devices that are stopped or started.
 const STOP_IOCTLS: &[u16] = &[0xae79, 0xae76, 0xae6a];
 /// KVM_RUN, and what a reset puts back: SET_REGS, SET_SREGS, GET_SREGS, SET_MSRS, SET_FPU,
-/// SET_LAPIC, SET_MP_STATE, SET_VCPU_EVENTS, SET_DEBUGREGS, SET_XCRS; GET_REGS for a report.
+/// SET_LAPIC, SET_MP_STATE, SET_VCPU_EVENTS, SET_DEBUGREGS, SET_XCRS; GET_REGS for a report;
+/// KVMCLOCK_CTRL after a pause.
 const VCPU_IOCTLS: &[u16] = &[
     0xae80, 0xae82, 0xae84, 0xae83, 0xae89, 0xae8d, 0xae8f, 0xae99, 0xaea0, 0xaea2, 0xaea7, 0xae81,
+    0xaead,
 ];
+/// FIONBIO of sockets that listen.
+const BROKER_IOCTLS: &[u16] = &[0x5421];
 /// FIONBIO of accepted sockets; BLKDISCARD and BLKZEROOUT.
 const WORKER_IOCTLS: &[u16] = &[0x5421, 0x1277, 0x127f];
 

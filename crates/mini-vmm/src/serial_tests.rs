@@ -6,8 +6,9 @@ use event_manager::{EventManager, SubscriberOps};
 use vmm_sys_util::tempdir::TempDir;
 
 use super::*;
-use crate::exit::Wishes;
-use crate::options::ChardevKind;
+use crate::chardev::Host;
+use crate::files::Endpoint;
+use crate::options::{ChardevKind, SocketOptions};
 
 struct Line {
     port: Arc<SerialPort>,
@@ -21,12 +22,8 @@ impl Line {
     fn new() -> Self {
         let dir = TempDir::new().unwrap();
         let path: PathBuf = dir.as_path().join("s");
-        let kind = ChardevKind::Socket {
-            path: path.clone(),
-            server: true,
-            wait: false,
-        };
-        let chardev = Chardev::open("-serial", "serial0", &kind, &Wishes::new().unwrap()).unwrap();
+        let kind = ChardevKind::Socket(SocketOptions::new(Endpoint::Unix(path.clone()), true));
+        let chardev = Chardev::open("-serial", "serial0", &kind, &Host::of_test()).unwrap();
         let other = UnixStream::connect(&path).unwrap();
         chardev.let_in();
         let interrupt = EventFd::new(EFD_NONBLOCK).unwrap();

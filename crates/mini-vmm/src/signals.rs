@@ -16,9 +16,7 @@ impl EndSignals {
     /// # Errors
     /// Where the host has no descriptor to give.
     pub fn take() -> io::Result<Self> {
-        for signal in END {
-            block_signal(*signal).map_err(|error| io::Error::other(error.to_string()))?;
-        }
+        block_end()?;
         let set = create_sigset(END).map_err(io::Error::from)?;
         // SAFETY: `set` is an initialised signal set, and -1 asks for a new descriptor.
         let fd = unsafe { libc::signalfd(-1, &set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK) };
@@ -40,6 +38,16 @@ impl AsFd for EndSignals {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
     }
+}
+
+/// Has this thread, and those it starts from now on, not end by a signal.
+///
+/// # Errors
+/// Where the host refuses.
+pub fn block_end() -> io::Result<()> {
+    END.iter()
+        .try_for_each(|signal| block_signal(*signal))
+        .map_err(|error| io::Error::other(error.to_string()))
 }
 
 /// The signal that interrupts KVM_RUN.

@@ -4,9 +4,11 @@ mod devices;
 mod monitors;
 mod state;
 
+use std::collections::VecDeque;
 use std::ffi::CString;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
 use event_manager::{EventManager, EventSubscriber, SubscriberOps};
@@ -14,9 +16,11 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::backends::Backends;
 use crate::boot::Images;
+use crate::chardev::Host;
 use crate::control::Control;
 use crate::error::{Error, host};
 use crate::exit::{Wish, Wishes};
+use crate::files::{Broker, Files};
 use crate::hardware::{Hardware, Kit};
 use crate::memory::{self, Memory, SharedMemory};
 use crate::options::{Accel, BadOption, Config};
@@ -73,6 +77,8 @@ pub struct Machine {
     cause: Option<Cause>,
     events: EventManager<Subscriber>,
     monitors: Monitors,
+    /// Descriptors that came with the command that is being executed.
+    pub(crate) received: VecDeque<OwnedFd>,
     control: Arc<Control>,
     workers: Workers,
     memory: SharedMemory,
@@ -83,11 +89,18 @@ impl Machine {
     fn new(config: &Config) -> Result<Self, Error> {
         let on_kvm = config.accel == Accel::Kvm;
         let images = on_kvm.then(|| Images::open(config)).transpose()?;
+        let files = Arc::new(files(config)?);
         let wishes = Wishes::new().map_err(host("cannot make an event"))?;
-        let mut backends = Backends::open(config, &wishes)?;
-        let kit = Kit::new(config, &mut backends, &wishes)?;
+        // From here on signals end the VMM in order: there may be sockets to remove.
+        let control = Control::new(wishes.clone()).map_err(host("cannot take signals"))?;
+        let surroundings = Host {
+            wishes: wishes.clone(),
+            files,
+        };
+        let mut backends = Backends::open(config, surroundings)?;
+        let kit = Kit::new(config, &mut backends)?;
         let monitors = config.monitors.iter();
-        let monitors = monitors.map(|target| backends.monitor(target, &wishes));
+        let monitors = monitors.map(|target| backends.monitor(target));
         let monitors = monitors.collect::<Result<Vec<_>, _>>()?;
         let memory = SharedMemory::new(allocate(config)?);
         let hypervisor = on_kvm.then(|| Hypervisor::open(config, &memory));
@@ -96,7 +109,6 @@ impl Machine {
             Some(hypervisor) => hypervisor.wires().clone(),
             None => qtest::wires(&memory),
         };
-        let control = Control::new(wishes.clone()).map_err(host("cannot take signals"))?;
         let (workers, launcher) = Workers::new(config.poll, config.sandbox, &wishes);
         let hardware = Hardware::new(config, kit, (wires, &memory), (&workers, &wishes))?;
         let processors = hypervisor.zip(images).map(|(hypervisor, images)| {
@@ -115,6 +127,7 @@ impl Machine {
             cause: None,
             events: events()?,
             monitors: Monitors::default(),
+            received: VecDeque::new(),
             control: Arc::new(control),
             workers,
             memory,
@@ -147,7 +160,9 @@ impl Machine {
     fn launch(&mut self, launcher: Launcher, sandboxed: bool) -> Result<(), Error> {
         if sandboxed {
             let pidfile = self.pidfile.iter().map(PidFile::directory);
-            sandbox::restrict_files(self.backends.directories().chain(pidfile))?;
+            let directories = self.backends.directories();
+            sandbox::restrict_files(directories.chain(pidfile.map(Path::to_owned)))?;
+            self.backends.host.files.seal();
         }
         launcher.start().map_err(host("cannot start a thread"))?;
         let class = match &mut self.processors {
@@ -221,6 +236,17 @@ impl Drop for Machine {
             log::warn!("{error}");
         }
     }
+}
+
+/// What opens things for the machine of `config`, even when it is in its sandbox.
+fn files(config: &Config) -> Result<Files, Error> {
+    let again = config.reconnecting();
+    let needed = !config.allowed.is_empty() || !again.is_empty();
+    let broker = (config.sandbox && needed).then(|| Broker::start(&config.allowed, again));
+    let broker = broker.transpose();
+    Ok(Files::new(broker.map_err(host(
+        "cannot start the broker of -sandbox allow= and reconnect-ms=",
+    ))?))
 }
 
 fn allocate(config: &Config) -> Result<Memory, BadOption> {

@@ -1,5 +1,7 @@
 //! What monitors can do, without a guest.
 
+use std::os::unix::net::UnixStream;
+
 use serde_json::{Value, json};
 use testkit::qtest::Vmm;
 
@@ -75,6 +77,151 @@ fn objects_come_and_go_and_are_found_in_the_tree() {
         refused(&mut vmm, "object-del", json!({"id": "rng0"}))
             .1
             .contains("no such object")
+    );
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
+#[test]
+fn what_a_monitor_passes_is_opened_in_the_sandbox() {
+    let image = tempfile::NamedTempFile::new().unwrap();
+    image.as_file().set_len(1 << 20).unwrap();
+    let mut vmm = start("-M pc");
+    let added = vmm
+        .qmp()
+        .pass(image.as_file(), "add-fd", json!({"opaque": "disk"}));
+    let set = added.unwrap()["fdset-id"].clone();
+    let sets = run(&mut vmm, "query-fdsets", json!({}));
+    assert_eq!(sets[0]["fds"][0]["opaque"], "disk");
+    let path = format!("/dev/fdset/{set}");
+    let disk = json!({
+        "driver": "raw", "node-name": "late", "file": {"driver": "file", "filename": path},
+    });
+    run(&mut vmm, "blockdev-add", disk);
+    run(&mut vmm, "remove-fd", json!({"fdset-id": set}));
+    assert_eq!(run(&mut vmm, "query-fdsets", json!({})), json!([]));
+    let blocks = run(&mut vmm, "query-block", json!({}));
+    assert_eq!(blocks[0]["inserted"]["image"]["virtual-size"], 1 << 20);
+    let device = json!({"driver": "virtio-blk-pci", "id": "d", "drive": "late", "addr": "5"});
+    run(&mut vmm, "device_add", device);
+
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let name = json!({"fdname": "line"});
+    vmm.qmp().pass(&theirs, "getfd", name.clone()).unwrap();
+    let line = json!({
+        "id": "c1",
+        "backend": {"type": "socket", "data": {
+            "addr": {"type": "fd", "data": {"str": "line"}}, "server": false,
+        }},
+    });
+    run(&mut vmm, "chardev-add", line.clone());
+    let (_, desc) = refused(&mut vmm, "closefd", name);
+    assert_eq!(desc, "File descriptor named 'line' not found");
+    assert!(
+        refused(&mut vmm, "chardev-add", line)
+            .1
+            .contains("already exists")
+    );
+    drop((ours, theirs));
+    for (command, arguments) in [
+        ("getfd", json!({"fdname": "0"})),
+        ("getfd", json!({"fdname": "none"})),
+        ("add-fd", json!({})),
+        ("remove-fd", json!({"fdset-id": 77})),
+    ] {
+        assert_eq!(
+            refused(&mut vmm, command, arguments).0,
+            "GenericError",
+            "{command}"
+        );
+    }
+    run(&mut vmm, "chardev-remove", json!({"id": "c1"}));
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
+#[test]
+fn a_sandbox_opens_what_is_below_an_allowed_directory() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::File::create(path("disk"))
+        .unwrap()
+        .set_len(1 << 20)
+        .unwrap();
+    let mut vmm = start(&format!(
+        "-M pc -sandbox on,allow={}",
+        directory.path().display()
+    ));
+    let disk =
+        |file: &std::path::Path| json!({"driver": "file", "node-name": "late", "filename": file});
+    let (_, desc) = refused(&mut vmm, "blockdev-add", disk("/etc/hostname".as_ref()));
+    assert!(desc.contains("Permission denied"), "{desc}");
+    run(&mut vmm, "blockdev-add", disk(&path("disk")));
+    let socket = |path: &std::path::Path| {
+        json!({"id": "c1", "backend": {"type": "socket", "data": {
+            "addr": {"type": "unix", "data": {"path": path}}, "server": true,
+        }}})
+    };
+    run(&mut vmm, "chardev-add", socket(&path("line")));
+    UnixStream::connect(path("line")).unwrap();
+    run(&mut vmm, "chardev-remove", json!({"id": "c1"}));
+    assert!(!path("line").exists());
+    let outside = tempfile::tempdir().unwrap();
+    assert!(
+        refused(&mut vmm, "chardev-add", socket(&outside.path().join("x")))
+            .1
+            .contains("denied")
+    );
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
+#[test]
+fn character_devices_change_while_a_port_has_them() {
+    let mut vmm = start(
+        "-M pc -chardev ringbuf,id=c0,size=64 -device virtio-serial-pci,id=s0,addr=4 \
+         -device virtserialport,chardev=c0,bus=s0.0",
+    );
+    let write = |data| json!({"device": "c0", "data": data, "format": "base64"});
+    run(&mut vmm, "ringbuf-write", write("AAEC"));
+    assert!(
+        refused(&mut vmm, "ringbuf-write", write("AAE"))
+            .1
+            .contains("base64")
+    );
+    let read = json!({"device": "c0", "size": 10, "format": "base64"});
+    assert_eq!(run(&mut vmm, "ringbuf-read", read.clone()), "");
+    let (_, desc) = refused(&mut vmm, "chardev-remove", json!({"id": "c0"}));
+    assert!(desc.contains("in use"), "{desc}");
+    let null = json!({"id": "c0", "backend": {"type": "null", "data": {}}});
+    run(&mut vmm, "chardev-change", null.clone());
+    assert!(
+        refused(&mut vmm, "ringbuf-read", read)
+            .1
+            .contains("not a ringbuf")
+    );
+    let chardevs = run(&mut vmm, "query-chardev", json!({}));
+    assert_eq!(
+        chardevs
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["label"] == "c0")
+            .unwrap()["filename"],
+        "null"
+    );
+    let pty = json!({"id": "c0", "backend": {"type": "pty", "data": {}}});
+    assert!(
+        refused(&mut vmm, "chardev-change", pty)
+            .1
+            .contains("the sandbox opens no files")
+    );
+    let unknown = json!({"id": "c0", "backend": {"type": "tape", "data": {}}});
+    assert!(
+        refused(&mut vmm, "chardev-change", unknown)
+            .1
+            .contains("unknown back-end")
+    );
+    assert_eq!(
+        refused(&mut vmm, "chardev-remove", json!({"id": "x"})).0,
+        "GenericError"
     );
     assert_eq!(vmm.terminate(), Some(0));
 }

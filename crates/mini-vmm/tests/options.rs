@@ -1,7 +1,8 @@
 //! The command line as a whole: what is accepted, what is refused, and how.
 
+use mini_vmm::files::Endpoint;
 use mini_vmm::options::{
-    Accel, Cache, ChardevKind, Command, Config, MachineType, SerialTarget, parse,
+    Accel, Cache, ChardevKind, Command, Config, MachineType, SerialTarget, SocketOptions, parse,
 };
 
 fn args(line: &str) -> Vec<String> {
@@ -36,11 +37,7 @@ fn a_command_line_as_qemus_users_write_it() {
     assert_eq!(config.name.as_deref(), Some("web"));
     assert!(config.no_reboot && !config.sandbox && config.no_defaults);
     assert_eq!(config.serials, [Some(SerialTarget::Shared("c0".into()))]);
-    let socket = ChardevKind::Socket {
-        path: "/tmp/a,b".into(),
-        server: true,
-        wait: false,
-    };
+    let socket = ChardevKind::Socket(SocketOptions::new(Endpoint::Unix("/tmp/a,b".into()), true));
     assert_eq!(config.chardevs[0].kind, socket);
     let drive = &config.drives[0];
     assert!(drive.read_only && drive.discard && drive.cache == Cache::None);
@@ -68,11 +65,7 @@ fn a_machine_without_processors_needs_no_kernel_and_no_terminal() {
         (config.machine, config.accel),
         (MachineType::Pc, Accel::Qtest)
     );
-    let socket = ChardevKind::Socket {
-        path: "/tmp/s".into(),
-        server: false,
-        wait: false,
-    };
+    let socket = ChardevKind::Socket(SocketOptions::new(Endpoint::Unix("/tmp/s".into()), false));
     assert_eq!(config.qtest, Some(socket));
     assert_eq!(config.serials, []);
 }

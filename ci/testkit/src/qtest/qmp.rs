@@ -1,9 +1,12 @@
 //! The client's end of a monitor.
 
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 use serde_json::{Value, json};
 
 /// A monitor that has been introduced to.
@@ -31,11 +34,30 @@ impl Qmp {
     /// The monitor's.
     pub fn execute(&mut self, command: &str, arguments: Value) -> Result<Value, Value> {
         self.send(&json!({"execute": command, "arguments": arguments}).to_string());
+        self.result()
+    }
+
+    fn result(&mut self) -> Result<Value, Value> {
         let mut answer = self.answer();
         match answer.get("error") {
             Some(error) => Err(error.clone()),
             None => Ok(answer["return"].take()),
         }
+    }
+
+    /// Has `command` executed with a descriptor beside it.
+    ///
+    /// # Errors
+    /// The monitor's.
+    pub fn pass(&mut self, fd: impl AsFd, command: &str, arguments: Value) -> Result<Value, Value> {
+        let text = json!({"execute": command, "arguments": arguments}).to_string();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut passed = SendAncillaryBuffer::new(&mut space);
+        let fds = [fd.as_fd()];
+        assert!(passed.push(SendAncillaryMessage::ScmRights(&fds)));
+        let (bytes, flags) = ([IoSlice::new(text.as_bytes())], SendFlags::empty());
+        sendmsg(self.stream.get_ref(), &bytes, &mut passed, flags).unwrap();
+        self.result()
     }
 
     /// Sends any text.

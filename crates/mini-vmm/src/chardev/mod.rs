@@ -1,57 +1,69 @@
 //! Character devices on the host: the other ends of serial ports and consoles.
 //!
 //! All of them are non-blocking and meet their users as a pair of calls and a pair of descriptors
-//! to wait for. What a guest writes is never stored here without bound.
+//! to wait for, which stay the same when a monitor puts another back-end behind them. What a guest
+//! writes is never stored here without bound.
 
 mod escape;
+mod link;
+mod passing;
 mod port;
+mod retry;
+mod ring;
 mod socket;
 mod stdio;
 mod talk;
 mod watch;
 
-use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use arc_swap::ArcSwap;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use crate::exit::Wishes;
+use crate::files::{Endpoint, Files};
 use crate::options::{BadOption, ChardevKind};
+use link::{Link, Writable};
 pub use port::ChardevPort;
-use socket::Socket;
-use stdio::Stdio;
 pub use talk::{Heard, Talk};
 use watch::Watch;
 
-/// An open character device.
-#[derive(Debug)]
-pub struct Chardev(Link);
-
-#[derive(Debug)]
-enum Link {
-    Socket(Socket),
-    Other {
-        end: End,
-        input: Watch,
-        output: Watch,
-    },
+/// What character devices need of the process.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// Where the escape keys of a terminal make a wish.
+    pub wishes: Wishes,
+    /// What opens files and sockets.
+    pub files: Arc<Files>,
 }
 
+#[cfg(test)]
+impl Host {
+    /// A process that opens what it likes, and wishes for nothing.
+    pub(crate) fn of_test() -> Self {
+        Self {
+            wishes: Wishes::new().expect("an event"),
+            files: Arc::default(),
+        }
+    }
+}
+
+/// An open character device.
 #[derive(Debug)]
-enum End {
-    Null,
-    Stdio(Stdio),
-    File(File),
-    Pty { controller: OwnedFd, _user: OwnedFd },
+pub struct Chardev {
+    link: ArcSwap<Link>,
+    /// Times that another back-end was put behind it.
+    changes: AtomicU64,
+    input: Watch,
+    output: Watch,
 }
 
 impl Chardev {
-    /// Opens what `kind` says. `option` names the option in errors, `label` the device in messages;
-    /// the escape keys of a terminal make a wish.
+    /// Opens what `kind` says. `option` names the option in errors, `label` the device in messages.
     ///
     /// # Errors
     /// What cannot be opened, under the option's name.
@@ -59,23 +71,47 @@ impl Chardev {
         option: &str,
         label: &str,
         kind: &ChardevKind,
-        wishes: &Wishes,
+        host: &Host,
     ) -> Result<Self, BadOption> {
-        let (path, accepted) = match kind {
-            ChardevKind::File { path, .. } => (Some(path), "a file that can be written"),
-            ChardevKind::Socket {
-                path, server: true, ..
-            } => (Some(path), "a path not in use"),
-            ChardevKind::Socket { path, .. } => (Some(path), "a UNIX socket that listens"),
-            _ => (None, "another back-end"),
+        let link = open(option, label, kind, host)?;
+        let chardev = Self::around(link);
+        chardev.map_err(|error| BadOption::value(option, label, error, "fewer of them"))
+    }
+
+    fn around(link: Link) -> io::Result<Self> {
+        let chardev = Self {
+            link: ArcSwap::from_pointee(link),
+            changes: AtomicU64::new(0),
+            input: Watch::input()?,
+            output: Watch::input()?,
         };
-        let link = Link::open(label, kind, wishes);
-        link.map(Self).map_err(|error| match path {
-            Some(path) => {
-                BadOption::property(option, "path", &path.display().to_string(), error, accepted)
-            }
-            None => BadOption::value(option, label, error, accepted),
-        })
+        chardev.watch(&chardev.link())?;
+        Ok(chardev)
+    }
+
+    /// Puts what `kind` says in the place of what is behind it. Whoever was at the other end is sent
+    /// away.
+    ///
+    /// # Errors
+    /// As [`Chardev::open`]; then everything is as before.
+    pub fn change(
+        &self,
+        option: &str,
+        label: &str,
+        kind: &ChardevKind,
+        host: &Host,
+    ) -> Result<(), BadOption> {
+        let next = Arc::new(open(option, label, kind, host)?);
+        self.watch(&next)
+            .map_err(|error| BadOption::value(option, label, error, "fewer of them"))?;
+        let last = self.link.swap(next);
+        self.changes.fetch_add(1, Ordering::Relaxed);
+        let _ = self.input.remove(last.input());
+        let _ = self.output.remove(last.output());
+        if let Some(socket) = last.socket() {
+            socket.hang_up();
+        }
+        Ok(())
     }
 
     /// Reads what has come in; 0 bytes mean that nothing will come any more.
@@ -83,10 +119,7 @@ impl Chardev {
     /// # Errors
     /// `WouldBlock` where there is nothing now, or nobody at the other end.
     pub fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match &self.0 {
-            Link::Socket(socket) => socket.read(buffer),
-            Link::Other { end, .. } => end.read(buffer),
-        }
+        self.link().read(buffer)
     }
 
     /// Writes some of `bytes` and says how many. With nobody at the other end they are gone, as
@@ -95,130 +128,127 @@ impl Chardev {
     /// # Errors
     /// `WouldBlock` where the other end is slow; else those of the host.
     pub fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match &self.0 {
-            Link::Socket(socket) => socket.write(bytes),
-            Link::Other { end, .. } => end.write(bytes),
-        }
+        self.link().write(bytes)
     }
 
     /// Becomes readable when [`Chardev::read`] has something.
     pub fn input(&self) -> BorrowedFd<'_> {
-        match &self.0 {
-            Link::Socket(socket) => socket.input().as_fd(),
-            Link::Other { input, .. } => input.as_fd(),
-        }
+        self.input.as_fd()
     }
 
     /// Becomes readable, too, when [`Chardev::write`] takes something.
     pub fn output(&self) -> BorrowedFd<'_> {
-        match &self.0 {
-            Link::Socket(socket) => socket.output().as_fd(),
-            Link::Other { output, .. } => output.as_fd(),
-        }
+        self.output.as_fd()
     }
 
     /// Whether somebody is at the other end.
     pub fn is_connected(&self) -> bool {
-        match &self.0 {
-            Link::Socket(socket) => socket.is_connected(),
-            _ => true,
-        }
+        self.link()
+            .socket()
+            .is_none_or(socket::Socket::is_connected)
     }
 
     /// What it is, in the words of QEMU's monitor.
     pub fn description(&self) -> String {
-        match &self.0 {
-            Link::Socket(socket) => socket.description(),
-            Link::Other { end, .. } => match end {
-                End::Null => "null".to_owned(),
-                End::Stdio(_) => "stdio".to_owned(),
-                End::File(_) => "file".to_owned(),
-                End::Pty { .. } => "pty".to_owned(),
-            },
-        }
+        self.link().description()
     }
 
     /// The number of whoever is at the other end: each one has another.
     pub fn peer(&self) -> Option<u64> {
-        match &self.0 {
-            Link::Socket(socket) => socket.peer(),
-            Link::Other { .. } => Some(0),
-        }
+        let number = match self.link().socket() {
+            Some(socket) => socket.peer_number()?,
+            None => 0,
+        };
+        Some(self.changes.load(Ordering::Relaxed) << 32 | number)
     }
 
     /// Whether the guest must not start before somebody is at the other end.
     pub fn awaits_client(&self) -> bool {
-        match &self.0 {
-            Link::Socket(socket) => socket.awaits_client(),
-            _ => false,
-        }
+        let link = self.link();
+        link.socket().is_some_and(socket::Socket::awaits_client)
     }
 
-    /// Takes a client that is waiting to be let in, where there is none yet.
+    /// Takes a peer that is waiting to be let in, where there is none yet.
     pub fn let_in(&self) {
-        if let Link::Socket(socket) = &self.0 {
+        if let Some(socket) = self.link().socket() {
             socket.let_in();
         }
     }
 
     /// Sends the peer of a socket away.
     pub fn hang_up(&self) {
-        if let Link::Socket(socket) = &self.0 {
+        if let Some(socket) = self.link().socket() {
             socket.hang_up();
         }
     }
 
+    /// Keeps descriptors that peers pass from now on, for [`Chardev::passed`].
+    pub fn want_passed(&self) {
+        if let Some(socket) = self.link().socket() {
+            socket.passing().want();
+        }
+    }
+
+    /// Takes the descriptors that came with what was read.
+    pub fn passed(&self) -> Vec<OwnedFd> {
+        let link = self.link();
+        link.socket()
+            .map_or_else(Vec::new, |socket| socket.passing().take())
+    }
+
+    /// Takes out at most `size` bytes of what was written to a ring. `None` where it is none.
+    pub fn take_written(&self, size: usize) -> Option<Vec<u8>> {
+        self.link().ring().map(|ring| ring.take(size))
+    }
+
+    /// Has `bytes` read from a ring. `None` where it is none.
+    pub fn type_in(&self, bytes: &[u8]) -> Option<()> {
+        self.link().ring().map(|ring| ring.put(bytes))
+    }
+
+    /// The name of the user's end of a pseudo-terminal.
+    pub fn pty(&self) -> Option<String> {
+        self.link().pty().map(str::to_owned)
+    }
+
     /// The directory that this device's file must be removed from at the end, if any.
-    pub fn leaves_file_in(&self) -> Option<&Path> {
-        match &self.0 {
-            Link::Socket(socket) => socket.listens_in(),
-            _ => None,
-        }
+    pub fn leaves_file_in(&self) -> Option<PathBuf> {
+        let link = self.link();
+        Some(link.socket()?.listens_in()?.to_owned())
+    }
+
+    fn link(&self) -> Arc<Link> {
+        self.link.load_full()
+    }
+
+    fn watch(&self, link: &Link) -> io::Result<()> {
+        self.input.add(link.input())?;
+        self.output.add(link.output())
     }
 }
 
-impl Link {
-    fn open(label: &str, kind: &ChardevKind, wishes: &Wishes) -> io::Result<Self> {
-        let end = match kind {
-            ChardevKind::Socket { path, server, wait } => {
-                return Socket::open(path, *server, *wait).map(Self::Socket);
+fn open(option: &str, label: &str, kind: &ChardevKind, host: &Host) -> Result<Link, BadOption> {
+    let bad = |error: io::Error| match kind {
+        ChardevKind::File { path, .. } | ChardevKind::Pipe { path } => {
+            let accepted = "a file that can be written";
+            BadOption::property(option, "path", &path.display().to_string(), error, accepted)
+        }
+        ChardevKind::Socket(socket) => {
+            let accepted = match socket.server {
+                true => "a place not in use",
+                false => "a socket that listens",
+            };
+            match &socket.endpoint {
+                Endpoint::Unix(path) => {
+                    let path = path.display().to_string();
+                    BadOption::property(option, "path", &path, error, accepted)
+                }
+                endpoint => BadOption::value(option, &endpoint.to_string(), error, accepted),
             }
-            ChardevKind::Null => End::Null,
-            ChardevKind::Stdio { signal } => End::Stdio(Stdio::open(*signal, wishes.clone())?),
-            ChardevKind::File { path, append } => End::File(open_file(path, *append)?),
-            ChardevKind::Pty => open_pty(label)?,
-        };
-        let (input, output) = (Watch::input()?, Watch::output()?);
-        let (input, output) = match &end {
-            End::Null => (input, output.always_ready()?),
-            End::File(file) => (input, output.with(file.as_fd())?),
-            End::Stdio(stdio) => (input.with(stdio.input())?, output.with(stdio.output())?),
-            End::Pty { controller, .. } => (
-                input.with(controller.as_fd())?,
-                output.with(controller.as_fd())?,
-            ),
-        };
-        Ok(Self::Other { end, input, output })
-    }
-}
-
-impl End {
-    fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Null | Self::File(_) => Ok(0),
-            Self::Stdio(stdio) => stdio.read(buffer),
-            Self::Pty { controller, .. } => Ok(rustix::io::read(controller, buffer)?),
         }
-    }
-
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Null => Ok(bytes.len()),
-            Self::Stdio(stdio) => stdio.write(bytes),
-            Self::File(file) => { file }.write(bytes),
-            Self::Pty { controller, .. } => Ok(rustix::io::write(controller, bytes)?),
-        }
-    }
+        _ => BadOption::value(option, label, error, "another back-end"),
+    };
+    Link::open(label, kind, host).map_err(bad)
 }
 
 /// Whether `fd` has one of `flags` within `milliseconds`.
@@ -233,43 +263,6 @@ pub(crate) fn is_ready(fd: BorrowedFd<'_>, flags: PollFlags, milliseconds: u32) 
 
 fn would_block<T>() -> io::Result<T> {
     Err(ErrorKind::WouldBlock.into())
-}
-
-/// The file may be a FIFO or a terminal, whose reader is not to hold the machine up.
-fn open_file(path: &Path, append: bool) -> io::Result<File> {
-    let file = File::options()
-        .create(true)
-        .write(true)
-        .append(append)
-        .truncate(!append)
-        .open(path)?;
-    rustix::io::ioctl_fionbio(&file, true)?;
-    Ok(file)
-}
-
-/// The user's end is kept open, so that the controller's never hangs up when a terminal program
-/// leaves.
-fn open_pty(label: &str) -> io::Result<End> {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let controller = openpt(flags | OpenptFlags::from_bits_retain(libc::O_NONBLOCK as u32))?;
-    grantpt(&controller)?;
-    unlockpt(&controller)?;
-    let name = ptsname(&controller, Vec::new())?
-        .to_string_lossy()
-        .into_owned();
-    let user = File::options().read(true).write(true).open(&name)?;
-    let mut modes = tcgetattr(&user)?;
-    modes.make_raw();
-    tcsetattr(&user, OptionalActions::Now, &modes)?;
-    // In QEMU's words, which programs look for.
-    let _ = writeln!(
-        io::stderr(),
-        "char device redirected to {name} (label {label})"
-    );
-    Ok(End::Pty {
-        controller,
-        _user: user.into(),
-    })
 }
 
 #[cfg(test)]

@@ -1,30 +1,41 @@
 //! A character device as the host end of a virtio-serial port.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use rustix::stdio::stdout;
 use virtio_serial::PortBackend;
 
-use super::{Chardev, End, Link};
+use super::{Chardev, Writable};
 
 /// The host end of a port.
 #[derive(Debug)]
 pub struct ChardevPort {
     chardev: Arc<Chardev>,
-    /// The client of a socket, kept so that its descriptor can be lent.
-    client: Option<Arc<UnixStream>>,
+    /// What can be waited for when the other end is slow, kept so that it can be lent.
+    writable: Option<Writable>,
+    /// Whose it is.
+    peer: Option<u64>,
 }
 
 impl ChardevPort {
     /// A port on `chardev`, which belongs to it from now on.
     pub fn new(chardev: Arc<Chardev>) -> Self {
-        Self {
+        let mut port = Self {
             chardev,
-            client: None,
-        }
+            writable: None,
+            peer: None,
+        };
+        port.meet();
+        port
+    }
+}
+
+impl ChardevPort {
+    /// Gets to know who is at the other end now.
+    fn meet(&mut self) {
+        self.peer = self.chardev.peer();
+        self.writable = Writable::of(self.chardev.link());
     }
 }
 
@@ -43,27 +54,17 @@ impl PortBackend for ChardevPort {
 
     /// Not [`Chardev::output`], which becomes readable where a writable one is asked for.
     fn output(&self) -> Option<BorrowedFd<'_>> {
-        match &self.chardev.0 {
-            Link::Socket(_) => self.client.as_deref().map(AsFd::as_fd),
-            Link::Other { end, .. } => match end {
-                End::Null => None,
-                End::File(file) => Some(file.as_fd()),
-                End::Stdio(_) => Some(stdout()),
-                End::Pty { controller, .. } => Some(controller.as_fd()),
-            },
-        }
+        self.writable.as_ref().and_then(Writable::fd)
     }
 
+    /// Somebody else than before is nobody, until he is taken in.
     fn is_connected(&self) -> bool {
-        self.chardev.is_connected()
+        self.chardev.is_connected() && self.chardev.peer() == self.peer
     }
 
     fn poll_connected(&mut self) -> bool {
         self.chardev.let_in();
-        self.client = match &self.chardev.0 {
-            Link::Socket(socket) => socket.client(),
-            Link::Other { .. } => None,
-        };
+        self.meet();
         self.is_connected()
     }
 }

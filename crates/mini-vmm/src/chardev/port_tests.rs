@@ -1,26 +1,22 @@
 use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
 
 use rustix::event::PollFlags;
 use vmm_sys_util::tempdir::TempDir;
 
-use super::super::is_ready;
+use super::super::{Host, is_ready};
 use super::*;
-use crate::exit::Wishes;
-use crate::options::ChardevKind;
+use crate::files::Endpoint;
+use crate::options::{ChardevKind, SocketOptions};
 
 fn port(kind: &ChardevKind) -> ChardevPort {
-    let wishes = Wishes::new().unwrap();
-    let chardev = Chardev::open("-chardev", "c0", kind, &wishes).unwrap();
+    let chardev = Chardev::open("-chardev", "c0", kind, &Host::of_test()).unwrap();
     ChardevPort::new(Arc::new(chardev))
 }
 
 fn server(dir: &TempDir) -> (std::path::PathBuf, ChardevPort) {
     let path = dir.as_path().join("socket");
-    let kind = ChardevKind::Socket {
-        path: path.clone(),
-        server: true,
-        wait: false,
-    };
+    let kind = ChardevKind::Socket(SocketOptions::new(Endpoint::Unix(path.clone()), true));
     (path, port(&kind))
 }
 

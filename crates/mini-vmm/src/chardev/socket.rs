@@ -1,93 +1,129 @@
-//! UNIX stream sockets, one client at a time.
+//! Stream sockets, one peer at a time.
 //!
-//! The descriptors to wait for stay the same while clients come and go: each is an epoll
-//! instance, which holds the listener or the stream.
+//! The descriptors to wait for stay the same while peers come and go: each is an epoll instance,
+//! which holds the listener, the stream, or the timer after which a client tries again.
 
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::unix::net::{UnixListener, UnixStream};
-use std::path::{Path, PathBuf};
+use std::io::{self, ErrorKind};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::event::PollFlags;
+use rustix::net::{Shutdown, SocketFlags, accept_with, shutdown, sockopt};
+
+use super::passing::{self, Passing};
+use super::retry::Retry;
 use super::watch::Watch;
-use super::would_block;
+use super::{Host, is_ready, would_block};
+use crate::files::{Endpoint, connected};
+use crate::options::SocketOptions;
 
 #[derive(Debug)]
 pub(super) struct Socket {
-    server: Option<Server>,
-    stream: Mutex<Option<Arc<UnixStream>>>,
+    options: SocketOptions,
+    role: Role,
+    peer: Mutex<Peer>,
     /// Peers there have been.
     peers: AtomicU64,
-    /// Holds the listener, then the stream.
+    /// Holds the listener or the timer, then the stream.
     input: Watch,
     output: Watch,
+    passing: Passing,
 }
 
 #[derive(Debug)]
-struct Server {
-    listener: UnixListener,
-    path: PathBuf,
-    wait: bool,
+enum Role {
+    Server(OwnedFd),
+    Client,
+    /// A client that tries again.
+    Persistent(Retry),
+}
+
+/// Who is at the other end.
+#[derive(Debug)]
+enum Peer {
+    None,
+    /// Nobody yet, but this is going to be connected.
+    Coming(OwnedFd),
+    There(Arc<OwnedFd>),
 }
 
 impl Socket {
-    pub(super) fn open(path: &Path, server: bool, wait: bool) -> io::Result<Self> {
+    pub(super) fn open(options: &SocketOptions, host: &Host) -> io::Result<Self> {
         let (input, output) = (Watch::input()?, Watch::output()?);
-        let mut socket = Self {
-            server: None,
-            stream: Mutex::new(None),
+        let role = match (options.server, options.reconnect) {
+            (true, _) => Role::Server(host.files.listen(&options.endpoint)?),
+            (false, None) => Role::Client,
+            (false, Some(delay)) => Role::Persistent(Retry::new(delay, Arc::clone(&host.files))?),
+        };
+        let socket = Self {
+            options: options.clone(),
+            role,
+            peer: Mutex::new(Peer::None),
             peers: AtomicU64::new(0),
             input,
             output,
+            passing: Passing::default(),
         };
-        if server {
-            let listener = UnixListener::bind(path)?;
-            let server = socket.server.insert(Server {
-                listener,
-                path: path.to_owned(),
-                wait,
-            });
-            server.listener.set_nonblocking(true)?;
-            socket.input.add(&server.listener)?;
-        } else {
-            let stream = socket.accepted(UnixStream::connect(path)?)?;
-            socket.stream = Mutex::new(Some(stream));
+        match &socket.role {
+            Role::Server(listener) => socket.input.add(listener)?,
+            Role::Client => {
+                let stream = host.files.connect(&options.endpoint)?;
+                // Nobody is held up yet, so this may wait for the answer.
+                is_ready(stream.as_fd(), PollFlags::OUT, PATIENCE);
+                connected(&stream)?;
+                *socket.peer() = socket.accepted(stream)?;
+            }
+            Role::Persistent(retry) => {
+                socket.input.add(retry.timer())?;
+                *socket.peer() = socket.connect(retry);
+            }
         }
         Ok(socket)
     }
 
     pub(super) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         self.let_in();
-        let mut stream = self.stream();
-        let Some(mut connected) = stream.as_deref() else {
+        let mut peer = self.peer();
+        let Peer::There(stream) = &*peer else {
             return would_block();
         };
-        match connected.read(buffer) {
+        match self.passing.receive(stream, buffer) {
             Err(error) if is_transient(&error) => would_block(),
             Ok(read) if read > 0 => Ok(read),
-            _ => self.disconnect(&mut stream),
+            _ => self.disconnect(&mut peer),
         }
     }
 
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        match self
-            .stream()
-            .as_deref()
-            .map(|mut stream| stream.write(bytes))
-        {
-            Some(Err(error)) if is_transient(&error) => would_block(),
-            Some(Ok(written)) => Ok(written),
-            // The reader notices the end, and takes the next client.
-            Some(Err(_)) | None => Ok(bytes.len()),
+        let Some(stream) = self.client() else {
+            return Ok(bytes.len());
+        };
+        match passing::send_some(&stream, bytes) {
+            Err(error) if is_transient(&error) => would_block(),
+            Ok(written) => Ok(written),
+            // The reader notices the end, and takes the next peer.
+            Err(_) => Ok(bytes.len()),
         }
     }
 
-    /// Takes a client that is waiting, where there is none yet. One that is gone again, or that the
+    /// Takes a peer that is waiting, where there is none yet. One that is gone again, or that the
     /// host has no descriptor for, is none: the next one may be.
     pub(super) fn let_in(&self) {
-        let mut stream = self.stream();
-        if stream.is_none() {
-            *stream = self.accept().unwrap_or_default();
+        let mut peer = self.peer();
+        let next = match (&*peer, &self.role) {
+            (Peer::None, Role::Server(listener)) => self.accept(listener).ok(),
+            (Peer::None, Role::Persistent(retry)) if retry.is_due() => Some(self.connect(retry)),
+            (Peer::Coming(stream), Role::Persistent(retry))
+                if is_ready(stream.as_fd(), PollFlags::OUT, 0) =>
+            {
+                Some(self.arrived(retry, stream))
+            }
+            _ => None,
+        };
+        if let Some(next) = next {
+            *peer = next;
         }
     }
 
@@ -97,15 +133,20 @@ impl Socket {
         } else {
             "disconnected:"
         };
-        match &self.server {
-            Some(server) => format!("{state}unix:{},server=on", server.path.display()),
-            None => format!("{state}unix"),
+        let role = if self.options.server {
+            ",server=on"
+        } else {
+            ""
+        };
+        match &self.options.endpoint {
+            Endpoint::Unix(_) if !self.options.server => format!("{state}unix"),
+            endpoint => format!("{state}{endpoint}{role}"),
         }
     }
 
     pub(super) fn hang_up(&self) {
         // Nobody is told of what fails here but by the next read.
-        let _ = self.disconnect(&mut self.stream());
+        let _ = self.disconnect(&mut self.peer());
     }
 
     pub(super) fn input(&self) -> &Watch {
@@ -116,27 +157,35 @@ impl Socket {
         &self.output
     }
 
+    pub(super) fn passing(&self) -> &Passing {
+        &self.passing
+    }
+
     /// The stream of whoever is at the other end.
-    pub(super) fn client(&self) -> Option<Arc<UnixStream>> {
-        self.stream().clone()
+    pub(super) fn client(&self) -> Option<Arc<OwnedFd>> {
+        match &*self.peer() {
+            Peer::There(stream) => Some(Arc::clone(stream)),
+            _ => None,
+        }
     }
 
     /// The number of the peer at the other end: each one has another.
-    pub(super) fn peer(&self) -> Option<u64> {
-        let stream = self.stream();
-        stream.as_ref().map(|_| self.peers.load(Ordering::Relaxed))
+    pub(super) fn peer_number(&self) -> Option<u64> {
+        let peer = self.peer();
+        let there = matches!(&*peer, Peer::There(_));
+        there.then(|| self.peers.load(Ordering::Relaxed))
     }
 
     pub(super) fn is_connected(&self) -> bool {
-        self.stream().is_some()
+        matches!(&*self.peer(), Peer::There(_))
     }
 
     pub(super) fn awaits_client(&self) -> bool {
-        self.server.as_ref().is_some_and(|server| server.wait) && !self.is_connected()
+        self.options.wait && !self.is_connected()
     }
 
     pub(super) fn listens_in(&self) -> Option<&Path> {
-        let path = &self.server.as_ref()?.path;
+        let path = self.path()?;
         Some(
             path.parent()
                 .filter(|parent| !parent.as_os_str().is_empty())
@@ -144,46 +193,82 @@ impl Socket {
         )
     }
 
-    fn stream(&self) -> MutexGuard<'_, Option<Arc<UnixStream>>> {
-        self.stream.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The file that is this server's.
+    fn path(&self) -> Option<&Path> {
+        match (&self.role, &self.options.endpoint) {
+            (Role::Server(_), Endpoint::Unix(path)) => Some(path),
+            _ => None,
+        }
     }
 
-    fn accept(&self) -> io::Result<Option<Arc<UnixStream>>> {
-        let Some(server) = &self.server else {
-            return Ok(None);
-        };
-        let (stream, _) = server.listener.accept()?;
-        self.input.remove(&server.listener)?;
-        self.accepted(stream).map(Some)
+    fn peer(&self) -> MutexGuard<'_, Peer> {
+        self.peer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn accepted(&self, stream: UnixStream) -> io::Result<Arc<UnixStream>> {
-        stream.set_nonblocking(true)?;
+    fn accept(&self, listener: &OwnedFd) -> io::Result<Peer> {
+        let stream = accept_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK)?;
+        self.input.remove(listener)?;
+        self.accepted(stream)
+    }
+
+    fn accepted(&self, stream: OwnedFd) -> io::Result<Peer> {
+        rustix::io::ioctl_fionbio(&stream, true)?;
+        if self.options.nodelay && matches!(self.options.endpoint, Endpoint::Tcp { .. }) {
+            sockopt::set_tcp_nodelay(&stream, true)?;
+        }
         self.input.add(&stream)?;
         self.output.add(&stream)?;
         self.peers.fetch_add(1, Ordering::Relaxed);
-        Ok(Arc::new(stream))
+        Ok(Peer::There(Arc::new(stream)))
+    }
+
+    /// Begins to connect, or to wait until it is tried again.
+    fn connect(&self, retry: &Retry) -> Peer {
+        let coming = retry.connect(&self.options.endpoint);
+        let watched = coming.and_then(|stream| {
+            self.input.add_writable(&stream)?;
+            Ok(stream)
+        });
+        match watched {
+            Ok(stream) => Peer::Coming(stream),
+            Err(_) => {
+                retry.wait();
+                Peer::None
+            }
+        }
+    }
+
+    /// A connection was made, or refused.
+    fn arrived(&self, retry: &Retry, stream: &OwnedFd) -> Peer {
+        let _ = self.input.remove(stream);
+        let there = connected(stream).and_then(|()| self.accepted(stream.try_clone()?));
+        there.unwrap_or_else(|_| {
+            retry.wait();
+            Peer::None
+        })
     }
 
     /// Takes the stream out of both epoll instances: somebody else may still keep it open. A
-    /// client's side ends for good, a server's waits for the next client.
-    fn disconnect(&self, stream: &mut Option<Arc<UnixStream>>) -> io::Result<usize> {
-        if let Some(gone) = stream.take() {
+    /// client's side ends for good, or tries again; a server's waits for the next client.
+    fn disconnect(&self, peer: &mut Peer) -> io::Result<usize> {
+        if let Peer::There(gone) = std::mem::replace(peer, Peer::None) {
             self.input.remove(&*gone)?;
             self.output.remove(&*gone)?;
+            let _ = shutdown(&*gone, Shutdown::Both);
         }
-        let Some(server) = &self.server else {
-            return Ok(0);
-        };
-        self.input.add(&server.listener)?;
+        match &self.role {
+            Role::Client => return Ok(0),
+            Role::Server(listener) => self.input.add(listener)?,
+            Role::Persistent(retry) => retry.wait(),
+        }
         would_block()
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        if let Some(server) = &self.server {
-            let _ = std::fs::remove_file(&server.path);
+        if let Some(path) = self.path() {
+            let _ = std::fs::remove_file(path);
         }
     }
 }
@@ -191,3 +276,6 @@ impl Drop for Socket {
 fn is_transient(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted)
 }
+
+/// Milliseconds that a connection may take before the guest starts.
+const PATIENCE: u32 = 999;

@@ -2,7 +2,7 @@
 //! more is listened to. So a peer that does not read cannot make its backlog grow.
 
 use std::io::ErrorKind;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 
 use event_manager::{EventOps, EventSet, Events};
@@ -56,6 +56,11 @@ impl Talk {
             Err(_) => self.ended = true,
         }
         Heard::Nothing
+    }
+
+    /// Takes the descriptors that came with what was read, if they are wanted.
+    pub fn passed(&self) -> Vec<OwnedFd> {
+        self.chardev.passed()
     }
 
     /// Whether somebody else is at the other end than when this was asked last. What the one before

@@ -1,12 +1,17 @@
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 
+use rustix::pty::ptsname;
+
 use vmm_sys_util::tempdir::TempDir;
 
+use super::link::End;
 use super::*;
+use crate::options::SocketOptions;
 
 fn open(kind: ChardevKind) -> Result<Chardev, BadOption> {
-    Chardev::open("-chardev", "test", &kind, &Wishes::new().unwrap())
+    Chardev::open("-chardev", "test", &kind, &Host::of_test())
 }
 
 fn blocks(result: io::Result<usize>) -> bool {
@@ -78,11 +83,10 @@ fn file_that_cannot_be_made_is_a_bad_option() {
 fn server_takes_one_client_after_the_other_and_removes_its_socket() {
     let dir = TempDir::new().unwrap();
     let path = dir.as_path().join("s");
-    let kind = ChardevKind::Socket {
-        path: path.clone(),
-        server: true,
+    let kind = ChardevKind::Socket(SocketOptions {
         wait: true,
-    };
+        ..SocketOptions::new(Endpoint::Unix(path.clone()), true)
+    });
     let server = open(kind).unwrap();
     assert!(server.awaits_client());
     assert_eq!(server.write(b"lost").unwrap(), 4);
@@ -112,11 +116,10 @@ fn slow_reader_makes_the_writer_wait() {
     let dir = TempDir::new().unwrap();
     let path = dir.as_path().join("s");
     let listener = UnixListener::bind(&path).unwrap();
-    let client = open(ChardevKind::Socket {
-        path,
-        server: false,
-        wait: false,
-    })
+    let client = open(ChardevKind::Socket(SocketOptions::new(
+        Endpoint::Unix(path),
+        false,
+    )))
     .unwrap();
     let (mut other, _) = listener.accept().unwrap();
     let mut sent = 0;
@@ -136,18 +139,16 @@ fn slow_reader_makes_the_writer_wait() {
 fn client_without_a_server_and_server_on_a_taken_path_are_bad_options() {
     let dir = TempDir::new().unwrap();
     let path = dir.as_path().join("s");
-    let client = open(ChardevKind::Socket {
-        path: path.clone(),
-        server: false,
-        wait: false,
-    });
+    let client = open(ChardevKind::Socket(SocketOptions::new(
+        Endpoint::Unix(path.clone()),
+        false,
+    )));
     assert!(client.unwrap_err().to_string().contains("No such file"));
     std::fs::write(&path, "mine").unwrap();
-    let server = open(ChardevKind::Socket {
-        path: path.clone(),
-        server: true,
-        wait: false,
-    });
+    let server = open(ChardevKind::Socket(SocketOptions::new(
+        Endpoint::Unix(path.clone()),
+        true,
+    )));
     assert!(server.unwrap_err().to_string().contains("in use"));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "mine");
 }
@@ -155,10 +156,11 @@ fn client_without_a_server_and_server_on_a_taken_path_are_bad_options() {
 #[test]
 fn pty_carries_bytes_both_ways_and_survives_its_user() {
     let pty = open(ChardevKind::Pty).unwrap();
+    let link = pty.link();
     let Link::Other {
         end: End::Pty { controller, .. },
         ..
-    } = &pty.0
+    } = &*link
     else {
         panic!("not a pty")
     };
@@ -179,4 +181,192 @@ fn pty_carries_bytes_both_ways_and_survives_its_user() {
         drop(user);
         assert!(blocks(pty.read(&mut buffer)));
     }
+}
+
+/// Reads until `expected` has come.
+fn hear(chardev: &Chardev, expected: &[u8]) {
+    let mut heard = Vec::<u8>::new();
+    while heard.len() < expected.len() {
+        assert!(readable(chardev), "{heard:?}");
+        let mut buffer = [0; 64];
+        match chardev.read(&mut buffer) {
+            Ok(read) => heard.extend(&buffer[..read]),
+            Err(error) => assert_eq!(error.kind(), ErrorKind::WouldBlock),
+        }
+    }
+    assert_eq!(heard, expected);
+}
+
+fn tcp(port: u16, server: bool) -> SocketOptions {
+    let host = "127.0.0.1".to_owned();
+    SocketOptions::new(Endpoint::Tcp { host, port }, server)
+}
+
+#[test]
+fn tcp_sockets_listen_and_connect() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let nodelay = true;
+    let client = open(ChardevKind::Socket(SocketOptions {
+        nodelay,
+        ..tcp(port, false)
+    }))
+    .unwrap();
+    let (mut other, _) = listener.accept().unwrap();
+    other.write_all(b"hello").unwrap();
+    hear(&client, b"hello");
+    assert_eq!(client.write(b"world").unwrap(), 5);
+    let mut buffer = [0; 5];
+    other.read_exact(&mut buffer).unwrap();
+    assert_eq!(&buffer, b"world");
+    assert_eq!(client.description(), format!("tcp:127.0.0.1:{port}"));
+    drop((other, listener));
+    assert_eq!(client.read(&mut buffer).unwrap(), 0, "the end");
+
+    let server = open(ChardevKind::Socket(tcp(port, true))).unwrap();
+    for _ in 0..2 {
+        let mut other = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        other.write_all(b"again").unwrap();
+        hear(&server, b"again");
+        drop(other);
+        assert!(readable(&server));
+        assert!(blocks(server.read(&mut buffer)));
+    }
+}
+
+#[test]
+fn a_client_comes_back_when_its_server_does() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.as_path().join("s");
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    drop(free);
+    for kind in [
+        SocketOptions::new(Endpoint::Unix(path.clone()), false),
+        tcp(port, false),
+    ] {
+        let is_tcp = kind != SocketOptions::new(Endpoint::Unix(path.clone()), false);
+        let client = open(ChardevKind::Socket(SocketOptions {
+            reconnect: Some(std::time::Duration::from_millis(10)),
+            ..kind
+        }));
+        let client = client.expect("no server is needed at the start");
+        for _ in 0..3 {
+            assert_eq!(client.write(b"lost").unwrap(), 4);
+            let serve = |mut peer: Box<dyn Write>| {
+                peer.write_all(b"hello").unwrap();
+                hear(&client, b"hello");
+                assert!(client.is_connected());
+            };
+            if is_tcp {
+                let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+                wait_for(&client, || false);
+                serve(Box::new(listener.accept().unwrap().0));
+            } else {
+                let listener = UnixListener::bind(&path).unwrap();
+                wait_for(&client, || false);
+                serve(Box::new(listener.accept().unwrap().0));
+                std::fs::remove_file(&path).unwrap();
+            }
+            while client.is_connected() {
+                assert!(readable(&client));
+                assert!(blocks(client.read(&mut [0; 4])));
+            }
+        }
+    }
+}
+
+/// Serves the client's timer until it is connected.
+fn wait_for(client: &Chardev, met: impl Fn() -> bool) {
+    while !client.is_connected() && !met() {
+        assert!(readable(client));
+        client.let_in();
+    }
+}
+
+#[test]
+fn a_pipe_is_two_fifos_or_one() {
+    let dir = TempDir::new().unwrap();
+    let path = dir.as_path().join("p");
+    let named = |ending: &str| dir.as_path().join(format!("p{ending}"));
+    let make = |path: &std::path::Path| {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        assert!(made.unwrap().success());
+        File::options().read(true).write(true).open(path).unwrap()
+    };
+    let kind = ChardevKind::Pipe { path: path.clone() };
+    assert!(
+        open(kind.clone())
+            .unwrap_err()
+            .to_string()
+            .contains("No such file")
+    );
+    let (mut to, mut from) = (make(&named(".in")), make(&named(".out")));
+    let pipe = open(kind.clone()).unwrap();
+    to.write_all(b"in").unwrap();
+    hear(&pipe, b"in");
+    assert!(blocks(pipe.read(&mut [0; 4])));
+    assert_eq!(pipe.write(b"out").unwrap(), 3);
+    let mut buffer = [0; 3];
+    from.read_exact(&mut buffer).unwrap();
+    assert_eq!(&buffer, b"out");
+    std::fs::remove_file(named(".in")).unwrap();
+    let mut both = make(&path);
+    let pipe = open(kind).unwrap();
+    both.write_all(b"in").unwrap();
+    hear(&pipe, b"in");
+}
+
+#[test]
+fn a_ring_keeps_the_last_bytes() {
+    let ring = open(ChardevKind::Ring { size: 8 }).unwrap();
+    assert_eq!(ring.write(b"0123456789").unwrap(), 10);
+    assert_eq!(ring.write(b"ab").unwrap(), 2);
+    assert_eq!(ring.take_written(3).unwrap(), b"456");
+    assert_eq!(ring.take_written(99).unwrap(), b"789ab");
+    assert!(blocks(ring.read(&mut [0; 4])));
+    ring.type_in(b"typed").unwrap();
+    hear(&ring, b"typed");
+    assert!(!is_ready(ring.input(), PollFlags::IN, 0));
+    assert_eq!(open(ChardevKind::Null).unwrap().take_written(1), None);
+}
+
+#[test]
+fn another_back_end_takes_the_place_of_one() {
+    let dir = TempDir::new().unwrap();
+    let socket = |name: &str| {
+        let path = dir.as_path().join(name);
+        let kind = ChardevKind::Socket(SocketOptions::new(Endpoint::Unix(path.clone()), true));
+        (path, kind)
+    };
+    let ((first, kind), (second, next)) = (socket("a"), socket("b"));
+    let chardev = open(kind).unwrap();
+    let mut old = UnixStream::connect(&first).unwrap();
+    assert!(blocks(chardev.read(&mut [0; 4])));
+    let peer = chardev.peer().unwrap();
+    let host = Host::of_test();
+    let missing = ChardevKind::Pipe {
+        path: dir.as_path().join("none"),
+    };
+    assert!(
+        chardev
+            .change("chardev-change", "c", &missing, &host)
+            .is_err()
+    );
+    assert!(
+        chardev.is_connected(),
+        "a change that fails changes nothing"
+    );
+    chardev.change("chardev-change", "c", &next, &host).unwrap();
+    assert_eq!(old.read(&mut [0; 4]).unwrap(), 0, "sent away");
+    assert!(!chardev.is_connected() && !first.exists());
+    let mut new = UnixStream::connect(&second).unwrap();
+    new.write_all(b"new").unwrap();
+    hear(&chardev, b"new");
+    assert_ne!(chardev.peer(), Some(peer));
+    chardev
+        .change("chardev-change", "c", &ChardevKind::Null, &host)
+        .unwrap();
+    assert_eq!(chardev.write(b"x").unwrap(), 1);
+    assert!(is_ready(chardev.output(), PollFlags::IN, 0));
 }

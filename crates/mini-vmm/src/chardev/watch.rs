@@ -53,9 +53,18 @@ impl Watch {
 
     /// Adds `fd`, which leaves when it is closed.
     pub(super) fn add(&self, fd: impl AsFd) -> io::Result<()> {
+        self.add_for(fd, self.events)
+    }
+
+    /// Adds `fd`, for it to be writable, whatever else is waited for here.
+    pub(super) fn add_writable(&self, fd: impl AsFd) -> io::Result<()> {
+        self.add_for(fd, EventSet::OUT)
+    }
+
+    fn add_for(&self, fd: impl AsFd, events: EventSet) -> io::Result<()> {
         let fd = fd.as_fd().as_raw_fd();
-        self.epoll
-            .ctl(ControlOperation::Add, fd, EpollEvent::new(self.events, 0))
+        let wanted = EpollEvent::new(events, 0);
+        self.epoll.ctl(ControlOperation::Add, fd, wanted)
     }
 
     /// Removes `fd`.

@@ -6,6 +6,7 @@ use vm_device::bus::PioAddress;
 use vm_device::device_manager::PioManager;
 
 use super::*;
+use crate::chardev::Host;
 use crate::exit::Wish;
 use crate::hardware::{Hardware, Kit};
 use crate::memory;
@@ -21,9 +22,10 @@ fn plug_all(devices: &[&str]) -> Option<Result<(Hardware, Wishes), String>> {
         memory: 64 << 20,
         ..Config::default()
     };
-    let wishes = Wishes::new().unwrap();
-    let mut backends = Backends::open(&config, &wishes).unwrap();
-    let kit = match Kit::new(&config, &mut backends, &wishes) {
+    let host = Host::of_test();
+    let wishes = host.wishes.clone();
+    let mut backends = Backends::open(&config, host).unwrap();
+    let kit = match Kit::new(&config, &mut backends) {
         Ok(kit) => kit,
         Err(error) => return Some(Err(error.to_string())),
     };

@@ -3,16 +3,17 @@
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use rustix::fs::OFlags;
 use virtio_rng::{EntropySource, FileSource, HostRandom};
 
 use super::egd::EgdSource;
 use super::{Lease, ObjectProps, Role};
 use crate::backends::Backends;
 use crate::chardev::Chardev;
+use crate::files::Files;
 use crate::options::BadOption;
 
 /// What sources of entropy are opened on.
@@ -58,16 +59,13 @@ pub(super) fn egd() -> Box<dyn ObjectProps> {
 }
 
 impl ObjectProps for RandomProps {
-    fn object(&mut self, option: &str, _: &mut Backends) -> Result<Role, BadOption> {
-        let file = open_source(Path::new(&self.filename)).map_err(|error| {
-            let accepted = "a file of random bytes";
-            BadOption::property(option, "filename", &self.filename, error, accepted)
-        })?;
+    fn object(&mut self, option: &str, backends: &mut Backends) -> Result<Role, BadOption> {
+        let file =
+            open_source(&backends.host.files, Path::new(&self.filename)).map_err(|error| {
+                let accepted = "a file of random bytes";
+                BadOption::property(option, "filename", &self.filename, error, accepted)
+            })?;
         Ok(Role::Entropy(Box::new(file)))
-    }
-
-    fn opens(&self) -> Option<&str> {
-        Some(&self.filename)
     }
 }
 
@@ -131,10 +129,8 @@ impl<S: EntropySource> EntropySource for Leased<S> {
 }
 
 /// Opens a source of entropy, which may be a FIFO that nobody writes to yet.
-fn open_source(path: &Path) -> io::Result<File> {
-    let mut options = File::options();
-    let file = options.read(true).custom_flags(libc::O_NONBLOCK);
-    let file = file.open(path)?;
+fn open_source(files: &Files, path: &Path) -> io::Result<File> {
+    let file = files.open(path, OFlags::RDONLY | OFlags::NONBLOCK)?;
     match file.metadata()?.is_dir() {
         true => Err(ErrorKind::IsADirectory.into()),
         false => Ok(file),

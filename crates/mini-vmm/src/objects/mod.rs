@@ -49,11 +49,6 @@ pub struct Lease(Arc<()>);
 pub(crate) trait ObjectProps: DynProps {
     /// Makes the object; `option` is its name in errors.
     fn object(&mut self, option: &str, backends: &mut Backends) -> Result<Role, BadOption>;
-
-    /// The file that it opens, if any.
-    fn opens(&self) -> Option<&str> {
-        None
-    }
 }
 
 impl Object {
@@ -62,8 +57,9 @@ impl Object {
     /// # Errors
     /// An unknown type or property, a value that is refused, and what cannot be opened.
     pub fn make(options: &ObjectOptions, backends: &mut Backends) -> Result<Self, BadOption> {
-        let (row, mut props) = set_up(options)?;
-        let option = option(options);
+        let row = find(&options.kind)?;
+        let (option, mut props) = (option(options), (row.props)());
+        apply_pairs(&option, &options.properties, &mut [&mut *props])?;
         let role = props.object(&option, backends)?;
         Ok(Self {
             kind: row.name,
@@ -179,15 +175,6 @@ impl Objects {
     }
 }
 
-/// The file that an object of `options` opens, if any.
-///
-/// # Errors
-/// An unknown type or property, or a value that is refused.
-pub fn file_of(options: &ObjectOptions) -> Result<Option<String>, BadOption> {
-    let (_, props) = set_up(options)?;
-    Ok(props.opens().map(str::to_owned))
-}
-
 /// What `-object help` (no `kind`) and `-object TYPE,help` print.
 ///
 /// # Errors
@@ -207,13 +194,6 @@ pub fn help(kind: &str) -> Result<String, BadOption> {
 /// Names of all types.
 pub fn names() -> impl Iterator<Item = &'static str> {
     OBJECTS.iter().map(|row| row.name)
-}
-
-fn set_up(options: &ObjectOptions) -> Result<(&'static Row, Box<dyn ObjectProps>), BadOption> {
-    let row = find(&options.kind)?;
-    let mut props = (row.props)();
-    apply_pairs(&option(options), &options.properties, &mut [&mut *props])?;
-    Ok((row, props))
 }
 
 fn find(kind: &str) -> Result<&'static Row, BadOption> {

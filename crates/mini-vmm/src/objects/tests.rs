@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use vmm_sys_util::tempdir::TempDir;
 
 use super::*;
-use crate::exit::Wishes;
+use crate::chardev::Host;
 use crate::options::{Command, Config, parse};
 
 fn backends(options: &str) -> Backends {
@@ -15,7 +15,7 @@ fn backends(options: &str) -> Backends {
         panic!("{line}");
     };
     let config: Config = *config;
-    Backends::open(&config, &Wishes::new().unwrap()).unwrap()
+    Backends::open(&config, Host::of_test()).unwrap()
 }
 
 fn add(backends: &mut Backends, text: &str) -> Result<(), String> {

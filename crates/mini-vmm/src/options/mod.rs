@@ -20,7 +20,7 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-pub use chardev::{ChardevKind, ChardevOptions};
+pub use chardev::{ChardevKind, ChardevOptions, SocketOptions};
 pub use cpu::{CpuOptions, Signature};
 pub use device::DeviceOptions;
 pub use drive::{Cache, DriveOptions, DriveSource};
@@ -30,6 +30,8 @@ pub use machine::{Accel, MachineType};
 pub use near::accepted as near_matches;
 pub use object::ObjectOptions;
 pub use values::{number, switch};
+
+use crate::files::Endpoint;
 
 /// What the command line asks for.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,6 +85,8 @@ pub struct Config {
     pub no_defaults: bool,
     /// `-sandbox`: system calls and files restricted while the guest runs.
     pub sandbox: bool,
+    /// `-sandbox allow=`: directories below which files may be opened even then.
+    pub allowed: Vec<PathBuf>,
     /// `-poll-max-ns`: how long a device's thread looks for work at most before it sleeps.
     pub poll: Duration,
     /// `-pidfile`.
@@ -122,10 +126,30 @@ impl Default for Config {
             no_reboot: false,
             no_defaults: false,
             sandbox: true,
+            allowed: Vec::new(),
             poll: DEFAULT_POLL,
             pidfile: None,
             name: None,
         }
+    }
+}
+
+impl Config {
+    /// The places that sockets are to connect to again and again.
+    pub fn reconnecting(&self) -> Vec<Endpoint> {
+        let own = self.serials.iter().flatten().chain(&self.monitors);
+        let own = own.filter_map(|target| match target {
+            SerialTarget::Own(kind) => Some(kind),
+            SerialTarget::Shared(_) => None,
+        });
+        let kinds = own.chain(self.chardevs.iter().map(|chardev| &chardev.kind));
+        kinds
+            .filter_map(|kind| match kind {
+                ChardevKind::Socket(socket) => socket.reconnect.and(Some(&socket.endpoint)),
+                _ => None,
+            })
+            .cloned()
+            .collect()
     }
 }
 

@@ -173,12 +173,10 @@ pub(super) const OPTIONS: &[Spec] = &[
     },
     Spec {
         name: "sandbox",
-        value: "on|off",
-        help: "seccomp and landlock around the running machine (default on)",
-        apply: |config, value| {
-            let value = value.split_once(',').map_or(value, |(value, _)| value);
-            set(&mut config.sandbox, on_off("-sandbox", value)?)
-        },
+        value: "on|off[,allow=DIR]",
+        help: "seccomp and landlock around the running machine (default on); a monitor may have \
+               files below DIR opened",
+        apply: sandbox,
     },
     Spec {
         name: "poll-max-ns",
@@ -337,6 +335,21 @@ fn on_off(option: &str, value: &str) -> Result<bool, BadOption> {
         "off" => Ok(false),
         _ => Err(BadOption::value(option, value, "not a switch", "on, off")),
     }
+}
+
+/// Of QEMU's other keys, each names calls that are refused here in any case.
+fn sandbox(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
+    let mut kv = KeyVals::parse("-sandbox", value, Some("enable"));
+    let refused = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"];
+    let keys = refused.iter().chain(&["enable", "allow"]);
+    kv.check(&keys.map(|name| (*name, "")).collect::<Vec<_>>())?;
+    config.sandbox = on_off("-sandbox", &kv.require("enable", "on, off")?)?;
+    let allowed = kv
+        .into_pairs()
+        .into_iter()
+        .filter(|(key, _)| key == "allow");
+    config.allowed.extend(allowed.map(|(_, path)| path.into()));
+    Ok(None)
 }
 
 fn memory(value: &str) -> Result<u64, BadOption> {

@@ -59,7 +59,17 @@ impl Arguments {
 
     /// A number, 0 where it is not given.
     pub(super) fn number(&self, name: &str) -> u64 {
-        self.0.get(name).and_then(Value::as_u64).unwrap_or_default()
+        self.given(name).unwrap_or_default()
+    }
+
+    /// A number.
+    pub(super) fn given(&self, name: &str) -> Option<u64> {
+        self.0.get(name)?.as_u64()
+    }
+
+    /// An object.
+    pub(super) fn object(&self, name: &str) -> Option<&Map<String, Value>> {
+        self.0.get(name)?.as_object()
     }
 
     /// All of them as the command line would have them: nested members have dotted names.

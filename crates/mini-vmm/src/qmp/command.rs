@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::arguments::{Arguments, OTHERS, Parameter};
-use super::commands::{block, device, introspect, object, qom, query, run};
+use super::commands::{block, chardev, device, fd, introspect, object, qom, query, run};
 use super::error::QmpError;
 use super::monitor::CAPABILITIES;
 use super::request::Request;
@@ -49,13 +49,19 @@ fn negotiated(_: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
 
 #[rustfmt::skip]
 pub(super) const COMMANDS: &[Command] = &[
+    command("add-fd", &[("*fdset-id", "int"), ("*opaque", "str")], fd::add),
     command("block_resize", &[("*device", "str"), ("*node-name", "str"), ("size", "int")], block::resize),
     command("blockdev-add", &[("driver", "str"), ("node-name", "str"), (OTHERS, "any")], block::add),
     command("blockdev-del", &[("node-name", "str")], block::delete),
+    command("chardev-add", &[("id", "str"), ("backend", "any")], chardev::add),
+    command("chardev-change", &[("id", "str"), ("backend", "any")], chardev::change),
+    command("chardev-remove", &[("id", "str")], chardev::remove),
+    command("closefd", &[("fdname", "str")], fd::close),
     command("cont", &[], run::cont),
     command("device_add", &[("driver", "str"), ("*id", "str"), (OTHERS, "any")], device::add),
     command("device_del", &[("id", "str")], device::delete),
     command("device-list-properties", &[("typename", "str")], introspect::device_properties),
+    command("getfd", &[("fdname", "str")], fd::get),
     command("object-add", &[("qom-type", "str"), ("id", "str"), (OTHERS, "any")], object::add),
     command("object-del", &[("id", "str")], object::delete),
     command(CAPABILITIES, &[("*enable", "any")], negotiated),
@@ -64,8 +70,9 @@ pub(super) const COMMANDS: &[Command] = &[
     command("qom-list-types", &[("*implements", "str"), ("*abstract", "bool")], introspect::types),
     command("qom-set", &[("path", "str"), ("property", "str"), ("value", "any")], qom::set),
     command("query-block", &[], query::block),
-    command("query-chardev", &[], query::chardev),
+    command("query-chardev", &[], chardev::query),
     command("query-commands", &[], introspect::commands),
+    command("query-fdsets", &[], fd::query),
     command("query-kvm", &[], query::kvm),
     command("query-machines", &[("*compat-props", "bool")], introspect::machines),
     command("query-name", &[], query::name),
@@ -74,6 +81,9 @@ pub(super) const COMMANDS: &[Command] = &[
     command("query-status", &[], run::query_status),
     command("query-version", &[], introspect::query_version),
     command("quit", &[], run::quit),
+    command("remove-fd", &[("fdset-id", "int"), ("*fd", "int")], fd::remove),
+    command("ringbuf-read", &[("device", "str"), ("size", "int"), ("*format", "str")], chardev::read_ring),
+    command("ringbuf-write", &[("device", "str"), ("data", "str"), ("*format", "str")], chardev::write_ring),
     command("stop", &[], run::stop),
     command("system_reset", &[], run::system_reset),
 ];

@@ -9,6 +9,7 @@
 //! replies are read and requests written, and cannot be built the other way round.
 
 mod arguments;
+mod base64;
 mod command;
 mod commands;
 mod error;

@@ -1,5 +1,7 @@
 //! One monitor: a peer, what it has said, and whether it has introduced itself.
 
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use event_manager::{EventOps, EventSubscriber, Events};
@@ -19,15 +21,19 @@ struct Session {
     talk: Talk,
     framer: Framer,
     negotiated: bool,
+    /// Descriptors that came with what was said, in order.
+    passed: VecDeque<OwnedFd>,
 }
 
 impl Monitor {
     /// A monitor for whoever is at the other end of `chardev`.
     pub fn new(chardev: Arc<Chardev>) -> Self {
+        chardev.want_passed();
         Self(Mutex::new(Session {
             talk: Talk::new(chardev),
             framer: Framer::default(),
             negotiated: false,
+            passed: VecDeque::new(),
         }))
     }
 
@@ -43,6 +49,16 @@ impl Monitor {
             }
         }
         None
+    }
+
+    /// Takes the descriptors that came so far.
+    pub fn take_passed(&self) -> VecDeque<OwnedFd> {
+        std::mem::take(&mut self.session().passed)
+    }
+
+    /// Gives back those that a command did not take: they are for later ones.
+    pub fn give_back(&self, passed: VecDeque<OwnedFd>) {
+        self.session().passed = passed;
     }
 
     /// Answers a request with this `id`.
@@ -102,6 +118,9 @@ impl Session {
             let greeting = json!({"QMP": {"version": version(), "capabilities": []}});
             self.say(&greeting);
         }
+        let room = MOST_PASSED.saturating_sub(self.passed.len());
+        self.passed
+            .extend(self.talk.passed().into_iter().take(room));
         if let Heard::Bytes(length) = heard {
             self.framer.push(buffer.get(..length).unwrap_or_default());
         }
@@ -110,6 +129,7 @@ impl Session {
     fn start(&mut self) {
         self.framer = Framer::default();
         self.negotiated = false;
+        self.passed.clear();
     }
 
     fn say(&mut self, value: &Value) {
@@ -158,5 +178,7 @@ impl Session {
 pub(super) const CAPABILITIES: &str = "qmp_capabilities";
 /// Bytes read at once.
 const READING: usize = 64 << 10;
+/// Descriptors that no command has taken yet.
+const MOST_PASSED: usize = 16;
 /// Bytes of events that a peer may leave unread.
 const MOST_UNREAD: usize = 1 << 20;

@@ -5,6 +5,7 @@ use vm_device::device_manager::MmioManager;
 use vm_device::{DeviceMmio, device_manager::IoManager};
 
 use super::*;
+use crate::chardev::Host;
 use crate::memory;
 use crate::options::ChardevKind;
 
@@ -29,8 +30,7 @@ fn server() -> (Qtest, Arc<Recorder>) {
     let range = MmioRange::new(MmioAddress(0xe000_0000), 0x100).unwrap();
     bus.register_mmio(range, recorder.clone()).unwrap();
     let memory = SharedMemory::new(memory::allocate(16 << 20).unwrap());
-    let wishes = crate::exit::Wishes::new().unwrap();
-    let chardev = Chardev::open("-qtest", "qtest", &ChardevKind::Null, &wishes).unwrap();
+    let chardev = Chardev::open("-qtest", "qtest", &ChardevKind::Null, &Host::of_test()).unwrap();
     let server = Qtest::new(Arc::new(chardev), Arc::new(bus), memory);
     (server, recorder)
 }

@@ -1,7 +1,5 @@
 //! Devices that come to a machine that runs, and leave it.
 
-use std::path::Path;
-
 use serde_json::json;
 use virtio_serial::SerialHandle;
 
@@ -64,21 +62,6 @@ impl Machine {
         let asked = self.hardware.pci.ask_to_leave(DEVICE_DEL, place);
         device.leaving = asked.is_ok();
         Ok(asked?)
-    }
-
-    /// Whether a file may be opened now.
-    ///
-    /// # Errors
-    /// A machine in its sandbox, which opens none.
-    pub(crate) fn may_open(&self, path: &Path) -> Result<(), QmpError> {
-        match self.config.sandbox {
-            false => Ok(()),
-            true => Err(QmpError::generic(format_args!(
-                "{}: the sandbox opens no files; accepted: a file of the command line, or a VMM \
-                 started with -sandbox off",
-                path.display()
-            ))),
-        }
     }
 
     fn has_device(&mut self, id: &str) -> bool {

@@ -39,7 +39,10 @@ impl Machine {
             let monitor = Arc::clone(monitor);
             while let Some(request) = monitor.next() {
                 let id = request.id.clone();
-                monitor.answer(qmp::execute(self, request), id);
+                self.received = monitor.take_passed();
+                let answer = qmp::execute(self, request);
+                monitor.give_back(std::mem::take(&mut self.received));
+                monitor.answer(answer, id);
             }
         }
         self.watch_monitors()

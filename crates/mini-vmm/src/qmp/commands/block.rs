@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::options::{DriveOptions, DriveSource, KeyVals};
+use crate::options::{DriveOptions, KeyVals};
 use crate::qmp::arguments::Arguments;
 use crate::qmp::error::QmpError;
 use crate::vm::Machine;
@@ -10,9 +10,6 @@ use crate::vm::Machine;
 pub(in crate::qmp) fn add(machine: &mut Machine, arguments: Arguments) -> Result<Value, QmpError> {
     let kv = KeyVals::of("blockdev-add", arguments.into_pairs());
     let options = DriveOptions::blockdev(kv)?;
-    if let DriveSource::File(path) = &options.source {
-        machine.may_open(path)?;
-    }
     if machine.backends.has_drive(&options.id) {
         return Err(QmpError::duplicate(&options.id));
     }

@@ -1,7 +1,9 @@
 //! What commands do, by subject.
 
 pub(super) mod block;
+pub(super) mod chardev;
 pub(super) mod device;
+pub(super) mod fd;
 pub(super) mod introspect;
 pub(super) mod object;
 pub(super) mod qom;

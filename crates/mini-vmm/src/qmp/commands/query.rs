@@ -25,18 +25,6 @@ pub(in crate::qmp) fn name(machine: &mut Machine, _: Arguments) -> Result<Value,
     })
 }
 
-pub(in crate::qmp) fn chardev(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
-    let chardevs = machine.backends.named_chardevs();
-    let chardevs = chardevs.map(|(label, chardev)| {
-        json!({
-            "label": label,
-            "filename": chardev.description(),
-            "frontend-open": chardev.is_connected(),
-        })
-    });
-    Ok(chardevs.collect())
-}
-
 pub(in crate::qmp) fn block(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
     let drives = machine.backends.drives();
     let blocks = drives.map(|(id, drive)| {
