@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use kvm_bindings::kvm_clock_data;
 use kvm_ioctls::{Kvm, VmFd};
 use vm_device::device_manager::IoManager;
 use vm_memory::{GuestAddress, GuestAddressSpace};
@@ -74,6 +75,9 @@ pub struct Processors {
     irqs: Irqs,
     power_on: IrqState,
     images: Images,
+    vm: Arc<VmFd>,
+    /// The guest's clock in nanoseconds, while they are paused.
+    stopped_at: Option<u64>,
 }
 
 impl Processors {
@@ -110,6 +114,8 @@ impl Processors {
             power_on: power_on.map_err(host("cannot read the interrupt controllers"))?,
             irqs,
             images,
+            vm: hypervisor.vm,
+            stopped_at: None,
         })
     }
 
@@ -148,6 +154,15 @@ impl Processors {
         Ok(())
     }
 
+    /// Stops as [`Processors::stop`], and the guest's clock with them.
+    pub fn pause(&mut self) {
+        self.stop();
+        match self.vm.get_clock() {
+            Ok(clock) => self.stopped_at = Some(clock.clock),
+            Err(error) => log::debug!("the guest's clock runs on: {error}"),
+        }
+    }
+
     /// Waits until no processor is in the guest any more.
     pub fn stop(&self) {
         let kick = || {
@@ -158,8 +173,17 @@ impl Processors {
         self.gate.close(self.threads.len(), kick);
     }
 
-    /// Lets them go on after [`Processors::stop`].
-    pub fn resume(&self) {
+    /// Lets them go on after [`Processors::pause`], the clock from where it stood.
+    pub fn resume(&mut self) {
+        if let Some(clock) = self.stopped_at.take() {
+            let clock = kvm_clock_data {
+                clock,
+                ..Default::default()
+            };
+            if let Err(error) = self.vm.set_clock(&clock) {
+                log::debug!("the guest's clock ran on: {error}");
+            }
+        }
         self.gate.open(Order::Continue);
     }
 

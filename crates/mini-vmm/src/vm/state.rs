@@ -36,7 +36,9 @@ impl Machine {
     /// Stops processors and devices, where they run.
     pub fn pause(&mut self) {
         if self.state == RunState::Running {
-            self.stop();
+            if let Some(processors) = &mut self.processors {
+                processors.pause();
+            }
             self.hardware.pause();
             self.state = RunState::Paused;
             self.tell(&Event::bare("STOP"));
@@ -52,7 +54,7 @@ impl Machine {
             RunState::Running => return Ok(()),
             RunState::Paused => {
                 self.hardware.resume();
-                if let Some(processors) = &self.processors {
+                if let Some(processors) = &mut self.processors {
                     processors.resume();
                 }
             }
