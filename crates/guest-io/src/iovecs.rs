@@ -9,7 +9,8 @@ use vm_memory::bitmap::BitmapSlice;
 use crate::Storage;
 use crate::iovec_array::KEPT;
 
-/// A list of slices of guest memory, to be read into or written from, and how far that got.
+/// A list of slices of guest memory, to be read into or written from, and how far that got. Memory
+/// of the host's own may be between them.
 ///
 /// The list lives in a [`Storage`] while it is used. `'m` is the life of the slices, `B` the type
 /// of their dirty bitmap: the type says that the memory is mapped as long as the list is there.
@@ -25,10 +26,10 @@ pub struct Iovecs<'m, B> {
     memory: PhantomData<VolatileSlice<'m, ()>>,
 }
 
-/// The dirty bitmap of one slice, from the slice's first byte on.
+/// The dirty bitmap of one slice, from the slice's first byte on; none where that is the host's.
 #[derive(Debug)]
 struct Mark<B> {
-    bitmap: B,
+    bitmap: Option<B>,
     len: usize,
 }
 
@@ -56,8 +57,47 @@ impl<'m, B: BitmapSlice> Iovecs<'m, B> {
         self.storage.iovecs.push(&slice);
         self.marks.push(Mark {
             len: slice.len(),
-            bitmap: slice.bitmap().clone(),
+            bitmap: Some(slice.bitmap().clone()),
         });
+    }
+
+    /// Adds memory of the host's own at the end: a header that the guest does not see as it is, or
+    /// room for what the guest has none for.
+    pub fn push_bytes(&mut self, bytes: &'m mut [u8]) {
+        if bytes.is_empty() {
+            return;
+        }
+        let len = bytes.len();
+        self.storage.iovecs.push(&VolatileSlice::from(bytes));
+        self.marks.push(Mark { len, bitmap: None });
+    }
+
+    /// Copies `bytes` to where a transfer would go on, as far as there is room, as if they had been
+    /// read from a file. Returns how many were copied.
+    pub fn copy_in(&mut self, bytes: &[u8]) -> usize {
+        let mut rest = bytes;
+        while let Some(slice) = self.first().filter(|_| !rest.is_empty()) {
+            let (now, later) = rest.split_at(rest.len().min(slice.len()));
+            slice.copy_from(now);
+            self.filled(now.len());
+            rest = later;
+        }
+        bytes.len() - rest.len()
+    }
+
+    /// Copies from where a transfer would go on to `bytes`, as if to a file. Returns how many bytes
+    /// were copied.
+    pub fn copy_out(&mut self, bytes: &mut [u8]) -> usize {
+        let mut copied = 0;
+        while let (Some(slice), Some(rest)) = (self.first(), bytes.get_mut(copied..)) {
+            if rest.is_empty() {
+                break;
+            }
+            let count = slice.copy_to(rest);
+            self.written(count);
+            copied += count;
+        }
+        copied
     }
 
     /// Removes all slices, for the next request.
@@ -92,13 +132,25 @@ impl<'m, B: BitmapSlice> Iovecs<'m, B> {
         self.advance(count, |bitmap, offset, len| bitmap.mark_dirty(offset, len));
     }
 
+    /// What is left of the first iovec. It has no bitmap: who copies marks what was copied.
+    fn first(&self) -> Option<VolatileSlice<'_, ()>> {
+        let iovec = self.next().first()?;
+        // SAFETY: the iovec is (a part of) slices that are mapped for `'m`, which outlives this
+        // borrow of the list; they are either volatile slices of guest memory, of which no Rust
+        // reference exists, or bytes that the list has borrowed mutably for `'m`, which nobody else
+        // reaches meanwhile.
+        Some(unsafe { VolatileSlice::new(iovec.iov_base.cast(), iovec.iov_len) })
+    }
+
     fn advance(&mut self, count: usize, pass: impl Fn(&B, usize, usize)) {
         let mut count = count.min(self.remaining());
         self.storage.iovecs.advance(count);
         let (index, offset) = &mut self.next;
         while let Some(mark) = self.marks.get(*index).filter(|_| count > 0) {
             let len = count.min(mark.len - *offset);
-            pass(&mark.bitmap, *offset, len);
+            if let Some(bitmap) = &mark.bitmap {
+                pass(bitmap, *offset, len);
+            }
             count -= len;
             *offset += len;
             if *offset == mark.len {

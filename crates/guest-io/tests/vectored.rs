@@ -222,3 +222,46 @@ fn a_full_pipe_takes_a_part() {
     drop(write_end);
     assert_eq!(reader.join().unwrap().unwrap(), bytes);
 }
+
+#[test]
+fn hosts_bytes_go_between_those_of_the_guest() {
+    let (memory, bytes) = (memory(), pattern(0x30));
+    let segments = [(GuestAddress(PAGE as u64 - 0x10), 0x18)];
+    let (mut head, mut tail) = ([0; 8], [0; 0x20]);
+    let mut storage = Storage::new();
+    let mut iovecs = Iovecs::new(&mut storage);
+    iovecs.push_bytes(&mut head);
+    push(&mut iovecs, &*memory, &segments, Permissions::Write);
+    iovecs.push_bytes(&mut tail);
+    let read = read_at(file_of(&bytes), &mut iovecs, 0, Flags::NONE).unwrap();
+    assert_eq!((read, iovecs.remaining()), (0x30, 0x10));
+    drop(iovecs);
+    assert_eq!(gather(&memory, &segments), bytes[8..0x20]);
+    assert_eq!((&head[..], &tail[..0x10]), (&bytes[..8], &bytes[0x20..]));
+    assert_eq!(dirty_pages(&memory), [0, PAGE as u64]);
+}
+
+#[test]
+fn copies_go_where_transfers_would() {
+    let (memory, bytes) = (memory(), pattern(0x20));
+    let segments = [
+        (GuestAddress(0x10000 - 8), 0x10),
+        (GuestAddress(0x40000), 8),
+    ];
+    let (mut head, mut storage) = ([0; 4], Storage::new());
+    let mut iovecs = Iovecs::new(&mut storage);
+    iovecs.push_bytes(&mut head);
+    push(&mut iovecs, &*memory, &segments, Permissions::Write);
+    assert_eq!(iovecs.copy_in(&bytes[..10]), 10);
+    assert_eq!(iovecs.copy_in(&bytes[10..]), 0x12, "no room for more");
+    assert!(iovecs.is_empty());
+    drop(iovecs);
+    assert_eq!(gather(&memory, &segments), bytes[4..0x1c]);
+    assert_eq!(dirty_pages(&memory), [0xf000, 0x10000, 0x40000]);
+    let (mut iovecs, mut copy) = (Iovecs::new(&mut storage), [0xff; 0x20]);
+    push(&mut iovecs, &*memory, &segments, Permissions::Read);
+    assert_eq!(iovecs.copy_out(&mut copy[..5]), 5);
+    assert_eq!(iovecs.copy_out(&mut copy[5..]), 0x13);
+    assert_eq!(copy[..0x18], bytes[4..0x1c]);
+    assert!(dirty_pages(&memory).is_empty());
+}

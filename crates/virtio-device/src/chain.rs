@@ -281,6 +281,11 @@ impl Chain {
         self.take_token()
     }
 
+    /// What the ring needs to take it back.
+    pub(crate) fn token(&self) -> Token {
+        self.token
+    }
+
     #[inline(always)]
     pub(crate) fn take_token(&mut self) -> Token {
         Token {

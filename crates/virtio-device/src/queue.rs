@@ -129,6 +129,46 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         self.complete(token, written);
     }
 
+    /// Gives `chains` back as [`push`](Self::push) does, each with the number of bytes written, so
+    /// that the driver sees either none of them or all: buffers that belong together.
+    pub fn push_together<'c>(
+        &mut self,
+        chains: impl ExactSizeIterator<Item = (&'c mut Chain, u32)>,
+    ) {
+        self.expose();
+        self.until_exposed = chains.len() as u32 + 1;
+        for (chain, written) in chains {
+            self.push(chain, written);
+        }
+        self.expose();
+    }
+
+    /// Makes `chain`, the last that was popped of those in flight, available again, as if it had
+    /// not been popped. Does nothing for any other chain.
+    ///
+    /// The queue then counts as not drained: nobody asks the driver to notify. A worker does this
+    /// when it waits for something else, or stops.
+    pub fn unpop(&mut self, chain: &mut Chain) {
+        let token = chain.token();
+        if token.is_live() && token.ticket.is_kin(self.ring.ticket) && self.ring.untake(token) {
+            self.budget += std::mem::take(&mut self.share) + 1;
+            chain.clear();
+        }
+    }
+
+    /// Holds interrupts back from now on, across wake-ups as well, or lets them go: notification
+    /// coalescing. Used buffers are visible all the same; those that the driver has not been
+    /// considered for an interrupt for are counted by [`unsignalled`](Self::unsignalled).
+    pub fn hold_interrupts(&mut self, hold: bool) {
+        self.ring.held = hold;
+    }
+
+    /// Used buffers (descriptors, in a packed ring) since the driver was last considered for an
+    /// interrupt.
+    pub fn unsignalled(&self) -> u64 {
+        self.ring.unsignalled
+    }
+
     /// Lets the driver see every pushed chain and notifies it if it wants to be.
     pub fn publish(&mut self) {
         self.expose();
@@ -141,6 +181,9 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     /// Notifies the driver of what was used since it was last considered, if it wants to be. What
     /// it wants is read after what was used is visible: see the fences.
     fn signal(&mut self) {
+        if self.ring.held {
+            return;
+        }
         let wanted = match &self.areas {
             Areas::Split(areas) => areas.wants_interrupt(self.ring),
             Areas::Big(areas) => areas.wants_interrupt(self.ring),

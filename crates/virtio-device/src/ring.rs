@@ -156,6 +156,8 @@ pub struct Ring {
     pub(crate) ticket: Ticket,
     pub(crate) order: InOrder,
     pub(crate) suppressed: bool,
+    /// Interrupts wait until the worker lets them go.
+    pub(crate) held: bool,
     pub(crate) drained: bool,
     pub(crate) more: bool,
     pub(crate) broken: Option<QueueError>,
@@ -222,6 +224,7 @@ impl Ring {
             ticket,
             order: InOrder::new(ticket),
             suppressed: false,
+            held: false,
             drained: false,
             more: false,
             broken: None,
@@ -287,6 +290,31 @@ impl Ring {
         chain.set(extent, Token::new(self.ticket, id, descriptors));
         self.ticket = self.ticket.next();
         Ok(())
+    }
+
+    /// Undoes the pop that gave out `token`, if that was the last one and the chain is in flight.
+    #[cold]
+    pub(crate) fn untake(&mut self, token: Token) -> bool {
+        if token.ticket.next() != self.ticket || !self.live.remove(token.id()) {
+            return false;
+        }
+        self.ticket = token.ticket;
+        match self.config.format() {
+            RingFormat::Split => self.next_avail = self.next_avail.wrapping_sub(1),
+            RingFormat::Packed => self.retreat(token.descriptors()),
+        }
+        self.drained = false;
+        true
+    }
+
+    /// Puts a packed ring `by` descriptors back.
+    fn retreat(&mut self, by: u32) {
+        self.descriptors = self.descriptors.saturating_sub(by);
+        if self.next_avail < by {
+            self.next_avail += u32::from(self.config.size.get());
+            self.avail_wrap = !self.avail_wrap;
+        }
+        self.next_avail -= by;
     }
 
     /// Whether a worker ran out of budget on it since this was last asked, so that it must be

@@ -180,3 +180,81 @@ fn saved_states_know_their_kind_and_version() {
         assert!(matches!(state.expect(kind, version), Err(Error::State(_))));
     }
 }
+
+#[test]
+fn an_unpopped_chain_is_popped_again_as_it_was() {
+    for features in mixes() {
+        let mut rig = Rig::new(4, features);
+        // Around the end of the ring more than once, with chains of one and of two.
+        for lap in 0..9 {
+            let ids = [rig.offer(&[], &[8]), rig.offer(&[4], &[8])];
+            let [mut first, mut second] = [Chain::new(), Chain::new()];
+            rig.wake(|queue| {
+                assert!(queue.pop(&mut first).unwrap() && queue.pop(&mut second).unwrap());
+                queue.unpop(&mut first);
+                assert!(first.is_live(), "only the last can be put back");
+                queue.unpop(&mut second);
+                queue.unpop(&mut first);
+                queue.unpop(&mut first);
+                assert!(!first.is_live() && queue.has_available());
+            });
+            assert_eq!((rig.ring.in_flight(), rig.collect()), (0, vec![]));
+            assert!(!rig.ring.is_drained());
+            for id in ids {
+                let mut chain = rig.pop().unwrap().expect("it is there again");
+                assert_eq!(chain.writable_len(), 8);
+                rig.push(&mut chain, lap);
+                assert_eq!(rig.collect(), [(id, lap)], "{features:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn chains_that_belong_together_are_seen_together() {
+    for features in mixes() {
+        let mut rig = Rig::new(32, features);
+        let ids: Vec<_> = (0..20).map(|_| rig.offer(&[], &[8])).collect();
+        let mut chains: Vec<_> = (0..20).map(|_| Chain::new()).collect();
+        rig.wake(|queue| {
+            for chain in &mut chains {
+                assert!(queue.pop(chain).unwrap());
+            }
+            queue.push(&mut chains[0], 1);
+            let (_, rest) = chains.split_at_mut(1);
+            queue.push_together(rest.iter_mut().map(|chain| (chain, 2)));
+            assert_eq!(queue.ring().in_flight(), 0);
+        });
+        let expected = ids
+            .iter()
+            .zip(0..)
+            .map(|(&id, n)| (id, 1 + u32::from(n > 0)));
+        assert_eq!(rig.collect(), expected.collect::<Vec<_>>(), "{features:?}");
+    }
+}
+
+#[test]
+fn held_interrupts_come_when_they_are_let_go() {
+    for features in mixes() {
+        let mut rig = Rig::new(8, features);
+        for _ in 0..3 {
+            rig.offer(&[], &[8]);
+            let mut chain = rig.pop().unwrap().unwrap();
+            rig.wake(|queue| {
+                queue.hold_interrupts(true);
+                queue.push(&mut chain, 1);
+            });
+            rig.wake(|queue| queue.arm());
+        }
+        assert_eq!(rig.interrupts(), 0);
+        rig.wake(|queue| {
+            assert_eq!(queue.unsignalled(), 3);
+            queue.hold_interrupts(false);
+        });
+        assert_eq!(
+            (rig.interrupts(), rig.collect().len()),
+            (1, 3),
+            "{features:?}"
+        );
+    }
+}
