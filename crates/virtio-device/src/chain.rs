@@ -101,6 +101,11 @@ impl Ticket {
         Self(self.0.wrapping_add(1))
     }
 
+    /// Which life of which ring it is of.
+    pub(crate) fn epoch(self) -> u64 {
+        self.0 >> SEQUENCE
+    }
+
     /// Whether both are of the same ring.
     #[inline(always)]
     pub(crate) fn is_kin(self, other: Self) -> bool {

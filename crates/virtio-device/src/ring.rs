@@ -236,6 +236,12 @@ impl Ring {
         &self.config
     }
 
+    /// A number that the next ring in this one's place, or any other, does not have: by it a worker
+    /// sees that a queue was reset.
+    pub fn identity(&self) -> u64 {
+        self.ticket.epoch()
+    }
+
     /// How far it has got. Meaningful for a save once nothing is in flight.
     pub fn position(&self) -> RingPosition {
         let wrap = |on: bool| match (self.config.format(), on) {
