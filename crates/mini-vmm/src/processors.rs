@@ -62,6 +62,7 @@ impl Hypervisor {
     fn vcpu(&self, index: u8) -> io::Result<(kvm_ioctls::VcpuFd, ResetState)> {
         let fd = self.vm.create_vcpu(u64::from(index))?;
         fd.set_cpuid2(&self.model.of(index)?)?;
+        cpu::limit_banks(&self.kvm, &fd)?;
         let reset = ResetState::take(&self.kvm, &fd)?;
         Ok((fd, reset))
     }
