@@ -193,8 +193,8 @@ impl RootComplex {
     }
 
     /// Registers the windows, the ports 0xcf8 to 0xcff, and a memory-mapped configuration space with
-    /// `ecam.1` buses at address `ecam.0`. A VMM that wants port 0xcf9 registers the parts itself,
-    /// with [`ConfigPorts::with_reset`].
+    /// `ecam.1` buses at address `ecam.0`. A VMM that wants port 0xcf9, or fewer ways to configuration
+    /// space, registers the parts itself.
     ///
     /// # Errors
     /// Those of [`IoManager`]: a range that is taken or cannot be.
@@ -204,17 +204,36 @@ impl RootComplex {
         ecam: Option<(u64, u8)>,
     ) -> Result<(), IoError> {
         self.register_windows(io)?;
-        let ports = Arc::new(ConfigPorts::new(Arc::clone(self)));
-        io.register_pio(
-            PioRange::new(PioAddress(ConfigPorts::BASE), ConfigPorts::SIZE)?,
-            ports,
-        )?;
-        let Some((base, buses)) = ecam else {
-            return Ok(());
-        };
+        self.register_ports(io)?;
+        match ecam {
+            Some((base, buses)) => self.register_ecam(io, base, buses),
+            None => Ok(()),
+        }
+    }
+
+    /// Registers the ports 0xcf8 to 0xcff only, without reset control (see
+    /// [`ConfigPorts::with_reset`]).
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_ports(self: &Arc<Self>, io: &mut IoManager) -> Result<(), IoError> {
+        let range = PioRange::new(PioAddress(ConfigPorts::BASE), ConfigPorts::SIZE)?;
+        io.register_pio(range, Arc::new(ConfigPorts::new(Arc::clone(self))))
+    }
+
+    /// Registers only a memory-mapped configuration space with `buses` buses at address `base`.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_ecam(
+        self: &Arc<Self>,
+        io: &mut IoManager,
+        base: u64,
+        buses: u8,
+    ) -> Result<(), IoError> {
         let size = u64::from(buses) << Ecam::BUS_SHIFT;
-        let ecam = Arc::new(Ecam::new(Arc::clone(self)));
-        io.register_mmio(MmioRange::new(MmioAddress(base), size)?, ecam)
+        let range = MmioRange::new(MmioAddress(base), size)?;
+        io.register_mmio(range, Arc::new(Ecam::new(Arc::clone(self))))
     }
 
     /// Registers the windows only.
