@@ -139,10 +139,13 @@ impl Parts {
 
     fn initramfs(&self) -> Result<Vec<u8>> {
         let mut archive = Archive::new();
+        for directory in ["bin", "dev", "etc", "modules", "proc", "root", "sys"] {
+            archive.directory(directory);
+        }
         archive
-            .directory("bin")
-            .directory("modules")
-            .link("bin/sh", "busybox");
+            .link("bin/sh", "busybox")
+            .file("etc/fstab", FSTAB.as_bytes())
+            .file("etc/fstab.root", FSTAB_ROOT.as_bytes());
         archive
             .file("bin/busybox", &fs::read(&self.busybox.path)?)
             .file("init", INITRAMFS_INIT.as_bytes());
@@ -233,7 +236,7 @@ fn names(modules: &[Module]) -> String {
 }
 
 /// To be raised when this file changes what it makes from equal parts.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 /// Enough for the tests; sparse, so it costs nothing.
 const ROOT_SIZE: &str = "384M";
 const TOOLS: [&str; 2] = ["fio", "rngtest"];
@@ -263,6 +266,13 @@ const DIRECTORIES: [&str; 13] = [
     "tmp",
     "root",
 ];
+/// What the initramfs mounts, and where it goes below the root file system.
+const FSTAB: &str = "proc /proc proc defaults 0 0\n\
+    sysfs /sys sysfs defaults 0 0\n\
+    devtmpfs /dev devtmpfs defaults 0 0\n";
+const FSTAB_ROOT: &str = "/proc /root/proc none move 0 0\n\
+    /sys /root/sys none move 0 0\n\
+    /dev /root/dev none move 0 0\n";
 const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
 pub(super) const SCRIPTS: [(&str, &str); 18] = [
     ("sbin/init", include_str!("../../guest/init.sh")),
