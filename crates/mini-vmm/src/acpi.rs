@@ -30,6 +30,8 @@ pub struct Platform {
     pub cpus: u8,
     /// Number of PCI buses, 0 where there is no PCI.
     pub pci_buses: u8,
+    /// Whether PCI's configuration space is at ports 0xcf8 to 0xcff, too.
+    pub pci_ports: bool,
     /// The 64-bit window of PCI, where there is PCI.
     pub pci_mmio64: Option<Range>,
     /// I/O port and interrupt of each 16550.
@@ -126,7 +128,8 @@ impl Platform {
             let cacheable = AddressSpaceCacheable::NotCacheable;
             AddressSpace::new_memory(cacheable, true, window.base, window.end() - 1, None)
         });
-        let mut resources: Vec<&dyn Aml> = vec![&buses, &low, &config, &high, &mmio32];
+        let mut resources: Vec<&dyn Aml> = vec![&buses, &low, &high, &mmio32];
+        resources.extend(self.pci_ports.then_some(&config as &dyn Aml));
         resources.extend(mmio64.iter().map(|window| window as &dyn Aml));
         let root = bytes(&Device::new(
             "PCI0".into(),

@@ -4,6 +4,7 @@ fn platform() -> Platform {
     Platform {
         cpus: 2,
         pci_buses: 3,
+        pci_ports: true,
         pci_mmio64: Some(layout::pci_mmio64(1 << 29)),
         serials: vec![(0x3f8, 4)],
         virtio_mmio: vec![(
@@ -86,6 +87,20 @@ fn dsdt_names_its_devices() {
     }
     .dsdt();
     assert!(!bare.as_slice().windows(4).any(|w| w == b"PCI0"));
+}
+
+#[test]
+fn configuration_ports_are_a_resource_where_they_are() {
+    let ports = bytes(&IO::new(CONFIG_PORT, CONFIG_PORT, 1, 8));
+    for pci_ports in [true, false] {
+        let platform = Platform {
+            pci_ports,
+            ..platform()
+        };
+        let dsdt = platform.dsdt();
+        let found = dsdt.as_slice().windows(ports.len()).any(|w| w == ports);
+        assert_eq!(found, pci_ports);
+    }
 }
 
 #[test]

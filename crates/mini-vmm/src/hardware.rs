@@ -105,6 +105,7 @@ impl Hardware {
         let platform = Platform {
             cpus: config.cpus,
             pci_buses: pci.buses(),
+            pci_ports: config.has_conf1(),
             pci_mmio64: Some(layout::pci_mmio64(config.memory)),
             serials: places.take(serials.len()).collect(),
             ..platform

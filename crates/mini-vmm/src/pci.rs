@@ -26,6 +26,8 @@ pub struct Pci {
     chipset: Option<&'static Chipset>,
     /// Whether BARs are placed at a reset, as by firmware.
     places_bars: bool,
+    /// Whether configuration space is at ports 0xcf8 to 0xcff, too.
+    has_ports: bool,
     ports: BTreeMap<String, BusId>,
     wires: Wires,
     lines: IntxLines,
@@ -91,6 +93,7 @@ impl Pci {
             hotplug,
             chipset,
             places_bars: config.accel == Accel::Kvm,
+            has_ports: config.has_conf1(),
             ports: BTreeMap::new(),
             lines: IntxLines::new(&wires.lines),
             wires,
@@ -258,8 +261,20 @@ impl Pci {
             let plugged = range.and_then(|range| bus.register_pio(range, device));
             plugged.map_err(refused)?;
         }
-        let ecam = chipset.express.then(|| (layout::ECAM_BASE, self.buses()));
-        self.root.register(bus, ecam).map_err(refused)
+        let windows = self.root.register_windows(bus);
+        windows.map_err(refused)?;
+        if self.has_ports {
+            self.root.register_ports(bus).map_err(refused)?;
+        }
+        match chipset.express {
+            true => {
+                let ecam = self
+                    .root
+                    .register_ecam(bus, layout::ECAM_BASE, self.buses());
+                ecam.map_err(refused)
+            }
+            false => Ok(()),
+        }
     }
 
     /// Resets all functions and, where there is none, does what firmware would have done: numbers

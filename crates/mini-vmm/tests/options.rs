@@ -56,6 +56,19 @@ fn a_command_line_as_qemus_users_write_it() {
 }
 
 #[test]
+fn configuration_ports_are_there_where_they_are_needed_or_asked_for() {
+    for (arguments, conf1) in [
+        ("-kernel k", false),
+        ("-kernel k -M q35,conf1=on", true),
+        ("-kernel k -M pc", true),
+        ("-M q35 -accel qtest -qtest unix:s", true),
+        ("-M q35,conf1=off -accel qtest -qtest unix:s", false),
+    ] {
+        assert_eq!(config(arguments).has_conf1(), conf1, "{arguments}");
+    }
+}
+
+#[test]
 fn a_machine_without_processors_needs_no_kernel_and_no_terminal() {
     let config = config(
         "-qtest unix:/tmp/s -qtest-log /dev/null -trace virtio* -display none -audio none -M pc \
@@ -140,6 +153,14 @@ fn every_option_refuses_what_it_does_not_know() {
         (
             "-kernel k -machine q35,acel=kvm",
             "-machine acel=kvm: unknown name; accepted: accel",
+        ),
+        (
+            "-kernel k -machine q35,conf1=maybe",
+            "-machine conf1=maybe: not a switch; accepted: on, off",
+        ),
+        (
+            "-kernel k -machine pc,conf1=off",
+            "-machine conf1=off: nothing else leads to this machine's devices; accepted: on",
         ),
         (
             "-kernel k -machine none",

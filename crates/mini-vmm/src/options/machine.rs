@@ -1,6 +1,6 @@
 //! `-machine` and `-accel`: the kind of board, and what runs its processors.
 
-use super::{BadOption, Config, KeyVals};
+use super::{BadOption, Config, KeyVals, values};
 
 /// The kind of machine, as QEMU names them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,7 +32,10 @@ impl MachineType {
     pub(super) const HELP: &str = "Machines:\n  \
         q35   PCI Express, ACPI, no legacy devices (default)\n  \
         pc    conventional PCI\n  \
-        none  memory only, for -accel qtest\n";
+        none  memory only, for -accel qtest\n\
+        Properties:\n  \
+        conf1=on|off  PCI configuration space at I/O ports, too (default: only for pc, which has\n                \
+        no other, and for -accel qtest)\n";
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -41,12 +44,25 @@ impl MachineType {
     }
 }
 
+impl Config {
+    /// Whether PCI's configuration space is at ports 0xcf8 to 0xcff (configuration mechanism #1). Where
+    /// it is in memory as well, Linux takes the ports for all of its first 256 bytes as long as there
+    /// are any, at two exits an access instead of one.
+    pub fn has_conf1(&self) -> bool {
+        let needed = self.machine == MachineType::Pc || self.accel == Accel::Qtest;
+        self.conf1.unwrap_or(needed)
+    }
+}
+
 /// Applies the value of `-machine`.
 pub(super) fn machine(config: &mut Config, mut kv: KeyVals) -> Result<(), BadOption> {
-    kv.check(&[("type", ""), ("accel", "")])?;
+    kv.check(&[("type", ""), ("accel", ""), ("conf1", "")])?;
     let name = kv.take_word("type", &MachineType::ALL.map(|(name, _)| name))?;
     let found = MachineType::ALL.iter().find(|(other, _)| *other == name);
     config.machine = found.map(|(_, kind)| *kind).unwrap_or_default();
+    let conf1 = kv.take("conf1");
+    let conf1 = conf1.map(|text| values::switch("-machine", "conf1", &text));
+    config.conf1 = conf1.transpose()?;
     match kv.take("accel") {
         Some(name) => accel(config, &name),
         None => Ok(()),
@@ -67,6 +83,10 @@ pub(super) fn accel(config: &mut Config, name: &str) -> Result<(), BadOption> {
 /// Checks what depends on both, when all options are known.
 pub(super) fn check(config: &Config) -> Result<(), BadOption> {
     let with_qtest = "with -accel qtest";
+    if config.machine == MachineType::Pc && config.conf1 == Some(false) {
+        let why = "nothing else leads to this machine's devices";
+        return Err(BadOption::property("-machine", "conf1", "off", why, "on"));
+    }
     match (config.accel, config.machine) {
         (Accel::Qtest, _) => Ok(()),
         (Accel::Kvm, MachineType::None) => Err(BadOption::value(

@@ -49,6 +49,8 @@ pub enum Command {
 pub struct Config {
     /// `-machine`.
     pub machine: MachineType,
+    /// `conf1` of `-machine`, where it was given.
+    pub conf1: Option<bool>,
     /// `-accel`.
     pub accel: Accel,
     /// `-qtest`: where the accesses come from.
@@ -108,6 +110,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             machine: MachineType::default(),
+            conf1: None,
             accel: Accel::default(),
             qtest: None,
             kernel: PathBuf::new(),
