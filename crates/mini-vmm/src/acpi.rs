@@ -1,4 +1,4 @@
-//! ACPI tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT, MCFG and DSDT.
+//! ACPI tables of a hardware-reduced machine: RSDP, XSDT, FADT, MADT, MCFG, SRAT and DSDT.
 //!
 //! Hardware-reduced ACPI spares the guest the search for a PIC, a PIT, a real-time clock and a
 //! keyboard controller; each of their registers would be an exit.
@@ -22,12 +22,15 @@ use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 use crate::layout::{self, Range};
 use crate::memory::Memory;
 use crate::ports::RESET_PORT;
+use crate::srat::srat;
 
 /// What the tables tell the guest about its machine.
 #[derive(Clone, Debug, Default)]
 pub struct Platform {
     /// Number of vCPUs; APIC ids count from 0.
     pub cpus: u8,
+    /// The ranges of RAM.
+    pub memory: Vec<Range>,
     /// Number of PCI buses, 0 where there is no PCI.
     pub pci_buses: u8,
     /// Whether PCI's configuration space is at ports 0xcf8 to 0xcff, too.
@@ -67,6 +70,8 @@ impl Platform {
         if self.pci_buses > 0 {
             xsdt.add_entry(append(&mut image, &bytes(&self.mcfg())));
         }
+        let srat = srat(self.cpus, &self.memory, (OEM, OEM_TABLE));
+        xsdt.add_entry(append(&mut image, srat.as_slice()));
         let xsdt = append(&mut image, &bytes(&xsdt));
         let root = bytes(&Rsdp::new(OEM, xsdt));
         image

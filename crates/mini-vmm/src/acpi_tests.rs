@@ -3,6 +3,7 @@ use super::*;
 fn platform() -> Platform {
     Platform {
         cpus: 2,
+        memory: crate::memory::ranges(1 << 29),
         pci_buses: 3,
         pci_ports: true,
         pci_mmio64: Some(layout::pci_mmio64(1 << 29)),
@@ -46,7 +47,7 @@ fn every_table_is_reached_from_the_root_and_sums_to_zero() {
         assert_eq!(sum(table), 0);
         names.push(table[..4].to_vec());
     }
-    assert_eq!(names, [b"FACP", b"APIC", b"MCFG"]);
+    assert_eq!(names, [b"FACP", b"APIC", b"MCFG", b"SRAT"]);
     let fadt = table(&image, u64_at(&xsdt[36..], 0));
     let dsdt = table(&image, u64_at(fadt, 140));
     assert_eq!((&dsdt[..4], sum(dsdt)), (&b"DSDT"[..], 0));

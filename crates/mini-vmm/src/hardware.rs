@@ -16,7 +16,7 @@ use crate::exit::Wishes;
 use crate::fw_cfg::FwCfg;
 use crate::hotplug::Departures;
 use crate::layout;
-use crate::memory::SharedMemory;
+use crate::memory::{self, SharedMemory};
 use crate::mmio::Mmio;
 use crate::options::{BadOption, Config};
 use crate::pci::Pci;
@@ -104,6 +104,7 @@ impl Hardware {
         let places = layout::SERIAL_PORTS.iter().copied();
         let platform = Platform {
             cpus: config.cpus,
+            memory: memory::ranges(config.memory),
             pci_buses: pci.buses(),
             pci_ports: config.has_conf1(),
             pci_mmio64: Some(layout::pci_mmio64(config.memory)),

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | [`options`] | the command line, parsed without touching the host |
 //! | [`layout`] | where everything is in the guest's address spaces |
-//! | [`memory`], [`boot`], [`acpi`], [`cpu`] | what the guest finds when it starts |
+//! | [`memory`], [`boot`], [`acpi`], [`srat`], [`cpu`] | what the guest finds when it starts |
 //! | [`devices`], [`workers`] | the table of device types, and where devices run |
 //! | [`vm`], [`hardware`], [`control`] | the running machine |
 //! | [`processors`], [`vcpu`], [`gate`], [`irq`] | processors, on KVM |
@@ -58,6 +58,7 @@ pub mod qtest;
 pub mod sandbox;
 pub mod serial;
 pub mod signals;
+pub mod srat;
 pub mod terminal;
 pub mod vcpu;
 pub mod vm;
