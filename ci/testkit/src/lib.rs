@@ -5,6 +5,7 @@
 //! all on one thread and without a hypervisor. [`device_suite!`] is what every device must stand.
 //!
 //! [`channel`] is the other end of a channel subsystem: a CPU and its interruptions.
+//! [`p9`] is a client of shared directories, over any transport.
 //! [`qtest`] is the processor of a whole VMM, which runs as a process of its own.
 //!
 //! The kit panics where the device under test breaks the rules: that is how tests fail.
@@ -17,6 +18,7 @@ mod descriptor;
 mod heap;
 mod malformed;
 mod memory;
+pub mod p9;
 mod packed;
 pub mod qtest;
 mod queue;

@@ -1,0 +1,249 @@
+//! One client's conversation with a server: requests in, replies out.
+
+mod directories;
+mod fids;
+mod files;
+mod xattrs;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use crate::fid::Fids;
+use crate::limits::MIN_MSIZE;
+use crate::locks::Locks;
+use crate::report::Report;
+use crate::request::Request;
+use crate::wire::{Kind, Message, READ_DATA};
+use crate::{Errno, FileSystem, Limits, Patience, Payload, Reply, Result};
+
+pub(crate) use xattrs::XattrPermit;
+
+/// A client's session on a [`FileSystem`].
+///
+/// Requests may be served by several threads at once. Two kinds concern others in flight, which
+/// only the transport knows, and it sees to them before it has them served: a Tflush waits for the
+/// one that it names, and a Tversion for all.
+pub struct Session<F: FileSystem> {
+    fs: Arc<F>,
+    limits: Limits,
+    /// 0 before the first Tversion.
+    msize: AtomicU32,
+    fids: Fids<F>,
+    xattr_fids: Arc<AtomicUsize>,
+    locks: Locks,
+    report: Report,
+}
+
+/// What has become of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Served {
+    /// The reply is complete.
+    Done,
+    /// It would have to wait, and nothing was done yet: to be served again with more patience.
+    Later,
+}
+
+impl<F: FileSystem> Session<F> {
+    /// A session that begins with the client's Tversion.
+    pub fn new(fs: Arc<F>, limits: Limits) -> Self {
+        Self {
+            fs,
+            limits,
+            msize: AtomicU32::new(0),
+            fids: Fids::new(limits.fids),
+            xattr_fids: Arc::default(),
+            locks: Locks::new(limits.locks),
+            report: Report::default(),
+        }
+    }
+
+    /// Largest message in bytes that was agreed on; before that, the largest that could be.
+    pub fn msize(&self) -> u32 {
+        match self.msize.load(Ordering::Acquire) {
+            0 => self.limits.msize,
+            msize => msize,
+        }
+    }
+
+    /// Whether the client has no fids.
+    pub fn is_idle(&self) -> bool {
+        self.fids.is_empty()
+    }
+
+    /// Ends the session: all fids are gone, and a new one may begin.
+    pub fn reset(&self) {
+        self.fids.clear();
+        self.locks.clear();
+        self.msize.store(0, Ordering::Release);
+    }
+
+    /// Serves the request that begins with `message` and whose first bytes are `head`
+    /// ([`Message::head`]). Its data is in `payload`, where that of the reply is put; all else of
+    /// the reply goes into `reply`.
+    pub fn serve(
+        &self,
+        message: &Message,
+        head: &[u8],
+        payload: &mut impl Payload,
+        patience: Patience<'_>,
+        reply: &mut Reply,
+    ) -> Served {
+        reply.begin(message.kind | 1, message.tag);
+        let served = self
+            .check(message, head)
+            .and_then(|request| self.dispatch(request, payload, patience, reply));
+        match served {
+            Ok(()) => reply.finish(),
+            Err(Errno::AGAIN) if !patience.waits() => return Served::Later,
+            Err(errno) => {
+                self.report.note(errno);
+                reply.error(message.tag, errno);
+            }
+        }
+        Served::Done
+    }
+
+    fn check<'a>(&self, message: &Message, head: &'a [u8]) -> Result<Request<'a>> {
+        let begun = self.msize.load(Ordering::Acquire) != 0;
+        if message.size > self.msize() {
+            return Err(Errno::MSGSIZE);
+        }
+        match begun || message.is(Kind::Tversion) {
+            true => Request::parse(message, head),
+            false => Err(Errno::PROTO),
+        }
+    }
+
+    fn dispatch(
+        &self,
+        request: Request<'_>,
+        payload: &mut impl Payload,
+        patience: Patience<'_>,
+        reply: &mut Reply,
+    ) -> Result<()> {
+        match request {
+            Request::Read { fid, offset, count } => {
+                self.read((fid, offset, count), payload, patience, reply)
+            }
+            Request::Write { fid, offset, count } => {
+                self.write((fid, offset, count), payload, patience, reply)
+            }
+            Request::ReadDir { fid, offset, count } => {
+                self.read_directory((fid, offset, count), payload, reply)
+            }
+            Request::Fsync { .. } if !patience.waits() => Err(Errno::AGAIN),
+            Request::Fsync { fid, data_only } => {
+                self.fs.sync(self.fids.find(fid)?.file()?, data_only)
+            }
+            request => self.dispatch_small(request, reply),
+        }
+    }
+
+    /// Requests without data.
+    fn dispatch_small(&self, request: Request<'_>, reply: &mut Reply) -> Result<()> {
+        match request {
+            Request::Version { msize, version } => self.version(msize, version, reply),
+            Request::Attach { fid, uid } => self.attach(fid, uid, reply),
+            Request::Walk { fid, newfid, names } => self.walk(fid, newfid, &names, reply),
+            Request::Clunk(fid) => self.clunk(fid),
+            Request::Remove(fid) => self.remove(fid),
+            Request::Statfs(fid) => self.statfs(fid, reply),
+            Request::Lopen { fid, flags } => self.open(fid, flags, reply),
+            Request::Lcreate {
+                fid,
+                name,
+                flags,
+                mode,
+                gid,
+            } => self.create(fid, name.new_entry()?, (flags, mode, gid), reply),
+            Request::GetAttr(fid) => self.attributes(fid, reply),
+            Request::SetAttr { fid, changes } => self.change(fid, &changes),
+            Request::XattrWalk { fid, newfid, name } => self.xattr_walk(fid, newfid, name, reply),
+            Request::XattrCreate {
+                fid,
+                name,
+                size,
+                flags,
+            } => self.xattr_create(fid, name, size, flags),
+            Request::Lock { fid, lock } => self.lock(fid, &lock, reply),
+            Request::GetLock { fid, lock } => self.find_lock(fid, &lock, reply),
+            Request::ReadLink(fid) => self.read_link(fid, reply),
+            request => self.dispatch_entries(request, reply),
+        }
+    }
+
+    /// Requests that change directories. (Those with data have been dealt with, and nothing is in
+    /// flight that a Tflush could mean.)
+    fn dispatch_entries(&self, request: Request<'_>, reply: &mut Reply) -> Result<()> {
+        match request {
+            Request::Mkdir {
+                directory,
+                name,
+                mode,
+                gid,
+            } => self.make_directory(directory, name.new_entry()?, (mode, gid), reply),
+            Request::Symlink {
+                directory,
+                name,
+                target,
+                gid,
+            } => self.symlink(directory, name.new_entry()?, (target, gid), reply),
+            Request::Mknod {
+                directory,
+                name,
+                mode,
+                major,
+                minor,
+                gid,
+            } => {
+                let device = rustix::fs::makedev(major, minor);
+                self.make_node(directory, name.new_entry()?, (mode, device, gid), reply)
+            }
+            Request::Rename {
+                fid,
+                directory,
+                name,
+            } => self.rename(fid, directory, name.new_entry()?),
+            Request::RenameAt {
+                from: (from, old),
+                to: (to, new),
+            } => self.rename_at((from, old.old_entry()?), (to, new.new_entry()?)),
+            Request::Link {
+                directory,
+                fid,
+                name,
+            } => self.link(directory, fid, name.new_entry()?),
+            Request::UnlinkAt {
+                directory,
+                name,
+                flags,
+            } => self.unlink(directory, name.old_entry()?, flags),
+            _ => Ok(()),
+        }
+    }
+
+    fn version(&self, msize: u32, version: &[u8], reply: &mut Reply) -> Result<()> {
+        self.reset();
+        if msize < MIN_MSIZE {
+            return Err(Errno::MSGSIZE);
+        }
+        let msize = msize.min(self.limits.msize);
+        let known = version == VERSION;
+        if known {
+            self.msize.store(msize, Ordering::Release);
+        }
+        reply.u32(msize);
+        reply.string(if known { VERSION } else { UNKNOWN });
+        Ok(())
+    }
+
+    /// As much of `count` bytes as a reply can carry.
+    fn fit(&self, count: u32, payload: &impl Payload) -> u32 {
+        let message = self.msize().saturating_sub(READ_DATA as u32);
+        count.min(message).min(payload.room())
+    }
+}
+
+const VERSION: &[u8] = b"9P2000.L";
+const UNKNOWN: &[u8] = b"unknown";

@@ -1,0 +1,153 @@
+//! Fids come and go: attach, walk, open, create, clunk, remove.
+
+use std::sync::Arc;
+
+use super::Session;
+use crate::fid::{Fid, State};
+use crate::name::Component;
+use crate::request::FidNumber;
+use crate::{Errno, FileSystem, Name, Owner, Qid, Reply, Result};
+
+impl<F: FileSystem> Session<F> {
+    pub(super) fn attach(&self, fid: FidNumber, uid: u32, reply: &mut Reply) -> Result<()> {
+        let root = self.fs.root();
+        let qid = self.fs.qid(&root)?;
+        self.fids.add(fid, Fid::walked(root, uid))?;
+        reply.qid(&qid);
+        Ok(())
+    }
+
+    /// Walks as far as there is a way. The new fid is there only if that is to the end; an error
+    /// is told only if it is nowhere.
+    pub(super) fn walk(
+        &self,
+        number: FidNumber,
+        newfid: FidNumber,
+        names: &[Component<'_>],
+        reply: &mut Reply,
+    ) -> Result<()> {
+        let fid = self.fids.find(number)?;
+        // An open file may be cloned for its attributes, but not walked from.
+        let start = if names.is_empty() {
+            fid.node()?
+        } else {
+            fid.unopened()?
+        };
+        if newfid != number {
+            self.fids.check_free(newfid)?;
+        }
+        let (node, qids) = self.follow(start, names)?;
+        if qids.len() == names.len() {
+            let new = Fid::walked(node, fid.uid);
+            match newfid == number {
+                true => self.fids.replace(number, &fid, new)?,
+                false => self.fids.add(newfid, new)?,
+            }
+        }
+        reply.qids(&qids);
+        Ok(())
+    }
+
+    fn follow(
+        &self,
+        start: &Arc<F::Node>,
+        names: &[Component<'_>],
+    ) -> Result<(Arc<F::Node>, Vec<Qid>)> {
+        let (mut node, mut qids) = (Arc::clone(start), Vec::new());
+        for &name in names {
+            match self.step(&node, name) {
+                Ok((next, qid)) => {
+                    node = next;
+                    qids.push(qid);
+                }
+                Err(errno) if qids.is_empty() => return Err(errno),
+                Err(_) => break,
+            }
+        }
+        Ok((node, qids))
+    }
+
+    fn step(&self, node: &Arc<F::Node>, name: Component<'_>) -> Result<(Arc<F::Node>, Qid)> {
+        let next = match name {
+            Component::Dot => Arc::clone(node),
+            Component::DotDot => self.fs.parent(node),
+            Component::Name(name) => self.fs.lookup(node, name)?,
+        };
+        let qid = self.fs.qid(&next)?;
+        Ok((next, qid))
+    }
+
+    pub(super) fn open(&self, number: FidNumber, flags: u32, reply: &mut Reply) -> Result<()> {
+        let fid = self.fids.find(number)?;
+        let node = fid.unopened()?;
+        let qid = self.fs.qid(node)?;
+        let file = self.fs.open(node, flags)?;
+        self.opened(number, &fid, (Arc::clone(node), file))?;
+        reply.qid(&qid);
+        reply.u32(self.io_unit());
+        Ok(())
+    }
+
+    pub(super) fn create(
+        &self,
+        number: FidNumber,
+        name: Name<'_>,
+        (flags, mode, gid): (u32, u32, u32),
+        reply: &mut Reply,
+    ) -> Result<()> {
+        let fid = self.fids.find(number)?;
+        let owner = Owner { uid: fid.uid, gid };
+        let made = self.fs.create(fid.unopened()?, name, flags, mode, owner)?;
+        let qid = self.fs.qid(&made.0)?;
+        self.opened(number, &fid, made)?;
+        reply.qid(&qid);
+        reply.u32(self.io_unit());
+        Ok(())
+    }
+
+    pub(super) fn clunk(&self, number: FidNumber) -> Result<()> {
+        let fid = self.fids.remove(number)?;
+        self.locks.release(number);
+        match &fid.state {
+            State::XattrWrite(write) => self.set_xattr(&fid.node, write),
+            _ => Ok(()),
+        }
+    }
+
+    /// The fid is gone even if its file stays.
+    pub(super) fn remove(&self, number: FidNumber) -> Result<()> {
+        let fid = self.fids.remove(number)?;
+        self.locks.release(number);
+        self.fs.remove(fid.node()?)
+    }
+
+    fn opened(
+        &self,
+        number: FidNumber,
+        fid: &Arc<Fid<F>>,
+        (node, file): (Arc<F::Node>, F::File),
+    ) -> Result<()> {
+        let open = Fid {
+            node,
+            uid: fid.uid,
+            state: State::Open(Arc::new(file)),
+        };
+        // Two requests at once for one fid: the second comes too late.
+        self.fids
+            .replace(number, fid, open)
+            .map_err(|_| Errno::BUSY)
+    }
+
+    /// The largest transfer, in whole pages where there are any.
+    fn io_unit(&self) -> u32 {
+        let most = self.msize() - IO_HEADER;
+        match most / PAGE {
+            0 => most,
+            pages => pages * PAGE,
+        }
+    }
+}
+
+/// Bytes that Linux reserves for the header of a transfer (P9_IOHDRSZ).
+const IO_HEADER: u32 = 24;
+const PAGE: u32 = 4096;
