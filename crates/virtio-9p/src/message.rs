@@ -1,0 +1,129 @@
+//! A request in a chain, from its first bytes to its reply.
+
+use guest_io::Storage;
+use p9_server::{Errno, FileSystem, Kind, Message, Patience, Reply, Served, Session};
+use virtio_device::vm_memory::GuestMemory;
+use virtio_device::{Chain, GuestView};
+
+use crate::payload::ChainPayload;
+
+/// What serving takes, used for one request after another.
+#[derive(Default)]
+pub(crate) struct Tools {
+    storage: Storage,
+    reply: Reply,
+}
+
+/// The start of a request, copied from guest memory once.
+#[derive(Clone, Debug)]
+pub(crate) struct Head {
+    pub(crate) message: Message,
+    bytes: Vec<u8>,
+}
+
+impl Head {
+    /// An empty one, with room for the longest.
+    pub(crate) fn new() -> Self {
+        Self {
+            message: Message::parse([0; Message::LEN]),
+            bytes: Vec::with_capacity(Message::MAX_HEAD),
+        }
+    }
+
+    /// Copies the head of the request in `chain`.
+    ///
+    /// # Errors
+    /// `None` where there is not even a tag to answer to, else what to answer.
+    pub(crate) fn read<M: GuestMemory>(
+        &mut self,
+        chain: &Chain,
+        view: &mut GuestView<'_, M>,
+    ) -> Result<(), Option<Errno>> {
+        self.message = Message::parse(chain.read_array(view, 0).map_err(|_| None)?);
+        if self.message.size > chain.readable_len() {
+            return Err(Some(Errno::MSGSIZE));
+        }
+        let len = self.message.head().map_err(Some)?;
+        self.bytes.resize(len, 0);
+        let read = chain.read_at(view, 0, &mut self.bytes);
+        read.map_err(|_| Some(Errno::FAULT))?;
+        // The driver may have changed it since; what is served is what was looked at.
+        match self.bytes.first_chunk().copied().map(Message::parse) {
+            Some(again) if again == self.message => Ok(()),
+            _ => Err(Some(Errno::INVAL)),
+        }
+    }
+
+    /// The tag of the request that a Tflush means.
+    pub(crate) fn flushes(&self) -> Option<u16> {
+        match *self.bytes.get(Message::LEN..)? {
+            [low, high] if self.message.is(Kind::Tflush) => Some(u16::from_le_bytes([low, high])),
+            _ => None,
+        }
+    }
+
+    /// Serves the request. `None` if it has to wait, else the number of bytes of the reply.
+    pub(crate) fn serve<F: FileSystem, M: GuestMemory>(
+        &self,
+        session: &Session<F>,
+        (chain, view): (&Chain, &mut GuestView<'_, M>),
+        patience: Patience<'_>,
+        tools: &mut Tools,
+    ) -> Option<u32> {
+        let Tools { storage, reply } = tools;
+        let mut payload = ChainPayload {
+            chain,
+            view,
+            storage,
+        };
+        match session.serve(&self.message, &self.bytes, &mut payload, patience, reply) {
+            Served::Later => None,
+            Served::Done => Some(tools.answer(self.message.tag, chain, view)),
+        }
+    }
+}
+
+impl Tools {
+    /// Whether the last request was broken off.
+    pub(crate) fn was_broken_off(&self) -> bool {
+        self.reply.failure() == Some(Errno::INTR)
+    }
+
+    /// Answers the request `tag` with an error.
+    pub(crate) fn refuse<M: GuestMemory>(
+        &mut self,
+        tag: u16,
+        errno: Errno,
+        (chain, view): (&Chain, &mut GuestView<'_, M>),
+    ) -> u32 {
+        self.reply.error(tag, errno);
+        self.answer(tag, chain, view)
+    }
+
+    /// Answers the Tflush `tag`.
+    pub(crate) fn flushed<M: GuestMemory>(
+        &mut self,
+        tag: u16,
+        (chain, view): (&Chain, &mut GuestView<'_, M>),
+    ) -> u32 {
+        self.reply.flushed(tag);
+        self.answer(tag, chain, view)
+    }
+
+    /// Writes the reply, or an error where it is too long, and returns its length; 0 where there
+    /// is no room even for that.
+    fn answer<M: GuestMemory>(
+        &mut self,
+        tag: u16,
+        chain: &Chain,
+        view: &mut GuestView<'_, M>,
+    ) -> u32 {
+        if self.reply.size() > chain.writable_len() {
+            self.reply.error(tag, Errno::MSGSIZE);
+        }
+        match chain.write_at(view, 0, self.reply.bytes()) {
+            Ok(()) => self.reply.size(),
+            Err(_) => 0,
+        }
+    }
+}
