@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::{Context, Result, anyhow};
 use mini_vmm::backends::Backends;
-use mini_vmm::channels::Channels;
 use mini_vmm::chardev::Host;
-use mini_vmm::devices::{self, Board, Buses};
+use mini_vmm::devices::{self, Board, Buses, Plugged, Seat};
 use mini_vmm::exit::Wishes;
 use mini_vmm::memory::{Memory, SharedMemory};
 use mini_vmm::options::{BadOption, Config, DeviceOptions};
@@ -40,7 +39,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let css = ChannelSubsystem::new(memory.clone(), Arc::new(Interruptions::new(interruptions)));
     let mut machine = Machine {
         config: config.clone(),
-        channels: Channels::new(css.clone()),
+        css: css.clone(),
+        plugged: Vec::new(),
         backends,
         memory,
         workers,
@@ -61,7 +61,8 @@ pub(crate) fn run(options: &Options) -> Result<()> {
 /// What devices are made of and attached to.
 pub(crate) struct Machine {
     config: Config,
-    channels: Channels,
+    css: ChannelSubsystem,
+    plugged: Vec<Plugged>,
     backends: Backends,
     memory: SharedMemory,
     workers: Workers,
@@ -76,23 +77,26 @@ impl Machine {
             ..self.config.clone()
         };
         for plug in devices::make(&config, &mut self.backends).map_err(refused)? {
-            plug.plug(&mut Board {
-                buses: Buses::Channels(&mut self.channels),
+            let plugged = plug.plug(&mut Board {
+                buses: Buses::Channels(&self.css),
                 memory: &self.memory,
                 workers: &self.workers,
                 wishes: &self.wishes,
-            })
-            .map_err(refused)?;
+            });
+            self.plugged.extend(plugged.map_err(refused)?);
         }
         Ok(())
     }
 
     /// Takes away the device that was given `id`.
     pub(crate) fn unplug(&mut self, id: &str) -> Result<()> {
-        let found = self.channels.detach(id);
-        found
-            .then_some(())
-            .with_context(|| format!("no device {id}"))
+        let mut plugged = self.plugged.iter();
+        let index = plugged.position(|device| device.id.as_deref() == Some(id));
+        let index = index.with_context(|| format!("no device {id}"))?;
+        if let Seat::Ccw(transport) = self.plugged.swap_remove(index).seat {
+            transport.detach();
+        }
+        Ok(())
     }
 
     /// Makes the image of the drive `id` have `size` bytes, and tells the driver.

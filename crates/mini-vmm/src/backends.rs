@@ -238,8 +238,8 @@ impl Backends {
                 ids,
             ));
         };
-        // Of a device that is gone, it does no harm.
-        drive.resize(self.resizers.get(id), size).map_err(|error| {
+        let resizer = self.resizers.get(id).filter(|_| drive.is_used());
+        drive.resize(resizer, size).map_err(|error| {
             let accepted = "whole blocks of a disk that is written, as the host has room for";
             BadOption::property("-drive", "size", &size.to_string(), error, accepted)
         })

@@ -15,7 +15,6 @@
 //! | [`qmp`] | monitors: the machine controlled from outside |
 //! | [`pci`], [`mmio`], [`mod@line`], [`hotplug`] | buses |
 //! | [`objects`] | the table of object types, which devices refer to |
-//! | [`channels`] | channel I/O, for machines that have it |
 //! | [`wires`], [`msi`], [`doorbells`] | the seams of the virtio crates, and KVM behind them |
 //! | [`chardev`], [`serial`], [`ports`], [`fw_cfg`] | host ends and small devices |
 //! | [`files`] | what is opened, and by whom inside the sandbox |
@@ -26,7 +25,6 @@
 pub mod acpi;
 pub mod backends;
 pub mod boot;
-pub mod channels;
 pub mod chardev;
 pub mod control;
 pub mod cpu;

@@ -14,12 +14,12 @@ mod table;
 mod tenant;
 mod virtio;
 
+use virtio_ccw::css::ChannelSubsystem;
 use virtio_device::props::PropHelp;
 use vm_device::device_manager::IoManager;
 
 use crate::acpi::Platform;
 use crate::backends::Backends;
-use crate::channels::Channels;
 use crate::exit::Wishes;
 use crate::memory::SharedMemory;
 use crate::mmio::Mmio;
@@ -48,7 +48,7 @@ pub enum Buses<'a> {
     /// A PC.
     Pc(Pc<'a>),
     /// A machine with channel I/O. mini-vmm is none, but others use this table, too.
-    Channels(&'a mut Channels),
+    Channels(&'a ChannelSubsystem),
 }
 
 /// The buses of a PC.
@@ -71,9 +71,9 @@ impl<'a> Buses<'a> {
         }
     }
 
-    fn channels(&mut self, option: &str) -> Result<&mut Channels, BadOption> {
+    fn channels(&self, option: &str) -> Result<&'a ChannelSubsystem, BadOption> {
         match self {
-            Self::Channels(channels) => Ok(channels),
+            Self::Channels(css) => Ok(css),
             Self::Pc(_) => Err(no_bus(option, "devices for PCI, ISA and virtio-mmio")),
         }
     }

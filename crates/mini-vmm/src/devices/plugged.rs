@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use virtio_ccw::CcwTransport;
 use virtio_device::props::PropHelp;
 use virtio_mmio::MmioTransport;
 use virtio_pci::PciTransport;
@@ -35,6 +36,8 @@ pub enum Seat {
     Pci(Location, Arc<PciTransport<SharedMemory>>),
     /// A virtio-mmio slot.
     Mmio(Arc<MmioTransport<SharedMemory>>),
+    /// A subchannel.
+    Ccw(Arc<CcwTransport<SharedMemory>>),
 }
 
 /// What can be done to a device of some type.
@@ -72,7 +75,7 @@ impl Plugged {
     pub fn place(&self) -> Option<Location> {
         match &self.seat {
             Seat::Pci(place, _) => Some(*place),
-            Seat::Mmio(_) => None,
+            Seat::Mmio(_) | Seat::Ccw(_) => None,
         }
     }
 
@@ -81,6 +84,7 @@ impl Plugged {
         match &self.seat {
             Seat::Pci(_, transport) => transport.pause(),
             Seat::Mmio(transport) => transport.pause(),
+            Seat::Ccw(transport) => transport.pause(),
         }
     }
 
@@ -89,6 +93,7 @@ impl Plugged {
         match &self.seat {
             Seat::Pci(_, transport) => transport.resume(),
             Seat::Mmio(transport) => transport.resume(),
+            Seat::Ccw(transport) => transport.resume(),
         }
     }
 
@@ -97,6 +102,7 @@ impl Plugged {
         match &self.seat {
             Seat::Pci(_, transport) => PciFunction::reset(&**transport),
             Seat::Mmio(transport) => transport.reset(),
+            Seat::Ccw(transport) => transport.reset(),
         }
     }
 }

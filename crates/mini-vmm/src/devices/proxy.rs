@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use virtio_ccw::{CcwParts, CcwProps};
+use virtio_ccw::{CcwParts, CcwProps, CcwTransport};
 use virtio_device::Features;
 use virtio_device::props::{DynProps, OnOffAuto, PropError, PropHelp, Props};
 use virtio_mmio::{MmioParts, MmioProps, MmioTransport};
@@ -96,7 +96,7 @@ impl ProxyProps {
                 Plug::Pci(option, Box::new(plug))
             }
             Self::Ccw(props) => Plug::Board(Box::new(move |board| {
-                plug_ccw(board, part, &props).map(|()| None)
+                plug_ccw(board, part, &props).map(Some)
             })),
             Self::Mmio(props) => Plug::Board(Box::new(move |board| {
                 plug_mmio(board, part, &props).map(Some)
@@ -208,20 +208,33 @@ fn plug_mmio(
     })
 }
 
-fn plug_ccw(board: &mut Board<'_>, part: VirtioPart, props: &CcwProps) -> Result<(), BadOption> {
-    let (name, option) = (part.name().to_owned(), part.option);
-    let channels = board.buses.channels(&option)?;
+fn plug_ccw(
+    board: &mut Board<'_>,
+    part: VirtioPart,
+    props: &CcwProps,
+) -> Result<Plugged, BadOption> {
+    let option = &part.option;
+    let css = board.buses.channels(option)?;
+    let runner = board.workers.runner(part.name());
     let parts = CcwParts {
         device: part.device,
-        runner: board.workers.runner(&name),
+        runner,
         memory: board.memory.clone(),
         features: part.features,
         ioeventfds: None,
     };
-    let attached = channels.attach(name, props, parts);
-    attached.map_err(|error| match error {
-        virtio_ccw::Error::Property(error) => bad_property(&option, error),
-        error => BadOption::new(&option, error, "another place, or other properties"),
+    let transport = CcwTransport::new(css, props, parts);
+    let transport = transport.map_err(|error| match error {
+        virtio_ccw::Error::Property(error) => bad_property(option, error),
+        error => BadOption::new(option, error, "another place, or other properties"),
+    })?;
+    Ok(Plugged {
+        id: part.id,
+        driver: part.driver,
+        properties: part.properties,
+        seat: Seat::Ccw(transport),
+        control: part.control,
+        leaving: false,
     })
 }
 

@@ -2,6 +2,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kvm_ioctls::Kvm;
+use testkit::channel::Interruptions;
+use virtio_ccw::css::ChannelSubsystem;
 use vm_device::bus::PioAddress;
 use vm_device::device_manager::PioManager;
 
@@ -10,6 +12,7 @@ use crate::chardev::Host;
 use crate::exit::Wish;
 use crate::hardware::{Hardware, Kit};
 use crate::memory;
+use crate::options::DriveOptions;
 use crate::wires::Wires;
 
 /// Plugs `devices` into a machine. `None` where the host has no KVM.
@@ -174,4 +177,36 @@ fn help_lists_types_and_properties() {
     assert!(help("pvpanik").unwrap_err().to_string().contains("pvpanic"));
     let fixed = help("virtio-rng-pci-transitional").unwrap();
     assert!(!fixed.contains("disable-legacy"));
+}
+
+#[test]
+fn a_drive_on_channel_io_is_in_use_until_its_device_leaves() {
+    let config = Config {
+        drives: vec![DriveOptions::parse("id=d0,file=null-co://,file.size=1M", 0).unwrap()],
+        devices: vec![DeviceOptions::parse("virtio-blk-ccw,id=b0,drive=d0").unwrap()],
+        ..Config::default()
+    };
+    let host = Host::of_test();
+    let wishes = host.wishes.clone();
+    let mut backends = Backends::open(&config, host).unwrap();
+    let memory = SharedMemory::new(memory::allocate(16 << 20).unwrap());
+    let (workers, _) = Workers::new(Duration::ZERO, false, &wishes);
+    let css = ChannelSubsystem::new(memory.clone(), Arc::new(Interruptions::default()));
+    let mut board = Board {
+        buses: Buses::Channels(&css),
+        memory: &memory,
+        workers: &workers,
+        wishes: &wishes,
+    };
+    let plug = make(&config, &mut backends).unwrap().remove(0);
+    let plugged = plug.plug(&mut board).unwrap().unwrap();
+    let refused = backends.remove_drive("drive_del", "id", "d0").unwrap_err();
+    assert!(refused.to_string().contains("already in use"), "{refused}");
+    let Seat::Ccw(transport) = plugged.seat else {
+        panic!("not on channel I/O");
+    };
+    transport.detach();
+    assert!(backends.remove_drive("drive_del", "id", "d0").is_err());
+    drop(plugged.control);
+    backends.remove_drive("drive_del", "id", "d0").unwrap();
 }
