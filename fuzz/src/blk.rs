@@ -133,8 +133,12 @@ impl Subject for Disk {
         self.valve.open();
     }
 
-    fn probe(&mut self, bus: &mut TestBus) {
+    fn repair(&mut self) {
         self.valve.repair();
+    }
+
+    fn probe(&mut self, bus: &mut TestBus) {
+        self.repair();
         let last = bus.core().queue_count() - 1;
         for queue in [0, last] {
             let response = bus.request(queue, &[&[0; 16]], &[4096, 1]);

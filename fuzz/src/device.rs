@@ -26,8 +26,13 @@ pub(crate) trait Subject {
 
     fn host(&mut self, event: Self::Host);
 
-    /// Lets go of what the back-end holds back, and has it work as it should.
+    /// Lets go of what the back-end holds back.
     fn release(&mut self) {}
+
+    /// As [`release`](Self::release), and nothing fails any more.
+    fn repair(&mut self) {
+        self.release();
+    }
 
     /// A plain request to a device that has just been started, which must be served.
     fn probe(&mut self, bus: &mut TestBus);

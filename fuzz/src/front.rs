@@ -37,6 +37,14 @@ pub(crate) enum Kind {
     Rng,
 }
 
+/// A request of zeroes that a device serves whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Request {
+    queue: u16,
+    /// Lengths, and whether they are writable.
+    parts: &'static [(u32, bool)],
+}
+
 impl Kind {
     pub(crate) fn device(self) -> Box<dyn DynDevice<Space>> {
         match self {
@@ -45,11 +53,11 @@ impl Kind {
         }
     }
 
-    /// Readable and writable lengths of a request that is served.
-    fn request(self) -> &'static [(u32, bool)] {
+    /// A request that is served.
+    pub(crate) fn request(self) -> Request {
         match self {
-            Self::Blk => &[(16, false), (512, true), (1, true)],
-            Self::Rng => &[(16, true)],
+            Self::Blk => BLK,
+            Self::Rng => RNG,
         }
     }
 }
@@ -126,28 +134,20 @@ impl Ground {
     }
 
     /// A reset device starts and serves a request.
-    pub(crate) fn probe(&self, front: &impl Front, kind: Kind) {
+    pub(crate) fn probe(&self, front: &impl Front, request: Request) {
         let features = Features::VERSION_1 | Features::INDIRECT_DESC | Features::EVENT_IDX;
         let queues = self.boot(front, features);
         let mut queues = queues.expect("what is offered can be had");
         assert_eq!(front.status(), 15, "the device does not start");
-        let segments: Vec<_> = kind
-            .request()
-            .iter()
-            .map(|&part| self.segment(part))
-            .collect();
-        let queue = queues.first_mut().expect("a queue");
-        queue.add(&segments).expect("room");
-        queue.publish();
-        front.notify(0);
+        let Request { queue, parts } = request;
+        let segments: Vec<_> = parts.iter().map(|&part| self.segment(part)).collect();
+        let driver = queues.get_mut(usize::from(queue)).expect("a queue");
+        driver.add(&segments).expect("room");
+        driver.publish();
+        front.notify(queue);
         self.settle();
-        let used = queue.collect().expect("a request is served");
-        let writable: u32 = kind
-            .request()
-            .iter()
-            .filter(|part| part.1)
-            .map(|part| part.0)
-            .sum();
+        let used = driver.collect().expect("a request is served");
+        let writable: u32 = parts.iter().filter(|part| part.1).map(|part| part.0).sum();
         assert_eq!(used.len, writable, "all of it");
         assert_eq!(front.status(), 15);
     }
@@ -162,3 +162,33 @@ impl Ground {
         }
     }
 }
+
+/// A chain for a queue that was once set up, if there is one.
+pub(crate) fn offer(
+    front: &impl Front,
+    queues: &mut [DriverQueue<Space>],
+    queue: u8,
+    chain: &[Segment],
+) {
+    if let Some(driver) = queues.get_mut(usize::from(queue))
+        && chain.len() <= usize::from(driver.config().size.get())
+        && driver.add(chain).is_some()
+    {
+        driver.publish();
+        front.notify(queue.into());
+    }
+}
+
+pub(crate) const BLK: Request = Request {
+    queue: 0,
+    parts: &[(16, false), (512, true), (1, true)],
+};
+pub(crate) const RNG: Request = Request {
+    queue: 0,
+    parts: &[(16, true)],
+};
+/// Characters to the console.
+pub(crate) const SERIAL: Request = Request {
+    queue: 1,
+    parts: &[(5, false)],
+};

@@ -12,6 +12,7 @@ pub mod targets;
 
 mod backend;
 mod blk;
+mod ccw;
 mod channel;
 mod device;
 mod forge;

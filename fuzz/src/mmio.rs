@@ -11,7 +11,7 @@ use virtio_mmio::vm_device::bus::MmioAddress;
 use virtio_mmio::{MmioParts, MmioProps, MmioSlot, MmioTransport};
 
 use crate::forge::{Buffer, Few, Place, scribble, segments, steps};
-use crate::front::{Front, Ground, Kind};
+use crate::front::{Front, Ground, Kind, offer};
 
 /// A device on MMIO, of either version, whose guest accesses anything at any time.
 pub fn mmio(data: &[u8]) {
@@ -127,7 +127,7 @@ impl Board {
                 let features = Features::from_bits(features.into());
                 *queues = self.ground.boot(self, features).unwrap_or_default();
             }
-            Step::Offer(queue, buffers) => offer(self, queues, queue, &buffers),
+            Step::Offer(queue, buffers) => offer(self, queues, queue, &segments(&buffers)),
             Step::Scribble(place, bytes) => scribble(&self.ground.ram(), place.address(), &bytes),
             Step::Run | Step::Boot(_) => self.ground.settle(),
             Step::Pause => self.transport.pause(),
@@ -148,7 +148,7 @@ impl Board {
         assert!(!self.line.load(Ordering::SeqCst));
         assert_eq!(self.status(), 0);
         if !self.legacy {
-            self.ground.probe(self, self.kind);
+            self.ground.probe(self, self.kind.request());
         }
     }
 
@@ -205,23 +205,6 @@ impl Front for Board {
 
     fn notify(&self, queue: u16) {
         self.set_word(QUEUE_NOTIFY, queue.into());
-    }
-}
-
-/// An honest chain for a queue that was once set up, if there is one.
-pub(crate) fn offer(
-    front: &impl Front,
-    queues: &mut [DriverQueue<Space>],
-    queue: u8,
-    buffers: &Few<Buffer>,
-) {
-    let chain = segments(buffers);
-    if let Some(driver) = queues.get_mut(usize::from(queue))
-        && chain.len() <= usize::from(driver.config().size.get())
-        && driver.add(&chain).is_some()
-    {
-        driver.publish();
-        front.notify(queue.into());
     }
 }
 

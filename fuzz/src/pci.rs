@@ -17,9 +17,8 @@ use vm_pci::{
     PciFunction, RootComplex, RootPort, RootPortConfig, Slot, Windows,
 };
 
-use crate::forge::{self, Buffer, Few, steps};
-use crate::front::{Front, Ground, Kind};
-use crate::mmio::offer;
+use crate::forge::{self, Buffer, Few, segments, steps};
+use crate::front::{Front, Ground, Kind, offer};
 
 /// A transitional block device on the root bus and a modern entropy device behind a root port,
 /// whose guest accesses anything at any time.
@@ -181,7 +180,7 @@ impl Board {
     /// Whatever was done to it, a reset has mended it.
     pub(crate) fn probe(&self, ground: &Ground) {
         assert_eq!(self.status(), 0);
-        ground.probe(self, self.kind);
+        ground.probe(self, self.kind.request());
     }
 
     fn read(&self, offset: u64, width: usize) -> u32 {
@@ -260,7 +259,12 @@ impl Machine {
             }
             Step::Offer(which, queue, buffers) => {
                 let which = usize::from(which);
-                offer(&self.boards[which], &mut queues[which], queue, &buffers);
+                offer(
+                    &self.boards[which],
+                    &mut queues[which],
+                    queue,
+                    &segments(&buffers),
+                );
             }
             Step::Scribble(place, bytes) => {
                 forge::scribble(&self.ground.ram(), place.address(), &bytes)

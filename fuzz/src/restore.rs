@@ -3,6 +3,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use testkit::{Options, TestBus};
 use virtio_bus::{CoreState, Status};
+use virtio_ccw::{CcwState, QueueIndicators, TwoStage};
 use virtio_device::{Features, RingPosition};
 use virtio_mmio::MmioState;
 use virtio_pci::PciState;
@@ -13,7 +14,7 @@ use crate::forge::{Few, Place, steps};
 use crate::front::{Front, Ground, Kind};
 use crate::rng::Fickle;
 use crate::serial::Ends;
-use crate::{mmio, pci};
+use crate::{ccw, mmio, pci};
 
 /// A running device is saved, its state changed, and restored into another one.
 pub fn restore(data: &[u8]) {
@@ -28,6 +29,7 @@ pub fn restore(data: &[u8]) {
         What::Serial => on_bus(Ends::new(true), features, &mut u),
         What::Mmio => on_mmio(features, &mut u),
         What::Pci => on_pci(features, &mut u),
+        What::Ccw => on_ccw(features, &mut u),
     }
 }
 
@@ -38,6 +40,7 @@ enum What {
     Serial,
     Mmio,
     Pci,
+    Ccw,
 }
 
 /// A change to the state that all transports share.
@@ -207,6 +210,64 @@ fn change_mmio(state: &mut MmioState, step: OnBus) {
             align.into_iter().for_each(|align| *align = byte.into());
         }
         OnBus::Resize(_, len) => state.queue_align.resize(len.into(), 4096),
+    }
+}
+
+/// A change to the registers of the transport on channel I/O.
+#[derive(Arbitrary, Debug)]
+enum OnChannel {
+    Core(Change),
+    Version(u32),
+    Revision(Option<u16>),
+    Silent,
+    Classic(Place),
+    Adapter(Place, Place, u64, u8),
+    Config(Option<Place>),
+}
+
+fn on_ccw(features: Features, u: &mut Unstructured<'_>) {
+    let old = ccw::Board::new(Ground::new(), Kind::Blk.device());
+    let _ = old.ground.boot(&old, features);
+    old.transport.pause();
+    let mut state = old.transport.save().expect("a paused device");
+    steps(u)
+        .into_iter()
+        .for_each(|step| change_ccw(&mut state, step));
+    let ground = Ground {
+        runner: Default::default(),
+        ..old.ground.clone()
+    };
+    let new = ccw::Board::new(ground, Kind::Blk.device());
+    if new.transport.restore(&state).is_ok() {
+        new.transport.resume();
+        new.notify(0);
+        new.ground.settle();
+        new.transport.pause();
+        let again = new.transport.save().expect("a paused device");
+        assert_eq!(again.queue_indicators, state.queue_indicators);
+    }
+    new.mend(Kind::Blk.request());
+}
+
+fn change_ccw(state: &mut CcwState, step: OnChannel) {
+    match step {
+        OnChannel::Core(core) => change(&mut state.core, core),
+        OnChannel::Version(version) => state.version = version,
+        OnChannel::Revision(revision) => state.revision = revision,
+        OnChannel::Silent => state.queue_indicators = QueueIndicators::None,
+        OnChannel::Classic(place) => {
+            let address = place.address();
+            state.queue_indicators = QueueIndicators::Classic { address };
+        }
+        OnChannel::Adapter(summary, indicator, bit, isc) => {
+            state.queue_indicators = QueueIndicators::TwoStage(TwoStage {
+                summary: summary.address(),
+                address: indicator.address(),
+                bit,
+                isc,
+            });
+        }
+        OnChannel::Config(place) => state.config_indicators = place.map(Place::address),
     }
 }
 

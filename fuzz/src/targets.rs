@@ -1,6 +1,7 @@
 //! The targets.
 
 pub use crate::blk::blk;
+pub use crate::ccw::ccw;
 pub use crate::channel::channel_programs;
 pub use crate::mmio::mmio;
 pub use crate::pci::pci;
@@ -21,6 +22,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("serial", serial),
     ("pci", pci),
     ("mmio", mmio),
+    ("ccw", ccw),
     ("channel_programs", channel_programs),
     ("restore", restore),
 ];
