@@ -46,6 +46,8 @@ virtio_device::props! {
         "queue_reset" => queue_reset: bool = true,
         /// Offer legacy drivers any layout of a request.
         "any_layout" => any_layout: bool = true,
+        /// Have drivers address buffers as the platform's IOMMU does, or the bus without one.
+        "iommu_platform" => iommu_platform: bool = false,
     }
 }
 
@@ -59,6 +61,7 @@ impl VirtioProps {
             in_order,
             queue_reset,
             any_layout,
+            iommu_platform,
         } = *self;
         Features::VERSION_1
             | Features::INDIRECT_DESC.when(indirect_desc)
@@ -67,5 +70,6 @@ impl VirtioProps {
             | Features::IN_ORDER.when(in_order)
             | Features::RING_RESET.when(queue_reset)
             | Features::ANY_LAYOUT.when(any_layout)
+            | Features::ACCESS_PLATFORM.when(iommu_platform)
     }
 }

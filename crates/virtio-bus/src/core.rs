@@ -89,6 +89,11 @@ impl<AS: AddressSpace> Core<AS> {
         } = parts;
         let (info, config) = (device.info(), device.config());
         let offered = bus.features(features | info.features);
+        if (features - offered).contains(Features::ACCESS_PLATFORM) {
+            return Err(Error::Misuse(
+                "ACCESS_PLATFORM is not for transports of legacy drivers alone",
+            ));
+        }
         if offered
             .broken(Dependency::CORE)
             .or(offered.broken(info.dependencies))
@@ -206,7 +211,13 @@ impl<AS: AddressSpace> Core<AS> {
             && (features.contains(Features::VERSION_1) || self.bus.legacy().is_some())
             && features.broken(Dependency::CORE).is_none()
             && features.broken(self.info.dependencies).is_none()
+            && (features.contains(Features::ACCESS_PLATFORM) || !self.translates())
             && self.device.accept(features)
+    }
+
+    /// Whether a driver that gives physical addresses (section 6.1) would not be understood.
+    fn translates(&self) -> bool {
+        self.offered.contains(Features::ACCESS_PLATFORM)
     }
 
     /// The byte order of a driver that has negotiated `features`.

@@ -10,7 +10,7 @@ use common::{Knobs, Toy};
 use testkit::{Malformed, Options, Space, TestBus};
 use virtio_bus::{
     CoreState, InlineRunner, Job, Kicks, NotStarted, QueueAddress, Runner, Running, Status,
-    ThreadRunner,
+    ThreadRunner, VirtioProps,
 };
 use virtio_device::{ByteOrder, Error, Features, RingPosition};
 
@@ -508,4 +508,21 @@ fn a_queue_that_is_reset_during_a_pause_stays_off() {
     bus.run();
     assert!(!bus.queue(0).has_used(), "{chain:?} came back");
     echo(&mut bus, 1);
+}
+
+#[test]
+fn drivers_without_the_platforms_addresses_are_not_understood() {
+    let translating = || Options {
+        features: VirtioProps::default().iommu_platform(true).features(),
+        ..legacy()
+    };
+    let mut bus = TestBus::with(Toy::new(1, &[&[0]]).0, translating());
+    assert!(!bus.negotiate(MODERN));
+    bus.reset();
+    bus.core()
+        .write_status(Status::ACKNOWLEDGE | Status::DRIVER | Status::DRIVER_OK);
+    assert!(!bus.core().status().contains(Status::DRIVER_OK), "legacy");
+    bus.reset();
+    bus.boot(MODERN | Features::ACCESS_PLATFORM);
+    echo(&mut bus, 0);
 }

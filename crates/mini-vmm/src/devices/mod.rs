@@ -4,6 +4,7 @@
 //! `table.rs` is the one place that says which types there are.
 
 mod blk;
+mod fixed;
 mod isa;
 mod plugged;
 mod proxy;
@@ -228,7 +229,7 @@ pub fn properties(driver: &str) -> Result<Vec<PropHelp>, BadOption> {
                 help,
             })
             .collect(),
-        Kind::Virtio(model, proxy) => virtio::properties(model, proxy),
+        Kind::Virtio(model, proxy) => virtio::properties(row.name, model, proxy),
         Kind::Port(_) => serial::port_properties(),
     })
 }
@@ -249,7 +250,7 @@ pub fn help(driver: &str) -> Result<String, BadOption> {
             .iter()
             .map(|(name, help)| format!("  {name:<26} {help}\n"))
             .collect(),
-        Kind::Virtio(model, proxy) => list(virtio::properties(model, proxy)),
+        Kind::Virtio(model, proxy) => list(virtio::properties(row.name, model, proxy)),
         Kind::Port(_) => list(serial::port_properties()),
     };
     Ok(format!(
@@ -292,5 +293,7 @@ fn no_bus(option: &str, accepted: &str) -> BadOption {
     BadOption::new(option, "this machine has no bus for it", accepted)
 }
 
+#[cfg(test)]
+mod fixed_tests;
 #[cfg(test)]
 mod tests;

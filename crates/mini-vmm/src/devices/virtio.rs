@@ -1,12 +1,13 @@
 //! Virtio devices: from `name=value` pairs to a device behind a transport.
 //!
 //! A pair is offered to the device first, then to what all virtio devices have, then to the
-//! transport, so that one option sets up all three.
+//! transport, so that one option sets up all three. What is left is QEMU's and fixed here.
 
 use virtio_bus::VirtioProps;
 use virtio_device::DynDevice;
 use virtio_device::props::{self, DynProps, PropError, PropHelp};
 
+use super::fixed::FixedProps;
 use super::proxy::{Proxy, VirtioPart};
 use super::{Parts, Plug, option};
 use crate::memory::SharedMemory;
@@ -43,7 +44,12 @@ pub(super) fn make(
     apply(
         &option,
         options,
-        &mut [&mut *model, &mut common, &mut proxy],
+        &mut [
+            &mut *model,
+            &mut common,
+            &mut proxy,
+            &mut FixedProps(driver),
+        ],
     )?;
     let device = model.device(&option, &mut parts)?;
     let layers: [&dyn DynProps; 3] = [&*model, &common, &proxy];
@@ -60,9 +66,10 @@ pub(super) fn make(
 }
 
 /// Properties of all layers with types and defaults.
-pub(super) fn properties(model: Model, proxy: Proxy) -> Vec<PropHelp> {
+pub(super) fn properties(driver: &'static str, model: Model, proxy: Proxy) -> Vec<PropHelp> {
     let (model, proxy) = ((model.props)(), proxy.props());
-    let layers: [&dyn DynProps; 3] = [&*model, &VirtioProps::default(), &proxy];
+    let fixed = FixedProps(driver);
+    let layers: [&dyn DynProps; 4] = [&*model, &VirtioProps::default(), &proxy, &fixed];
     layers.iter().flat_map(|layer| layer.describe()).collect()
 }
 
