@@ -144,6 +144,8 @@ impl Board {
             }
             Step::Halt => {
                 self.enable();
+                // Nothing is halted while status is pending.
+                let _ = self.channel.test();
                 self.channel.halt();
             }
             step => self.control(&step),

@@ -1,13 +1,12 @@
 //! A guest's way to a device on channel I/O: instructions, channel programs, interruptions.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use virtio_ccw::css::{
-    AccessException, ChannelSubsystem, ConditionCode, CssHost, Effect, Instruction, Interruption,
-    IscMask, Operand, OperandAccess, SubchannelId,
+    AccessException, ChannelSubsystem, ConditionCode, CssHost, Effect, FloatingInterruptions,
+    Instruction, Interruption, IscMask, Operand, OperandAccess, SubchannelId,
 };
 use virtio_device::AddressSpace;
 
@@ -16,7 +15,7 @@ use crate::Ram;
 /// The interruptions of a machine, as its CPUs see them.
 #[derive(Debug, Default)]
 pub struct Interruptions {
-    pending: Mutex<VecDeque<Interruption>>,
+    pending: Mutex<FloatingInterruptions>,
     adapter: AtomicU32,
     reports: AtomicU32,
 }
@@ -114,9 +113,14 @@ impl Status {
 }
 
 impl Interruptions {
-    /// Takes the first pending interruption.
+    /// Takes the most urgent pending interruption.
     pub fn next(&self) -> Option<Interruption> {
         self.take(IscMask::ALL)
+    }
+
+    /// Whether there is one.
+    pub fn is_pending(&self) -> bool {
+        self.pending().is_pending(IscMask::ALL)
     }
 
     /// Adapter interruptions that were raised.
@@ -129,7 +133,7 @@ impl Interruptions {
         self.reports.load(Ordering::Acquire)
     }
 
-    fn pending(&self) -> MutexGuard<'_, VecDeque<Interruption>> {
+    fn pending(&self) -> MutexGuard<'_, FloatingInterruptions> {
         self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -139,21 +143,15 @@ impl CssHost for Interruptions {
         if matches!(interruption, Interruption::Adapter { .. }) {
             self.adapter.fetch_add(1, Ordering::AcqRel);
         }
-        let mut pending = self.pending();
-        if !pending.contains(&interruption) {
-            pending.push_back(interruption);
-        }
+        self.pending().raise(interruption);
     }
 
     fn withdraw(&self, subchannel: SubchannelId) {
-        let about_it = |one: &Interruption| matches!(one, Interruption::Subchannel { id, .. } if *id == subchannel);
-        self.pending().retain(|one| !about_it(one));
+        self.pending().withdraw(subchannel);
     }
 
     fn take(&self, enabled: IscMask) -> Option<Interruption> {
-        let mut pending = self.pending();
-        let first = pending.iter().position(|one| enabled.contains(one.isc()))?;
-        pending.remove(first)
+        self.pending().take(enabled)
     }
 
     fn channel_report_pending(&self) {

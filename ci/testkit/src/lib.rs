@@ -24,6 +24,7 @@ pub mod qtest;
 mod queue;
 mod split;
 pub mod suite;
+mod toy;
 mod wires;
 
 pub use bus::{Options, Request, Response, Space, TestBus};
@@ -34,6 +35,7 @@ pub use memory::{BOUNDARY, END, Memory, Ram, clear_dirty, is_dirty, memory};
 pub use packed::PackedDriver;
 pub use queue::{DriverQueue, DriverRing, Used, describe};
 pub use split::SplitDriver;
+pub use toy::{Knobs, Toy, ToyWorker};
 pub use wires::Interrupts;
 
 pub use {virtio_bus, virtio_ccw, virtio_device, vm_memory};

@@ -1,13 +1,10 @@
 //! The core on its own terms: starts that fail, faults, legacy drivers, saved state.
 
-mod common;
-
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
-use common::{Knobs, Toy};
-use testkit::{Malformed, Options, Space, TestBus};
+use testkit::{Knobs, Malformed, Options, Space, TestBus, Toy};
 use virtio_bus::{
     CoreState, InlineRunner, Job, Kicks, NotStarted, QueueAddress, Runner, Running, Status,
     ThreadRunner, VirtioProps,

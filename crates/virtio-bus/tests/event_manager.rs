@@ -1,13 +1,10 @@
 //! Jobs as subscribers of rust-vmm's event-manager.
 #![cfg(feature = "event-manager")]
 
-mod common;
-
 use std::sync::{Arc, Mutex};
 
-use common::{Knobs, Toy};
 use event_manager::{EventManager, MutEventSubscriber, SubscriberId, SubscriberOps};
-use testkit::{Options, Space, TestBus};
+use testkit::{Knobs, Options, Space, TestBus, Toy};
 use virtio_bus::{Job, JobSubscriber, NotStarted, Runner, Running};
 use virtio_device::Features;
 

@@ -1,12 +1,9 @@
 //! What a driver can provoke does not flood the log.
 
-mod common;
-
 use std::sync::Mutex;
 
-use common::{Knobs, Toy};
 use log::{LevelFilter, Log, Metadata, Record};
-use testkit::{Malformed, TestBus};
+use testkit::{Knobs, Malformed, TestBus, Toy};
 use virtio_device::Features;
 
 /// Warnings so far.

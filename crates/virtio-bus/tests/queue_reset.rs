@@ -1,11 +1,8 @@
 //! VIRTIO_F_RING_RESET with workers that own several queues and have requests in flight.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{Knobs, Toy};
-use testkit::{Options, TestBus};
+use testkit::{Knobs, Options, TestBus, Toy};
 use virtio_bus::ThreadRunner;
 use virtio_device::Features;
 

@@ -1,9 +1,7 @@
 //! The conformance suite on a toy of three queues and two workers: what of it the core, the
 //! engines and the runners answer for. `status_machine` is the table of past bug 45.
 
-mod common;
-
-use common::Toy;
+use testkit::Toy;
 
 testkit::device_suite! {
     device: || Toy::new(3, &[&[0, 2], &[1]]).0,

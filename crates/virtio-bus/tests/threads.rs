@@ -1,13 +1,10 @@
 //! Workers on threads of their own.
 
-mod common;
-
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use common::{Knobs, Toy};
-use testkit::{Options, Segment, TestBus};
+use testkit::{Knobs, Options, Segment, TestBus, Toy};
 use virtio_bus::{Status, ThreadRunner};
 use virtio_device::Features;
 

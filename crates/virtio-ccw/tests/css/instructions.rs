@@ -285,7 +285,7 @@ fn devices_come_and_go_with_reports() {
         let code = code(guest.execute(Instruction::Stcrw { crw }));
         (code, u32::from_be_bytes(guest.load(OPERAND as u32)))
     };
-    let checks = || *lock(&guest.host.machine_checks);
+    let checks = || guest.host.reports();
     assert_eq!(stcrw(), (Cc1, 0), "the machine was put together with it");
     guest.css.report_changes();
     let attachment = guest.css.reserve(Place::default()).unwrap();
@@ -347,11 +347,11 @@ fn other_subchannel_sets_have_to_be_enabled() {
     attachment.install(Arc::new(Toy::default()));
     let [_, _, stsch, _] = with_operand(attachment.id().word(), OPERAND);
     assert_eq!(code(guest.execute(stsch)), Cc3);
-    assert_eq!(*lock(&guest.host.machine_checks), 0);
+    assert_eq!(guest.host.reports(), 0);
     assert_eq!(chsc(&guest, 0x400, 0x31, [2, 0, 0]).0, 1);
     assert_eq!(code(guest.execute(stsch)), Cc0);
     attachment.detach();
-    assert_eq!(*lock(&guest.host.machine_checks), 1);
+    assert_eq!(guest.host.reports(), 1);
     guest.css.reset();
     assert_eq!(
         chsc(&guest, 0x10, 4, [0x20_0000, 0, 0]).0,

@@ -7,39 +7,16 @@
     reason = "each test binary uses its own part of the support"
 )]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+pub use testkit::channel::Interruptions;
 use virtio_ccw::css::{
     AccessException, Attachment, ChannelSubsystem, Command, Completion, ConditionCode, ControlUnit,
-    CssHost, DeviceNumber, Effect, FloatingInterruptions, Instruction, Interruption, IscMask,
-    Operand, OperandAccess, Outcome, Place, Sense, SenseId, Signal, SubchannelId, Transfer,
+    DeviceNumber, Effect, Instruction, Interruption, Operand, OperandAccess, Outcome, Place, Sense,
+    SenseId, Signal, SubchannelId, Transfer,
 };
 use virtio_ccw::virtio_device::vm_memory::{Bytes, GuestAddress, GuestMemoryMmap};
-
-/// What the host was told.
-#[derive(Default)]
-pub struct Host {
-    pub floating: Mutex<FloatingInterruptions>,
-    pub machine_checks: Mutex<usize>,
-}
-
-impl CssHost for Host {
-    fn raise(&self, interruption: Interruption) {
-        lock(&self.floating).raise(interruption);
-    }
-
-    fn withdraw(&self, subchannel: SubchannelId) {
-        lock(&self.floating).withdraw(subchannel);
-    }
-
-    fn take(&self, enabled: IscMask) -> Option<Interruption> {
-        lock(&self.floating).take(enabled)
-    }
-
-    fn channel_report_pending(&self) {
-        *lock(&self.machine_checks) += 1;
-    }
-}
 
 /// A control unit of a few commands.
 #[derive(Default)]
@@ -53,6 +30,8 @@ pub struct Toy {
     pub signals: Mutex<Vec<Signal>>,
     pub deferred: Mutex<Option<Completion>>,
     pub attachment: Mutex<Option<Attachment>>,
+    /// DETACH is none of its commands.
+    pub stays: AtomicBool,
 }
 
 impl Toy {
@@ -134,7 +113,9 @@ impl ControlUnit for Toy {
             Self::FORGET => return Outcome::Pending,
             Self::UNIT_EXCEPTION => return Outcome::UnitException,
             Self::ALERT => lock(&self.attachment).as_ref().expect("attached").alert(),
-            Self::DETACH => lock(&self.attachment).as_ref().expect("attached").detach(),
+            Self::DETACH if !self.stays.load(Ordering::Relaxed) => {
+                lock(&self.attachment).as_ref().expect("attached").detach()
+            }
             _ => return Outcome::UnitCheck(Sense::COMMAND_REJECT),
         }
         Outcome::End
@@ -181,7 +162,7 @@ impl OperandAccess for Storage {
 /// A guest of 1 MiB, with a [`Toy`] at subchannel 0, device number 0x1234.
 pub struct Guest {
     pub memory: Arc<GuestMemoryMmap>,
-    pub host: Arc<Host>,
+    pub host: Arc<Interruptions>,
     pub css: ChannelSubsystem,
     pub toy: Arc<Toy>,
     pub attachment: Attachment,
@@ -203,7 +184,7 @@ impl Guest {
     pub fn cold() -> Self {
         let range = (GuestAddress(0), END as usize);
         let memory = Arc::new(GuestMemoryMmap::from_ranges(&[range]).expect("memory"));
-        let host = Arc::new(Host::default());
+        let host = Arc::new(Interruptions::default());
         let css = ChannelSubsystem::new(memory.clone(), host.clone());
         let place = Place {
             device: Some(DeviceNumber(0x1234)),
@@ -337,7 +318,7 @@ impl Guest {
     }
 
     pub fn interruption(&self) -> Option<Interruption> {
-        self.host.take(IscMask::ALL)
+        self.host.next()
     }
 
     pub fn set_readable(&self, data: &[u8]) {

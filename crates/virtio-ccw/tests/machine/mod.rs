@@ -2,9 +2,6 @@
 
 #![allow(dead_code, reason = "not every test needs all of it")]
 
-#[path = "../../../virtio-bus/tests/common/mod.rs"]
-mod common;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,7 +14,7 @@ use virtio_ccw::{CcwParts, CcwProps, CcwTransport};
 use virtio_device::{Features, RingConfig, VirtioDevice};
 
 #[allow(unused_imports, reason = "not every test needs both")]
-pub(crate) use common::{Knobs, Toy};
+pub(crate) use testkit::{Knobs, Toy};
 
 /// Commands of virtio (section 4.3.1.1), and some that are not.
 pub(crate) const WRITE_FEAT: u8 = 0x11;

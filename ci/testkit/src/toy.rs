@@ -1,7 +1,5 @@
 //! A device that answers with what it was sent, at once or when told to.
 
-#![allow(dead_code, reason = "not every test needs all of it")]
-
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -16,46 +14,50 @@ use virtio_device::{
 
 /// What a test can turn and see of a [`Toy`], wherever its workers are.
 #[derive(Default)]
-pub(crate) struct Knobs {
+pub struct Knobs {
     /// Activation fails.
-    pub(crate) refuse_activation: AtomicBool,
+    pub refuse_activation: AtomicBool,
     /// FEATURES_OK is refused.
-    pub(crate) refuse_features: AtomicBool,
+    pub refuse_features: AtomicBool,
     /// Requests stay in flight until [`release`](Self::release).
-    pub(crate) hold: AtomicBool,
+    pub hold: AtomicBool,
     /// Workers get only those of their queues that are enabled.
-    pub(crate) frugal: AtomicBool,
+    pub frugal: AtomicBool,
     /// Requests in flight.
-    pub(crate) held: AtomicU32,
-    pub(crate) activations: AtomicU32,
+    pub held: AtomicU32,
+    /// How often it was activated.
+    pub activations: AtomicU32,
     /// Calls of a worker to be quiesced.
-    pub(crate) quiesced: AtomicU32,
+    pub quiesced: AtomicU32,
     /// Workers that came back.
-    pub(crate) returned: AtomicU32,
-    pub(crate) host: Mutex<Option<Arc<dyn DeviceHost>>>,
+    pub returned: AtomicU32,
+    /// What the last activation came with.
+    pub host: Mutex<Option<Arc<dyn DeviceHost>>>,
     done: Mutex<Vec<PipeWriter>>,
 }
 
 impl Knobs {
     /// Lets the workers complete what they have in flight. One that is gone does not listen.
-    pub(crate) fn release(&self) {
+    pub fn release(&self) {
         for done in self.done.lock().unwrap().iter_mut() {
             let _ = done.write_all(&[0]);
         }
     }
 
-    pub(crate) fn set(knob: &AtomicBool, on: bool) {
+    /// Turns a knob.
+    pub fn set(knob: &AtomicBool, on: bool) {
         knob.store(on, Ordering::SeqCst);
     }
 
-    pub(crate) fn count(knob: &AtomicU32) -> u32 {
+    /// Reads a counter.
+    pub fn count(knob: &AtomicU32) -> u32 {
         knob.load(Ordering::SeqCst)
     }
 }
 
 /// Answers each request with its readable bytes. A request that begins with `F` makes its worker
 /// fail, one with `P` makes it panic.
-pub(crate) struct Toy {
+pub struct Toy {
     /// Which queues each worker has; those that are nobody's are served by nobody.
     groups: Vec<Vec<u16>>,
     queues: usize,
@@ -65,7 +67,7 @@ pub(crate) struct Toy {
 
 impl Toy {
     /// A device of `queues` queues of 16 descriptors.
-    pub(crate) fn new(queues: usize, groups: &[&[u16]]) -> (Self, Arc<Knobs>) {
+    pub fn new(queues: usize, groups: &[&[u16]]) -> (Self, Arc<Knobs>) {
         let knobs = Arc::<Knobs>::default();
         let toy = Self {
             groups: groups.iter().map(|group| group.to_vec()).collect(),
@@ -159,7 +161,8 @@ impl VirtioDevice for Toy {
     }
 }
 
-pub(crate) struct ToyWorker {
+/// Its worker.
+pub struct ToyWorker {
     chain: Chain,
     held: Vec<(u16, Chain)>,
     done: PipeReader,
