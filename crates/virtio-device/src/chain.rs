@@ -51,9 +51,10 @@ pub(crate) struct Token {
     /// Which life of which ring popped it, above: a chain that outlived its ring is not pushed to
     /// the next. Its place in the order of availability, below.
     pub(crate) ticket: Ticket,
-    /// Head index (split) or buffer id (packed), and in the upper half the descriptors that it
-    /// occupies in the ring itself.
-    entry: u32,
+    /// Head index (split) or buffer id (packed).
+    id: u32,
+    /// Descriptors that it occupies in the ring itself.
+    descriptors: u32,
 }
 
 impl Token {
@@ -61,7 +62,8 @@ impl Token {
     pub(crate) fn new(ticket: Ticket, id: u16, descriptors: u32) -> Self {
         Self {
             ticket,
-            entry: u32::from(id) | descriptors << 16,
+            id: id.into(),
+            descriptors,
         }
     }
 
@@ -74,13 +76,13 @@ impl Token {
     /// Head index (split) or buffer id (packed).
     #[inline(always)]
     pub(crate) fn id(self) -> u16 {
-        self.entry as u16
+        self.id as u16
     }
 
     /// Descriptors that it occupies in the ring itself.
     #[inline(always)]
     pub(crate) fn descriptors(self) -> u32 {
-        self.entry >> 16
+        self.descriptors
     }
 }
 
@@ -313,15 +315,15 @@ impl Extent {
             return Err(QueueError::Wrap);
         }
         *slot = buffer;
+        self.buffers += 1;
         if writable {
             self.writable_len += u64::from(buffer.len);
-        } else if self.readable == self.buffers {
-            self.readable += 1;
+        } else if self.readable + 1 == self.buffers {
+            self.readable = self.buffers;
             self.readable_len += u64::from(buffer.len);
         } else {
             return Err(QueueError::Order);
         }
-        self.buffers += 1;
         Ok(())
     }
 

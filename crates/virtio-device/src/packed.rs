@@ -69,8 +69,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
             return Err(ring.drain());
         }
         let (mut at, mut extent) = (ring.next_avail, Extent::default());
-        let storage = chain.storage(self.size);
-        while let Some(slot) = storage.get_mut(extent.buffers()) {
+        for slot in chain.storage(self.size) {
             if descriptor.has(INDIRECT) {
                 let popped = self.pop_indirect(ring, tables, chain, (extent, descriptor));
                 return popped.map_err(|e| ring.fail(e));
@@ -84,9 +83,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
                 let taken = self.take(ring, chain, id, descriptors, extent);
                 return taken.map_err(|e| ring.fail(e));
             }
-            at = if at + 1 == self.size { 0 } else { at + 1 };
-            // The driver made the first descriptor available last, so the others are there.
-            descriptor = self.descriptor(at, Ordering::Relaxed);
+            (at, descriptor) = self.following(at);
         }
         Err(ring.fail(QueueError::TooLong))
     }
@@ -135,8 +132,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         }
         ring.take(chain, extent, id, descriptors)?;
         ring.descriptors += descriptors;
-        (ring.next_avail, ring.avail_wrap) =
-            self.advance(ring.next_avail, ring.avail_wrap, descriptors);
+        self.advance(&mut ring.next_avail, &mut ring.avail_wrap, descriptors);
         Ok(())
     }
 
@@ -153,13 +149,23 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         descriptor.flags() & (AVAIL | USED) == if wrap { AVAIL } else { USED }
     }
 
+    /// The place after `at`, and what is there. The driver made the first descriptor of a chain
+    /// available last, so the others can be read.
     #[inline(always)]
-    fn advance(&self, position: u32, wrap: bool, by: u32) -> (u32, bool) {
-        let next = position + by;
-        if next < self.size {
-            (next, wrap)
-        } else {
-            next_lap(next - self.size, wrap)
+    fn following(&self, at: u32) -> (u32, Descriptor<PACKED>) {
+        // Past the end of the ring there is none.
+        match Descriptor::load(&self.ring, at + 1, Ordering::Relaxed) {
+            Some(descriptor) => (at + 1, descriptor),
+            None => (0, self.descriptor(0, Ordering::Relaxed)),
+        }
+    }
+
+    #[inline(always)]
+    fn advance(&self, position: &mut u32, wrap: &mut bool, by: u32) {
+        *position += by;
+        if *position >= self.size {
+            *position -= self.size;
+            *wrap = !*wrap;
         }
     }
 
@@ -175,8 +181,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         let (at, descriptors) = (ring.next_used, token.descriptors());
         ring.descriptors = ring.descriptors.saturating_sub(descriptors);
         ring.unsignalled += u64::from(descriptors);
-        (ring.next_used, ring.used_wrap) =
-            self.advance(ring.next_used, ring.used_wrap, descriptors);
+        self.advance(&mut ring.next_used, &mut ring.used_wrap, descriptors);
         match self.held {
             None => self.held = Some((at, word)),
             Some(_) => self.store_used(at, word),
@@ -246,12 +251,6 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
             Ordering::Relaxed,
         );
     }
-}
-
-/// The end of the ring, where a wrap counter changes. Out of line, because it seldom happens.
-#[cold]
-fn next_lap(position: u32, wrap: bool) -> (u32, bool) {
-    (position, !wrap)
 }
 
 const AVAIL: u16 = 1 << 7;

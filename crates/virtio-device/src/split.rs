@@ -89,8 +89,7 @@ impl<'a, M: GuestMemory, const BIG: bool> SplitAreas<'a, M, BIG> {
             .load_wrapping(ring.next_avail, Ordering::Relaxed);
         let head = word16::<BIG>(head);
         let (mut index, mut extent) = (u32::from(head), Extent::default());
-        let storage = chain.storage(self.size);
-        while let Some(slot) = storage.get_mut(extent.buffers()) {
+        for slot in chain.storage(self.size) {
             let descriptor = self.descriptor(index).map_err(|e| ring.fail(e))?;
             if descriptor.has(INDIRECT) {
                 return self

@@ -131,9 +131,13 @@ impl<'m, M: GuestMemory> GuestView<'m, M> {
             .checked_add(u64::from(len))
             .filter(|_| len > 0)
             .ok_or(error)?;
+        self.regions.swap(0, 1);
+        let known = self.regions[0].as_ref();
+        if let Some(slice) = known.and_then(|region| region.slice(address, len)) {
+            return Ok(slice);
+        }
         if let Some(region) = self.find_region(address) {
             let slice = region.slice(address, len).ok_or(error);
-            self.regions.swap(0, 1);
             self.regions[0] = Some(region);
             return slice;
         }
