@@ -5,6 +5,7 @@ use anyhow::Result;
 use crate::cargo;
 use crate::fuzz;
 use crate::lint;
+use crate::qmp;
 use crate::report::{Count, Report};
 
 /// Whether everything compiles: the quickest answer.
@@ -33,6 +34,7 @@ pub fn test(report: &mut Report, filter: &str) {
             cargo::tests(&["test", "--doc", "--workspace", "--all-features"])
         });
         report.step("examples", run_examples);
+        report.step("QMP, with its public client", qmp::test);
         report.step("documentation", || {
             cargo::check_with(&DOCUMENTATION, &[("RUSTDOCFLAGS", "-D warnings")])
         });

@@ -4,6 +4,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
+use super::arguments::Parameter;
+
 /// An event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Event {
@@ -12,16 +14,6 @@ pub struct Event {
 }
 
 impl Event {
-    /// All events that there are.
-    pub const NAMES: [&'static str; 6] = [
-        "DEVICE_DELETED",
-        "GUEST_PANICKED",
-        "RESET",
-        "RESUME",
-        "SHUTDOWN",
-        "STOP",
-    ];
-
     /// An event without data.
     pub fn bare(name: &'static str) -> Self {
         Self::new(name, Value::Null)
@@ -44,5 +36,26 @@ impl Event {
             event["data"] = self.data.clone();
         }
         event
+    }
+}
+
+/// All events that there are, and what comes with them.
+#[rustfmt::skip]
+pub(super) const EVENTS: &[(&str, &[Parameter])] = &[
+    ("DEVICE_DELETED", &[("*device", "str"), ("path", "str")]),
+    ("GUEST_PANICKED", &[("action", "str")]),
+    ("RESET", &[("guest", "bool"), ("reason", "str")]),
+    ("RESUME", &[]),
+    ("SHUTDOWN", &[("guest", "bool"), ("reason", "str")]),
+    ("STOP", &[]),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_in_order() {
+        assert!(EVENTS.is_sorted_by_key(|(name, _)| name));
     }
 }

@@ -6,9 +6,9 @@ use crate::devices;
 use crate::objects;
 use crate::options::MachineType;
 use crate::qmp::arguments::{Arguments, OTHERS, Parameter, name_of};
-use crate::qmp::command::{COMMANDS, Command};
+use crate::qmp::command::COMMANDS;
 use crate::qmp::error::QmpError;
-use crate::qmp::event::Event;
+use crate::qmp::event::EVENTS;
 use crate::vm::Machine;
 
 /// The version of this VMM, not of the one whose protocol this is.
@@ -80,38 +80,35 @@ pub(in crate::qmp) fn device_properties(
     Ok(properties.collect())
 }
 
-/// Commands and events, and what the commands take. What they return is not described.
+/// Commands and events, and what comes with them. What commands return is not described.
 pub(in crate::qmp) fn schema(_: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
-    let events = Event::NAMES
-        .iter()
-        .map(|name| json!({"name": name, "meta-type": "event", "arg-type": "any"}));
-    let types = ["str", "int", "bool"].map(builtin);
-    let any = json!({"name": "any", "meta-type": "builtin", "json-type": "value"});
-    let commands = COMMANDS.iter().flat_map(|row| [of(row), arguments_of(row)]);
-    Ok(commands.chain(events).chain(types).chain([any]).collect())
+    let commands = COMMANDS.iter().flat_map(|row| {
+        let command = json!({
+            "name": row.name,
+            "meta-type": "command",
+            "arg-type": type_of(row.name),
+            "ret-type": "any",
+            "allow-oob": false,
+        });
+        [command, object(row.name, row.parameters)]
+    });
+    let events = EVENTS.iter().flat_map(|(name, data)| {
+        let event = json!({"name": name, "meta-type": "event", "arg-type": type_of(name)});
+        [event, object(name, data)]
+    });
+    let builtin = |(name, json)| json!({"name": name, "meta-type": "builtin", "json-type": json});
+    Ok(commands.chain(events).chain(BUILTIN.map(builtin)).collect())
 }
 
-fn of(command: &Command) -> Value {
-    json!({
-        "name": command.name,
-        "meta-type": "command",
-        "arg-type": argument_type(command),
-        "ret-type": "any",
-        "allow-oob": false,
-    })
-}
-
-fn arguments_of(command: &Command) -> Value {
-    let named = command
-        .parameters
-        .iter()
-        .filter(|(name, _)| *name != OTHERS);
+/// The type of what comes with the command or event `name`.
+fn object(name: &str, parameters: &[Parameter]) -> Value {
+    let named = parameters.iter().filter(|(name, _)| *name != OTHERS);
     let members: Vec<_> = named.map(member).collect();
-    json!({"name": argument_type(command), "meta-type": "object", "members": members})
+    json!({"name": type_of(name), "meta-type": "object", "members": members})
 }
 
-fn argument_type(command: &Command) -> String {
-    format!("{}-arg", command.name)
+fn type_of(name: &str) -> String {
+    format!("{name}-arg")
 }
 
 /// One that may be left out has a default, which is not named.
@@ -123,13 +120,11 @@ fn member((name, kind): &Parameter) -> Value {
     member
 }
 
-fn builtin(name: &str) -> Value {
-    let json = match name {
-        "str" => "string",
-        "bool" => "boolean",
-        other => other,
-    };
-    json!({"name": name, "meta-type": "builtin", "json-type": json})
-}
-
+/// Types that parameters have, and what they are in JSON.
+const BUILTIN: [(&str, &str); 4] = [
+    ("any", "value"),
+    ("bool", "boolean"),
+    ("int", "int"),
+    ("str", "string"),
+];
 const MOST_CPUS: u8 = 254;
