@@ -97,7 +97,10 @@ impl<F: FileSystem> Session<F> {
             Ok(()) => reply.finish(),
             Err(Errno::AGAIN) if !patience.waits() => return Served::Later,
             Err(errno) => {
-                self.report.note(errno);
+                // Attributes under way have limits of their own, which are no news of the host.
+                if !message.is(Kind::Txattrcreate) && !message.is(Kind::Txattrwalk) {
+                    self.report.note(errno);
+                }
                 reply.error(message.tag, errno);
             }
         }

@@ -4,6 +4,7 @@
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use virtio_9p::p9_server::{Limits, Local, LocalOptions};
 use virtio_9p::virtio_device::VirtioDevice;
@@ -36,5 +37,5 @@ fn device(directory: &Path, options: &str) -> Result<NineP<Local>, Box<dyn Error
         }
     }
     let share = Local::new(directory, LocalOptions::default())?;
-    Ok(NineP::new(&props, share, Limits::default())?)
+    Ok(NineP::new(&props, Arc::new(share), Limits::default())?)
 }

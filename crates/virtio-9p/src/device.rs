@@ -26,12 +26,12 @@ impl<F: FileSystem> NineP<F> {
     ///
     /// # Errors
     /// [`PropError::Value`] where there is no tag, or it is too long.
-    pub fn new(props: &NinePProps, fs: F, limits: Limits) -> Result<Self, PropError> {
+    pub fn new(props: &NinePProps, fs: Arc<F>, limits: Limits) -> Result<Self, PropError> {
         let tag = props.tag()?;
         let mut config = (tag.len() as u16).to_le_bytes().to_vec();
         config.extend(tag.bytes());
         Ok(Self {
-            session: Arc::new(Session::new(Arc::new(fs), limits)),
+            session: Arc::new(Session::new(fs, limits)),
             executor: None,
             config: Arc::new(ConfigCell::new(config).with_widths(&[2])),
         })

@@ -233,5 +233,5 @@ fn the_tag_is_in_the_configuration_space() {
 }
 
 fn make(props: NinePProps) -> Option<NineP<impl FileSystem>> {
-    NineP::new(&props, Synth::new(), Limits::default()).ok()
+    NineP::new(&props, Arc::new(Synth::new()), Limits::default()).ok()
 }

@@ -27,7 +27,7 @@ pub fn props() -> NinePProps {
 }
 
 pub fn device<F: FileSystem>(fs: F) -> NineP<F> {
-    NineP::new(&props(), fs, Limits::default()).unwrap()
+    NineP::new(&props(), Arc::new(fs), Limits::default()).unwrap()
 }
 
 pub fn local(directory: &TempDir) -> Local {
