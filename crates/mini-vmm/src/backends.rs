@@ -11,8 +11,11 @@ use crate::drive::{Drive, Zeroes};
 use crate::hotplug::Departures;
 use crate::objects::{Object, Objects};
 use crate::options::{
-    BadOption, ChardevKind, ChardevOptions, Config, DriveOptions, ObjectOptions, SerialTarget,
+    BadOption, ChardevKind, ChardevOptions, Config, DriveOptions, FsdevOptions, ObjectOptions,
+    SerialTarget,
 };
+use crate::share::Share;
+use crate::workers::{Launcher, Workers};
 
 /// Everything that devices can be connected to.
 pub struct Backends {
@@ -20,6 +23,7 @@ pub struct Backends {
     chardevs: BTreeMap<String, Arc<Chardev>>,
     unnamed: Vec<Arc<Chardev>>,
     drives: BTreeMap<String, Drive>,
+    shares: BTreeMap<String, Share>,
     /// Those of `-object`.
     pub objects: Objects,
     /// How devices are told of another size of their drive.
@@ -43,6 +47,7 @@ impl Backends {
             chardevs: BTreeMap::new(),
             unnamed: Vec::new(),
             drives: BTreeMap::new(),
+            shares: BTreeMap::new(),
             objects: Objects::default(),
             resizers: BTreeMap::new(),
             zeroes: Zeroes::default(),
@@ -58,6 +63,9 @@ impl Backends {
         }
         for options in &config.drives {
             backends.add_drive(options)?;
+        }
+        for options in &config.fsdevs {
+            backends.add_share(options, config)?;
         }
         for options in &config.objects {
             backends.add_object(options)?;
@@ -215,6 +223,31 @@ impl Backends {
         let object = Object::make(options, self)?;
         self.objects.insert(&options.id, object);
         Ok(())
+    }
+
+    /// Opens something to share, with threads of its own.
+    fn add_share(&mut self, options: &FsdevOptions, config: &Config) -> Result<(), BadOption> {
+        let wishes = &self.host.wishes;
+        let workers = |territory| Workers::within(territory, config.poll, config.sandbox, wishes);
+        let share = Share::open(options, workers)?;
+        self.shares.insert(options.id.clone(), share);
+        Ok(())
+    }
+
+    /// What is shared as `id`; many devices may share it.
+    ///
+    /// # Errors
+    /// One that does not exist.
+    pub fn share(&self, option: &str, key: &str, id: &str) -> Result<&Share, BadOption> {
+        self.shares.get(id).ok_or_else(|| {
+            let ids = names(self.shares.keys(), "the id of a -fsdev");
+            BadOption::property(option, key, id, "no such fsdev", ids)
+        })
+    }
+
+    /// What starts the threads of shares, to be started before the process goes into its sandbox.
+    pub fn take_launchers(&mut self) -> impl Iterator<Item = Launcher> {
+        self.shares.values_mut().filter_map(Share::take_launcher)
     }
 
     /// Remembers how the device that has the drive `id` is told of another size.

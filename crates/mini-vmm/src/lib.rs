@@ -55,6 +55,7 @@ pub mod qmp;
 pub mod qtest;
 pub mod sandbox;
 pub mod serial;
+pub mod share;
 pub mod signals;
 pub mod srat;
 pub mod terminal;

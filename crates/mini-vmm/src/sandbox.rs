@@ -5,11 +5,11 @@
 //! call and ends the process.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, PathBeneath, PathFd, Ruleset, RulesetAttr,
-    RulesetCreatedAttr, Scope,
+    ABI, Access, AccessFs, AccessNet, BitFlags, PathBeneath, PathFd, Ruleset, RulesetAttr,
+    RulesetCreatedAttr, Scope, make_bitflags,
 };
 use libc as c;
 use seccompiler::{
@@ -32,6 +32,26 @@ pub enum Class {
     Launcher,
     /// A process that opens files for this one.
     Broker,
+    /// A thread of a device that serves files by name, within a [`Territory`].
+    Sharer,
+    /// What starts those.
+    ShareLauncher,
+}
+
+/// The files that a thread may use by name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Territory {
+    /// None.
+    Nowhere,
+    /// Those below a directory.
+    Below {
+        /// The directory.
+        path: PathBuf,
+        /// Whether they are only read.
+        read_only: bool,
+        /// Whether device nodes, FIFOs and sockets are made.
+        nodes: bool,
+    },
 }
 
 /// Why the sandbox could not be set up.
@@ -51,6 +71,42 @@ pub enum Error {
 /// # Errors
 /// Where the kernel refuses, or a directory cannot be opened.
 pub fn restrict_files(directories: impl Iterator<Item = impl AsRef<Path>>) -> Result<(), Error> {
+    restrict(directories.map(|directory| (directory, AccessFs::RemoveFile.into())))
+}
+
+/// Restricts this thread, and those it starts from now on, to files that are open, and to those of
+/// `territory`.
+///
+/// # Errors
+/// Where the kernel refuses, or the directory cannot be opened.
+pub fn restrict_to(territory: &Territory) -> Result<(), Error> {
+    restrict(territory.rule().into_iter())
+}
+
+impl Territory {
+    fn rule(&self) -> Option<(&Path, BitFlags<AccessFs>)> {
+        let Self::Below {
+            path,
+            read_only,
+            nodes,
+        } = self
+        else {
+            return None;
+        };
+        let mut access = AccessFs::ReadFile | AccessFs::ReadDir;
+        if !read_only {
+            access |= CHANGES;
+        }
+        if !read_only && *nodes {
+            access |= NODES;
+        }
+        Some((path, access))
+    }
+}
+
+fn restrict(
+    rules: impl Iterator<Item = (impl AsRef<Path>, BitFlags<AccessFs>)>,
+) -> Result<(), Error> {
     let refused = |error: &dyn std::fmt::Display| Error::Landlock(error.to_string());
     let mut ruleset = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST_ABI))
@@ -58,9 +114,9 @@ pub fn restrict_files(directories: impl Iterator<Item = impl AsRef<Path>>) -> Re
         .and_then(|ruleset| ruleset.scope(Scope::from_all(NEWEST_ABI)))
         .and_then(|ruleset| ruleset.create())
         .map_err(|error| refused(&error))?;
-    for directory in directories {
+    for (directory, access) in rules {
         let fd = PathFd::new(directory).map_err(|error| refused(&error))?;
-        let rule = PathBeneath::new(fd, AccessFs::RemoveFile);
+        let rule = PathBeneath::new(fd, access);
         ruleset = ruleset.add_rule(rule).map_err(|error| refused(&error))?;
     }
     ruleset
@@ -78,10 +134,16 @@ pub fn restrict_calls(class: Class) -> Result<(), Error> {
         let program = program.map_err(|error| Error::Seccomp(error.to_string()))?;
         seccompiler::apply_filter(&program).map_err(|error| Error::Seccomp(error.to_string()))
     };
-    if class == Class::Launcher {
+    if class.is_launcher() {
         apply(without_clone3())?;
     }
     apply(filter(class))
+}
+
+impl Class {
+    fn is_launcher(self) -> bool {
+        matches!(self, Self::Launcher | Self::ShareLauncher)
+    }
 }
 
 fn filter(class: Class) -> Result<BpfProgram, seccompiler::BackendError> {
@@ -92,6 +154,8 @@ fn filter(class: Class) -> Result<BpfProgram, seccompiler::BackendError> {
         Class::Worker => (&[WORKER, CHARDEV], &[WORKER_IOCTLS]),
         Class::Launcher => (&[LAUNCHER, WORKER, CHARDEV], &[WORKER_IOCTLS]),
         Class::Broker => (&[BROKER], &[BROKER_IOCTLS]),
+        Class::Sharer => (&[WORKER, CHARDEV, SHARER], &[]),
+        Class::ShareLauncher => (&[LAUNCHER, WORKER, CHARDEV, SHARER], &[]),
     };
     let calls = calls.iter().copied().chain([COMMON]).flatten();
     let mut rules: Rules = calls.map(|call| (*call, Vec::new())).collect();
@@ -104,7 +168,7 @@ fn filter(class: Class) -> Result<BpfProgram, seccompiler::BackendError> {
     rules
         .entry(c::SYS_fcntl)
         .or_insert(vec![look_at_descriptor()?]);
-    if class == Class::Launcher {
+    if class.is_launcher() {
         rules.insert(c::SYS_clone, vec![threads_only()?]);
     }
     SeccompFilter::new(rules, SeccompAction::Trap, SeccompAction::Allow, ARCH)?.try_into()
@@ -163,6 +227,12 @@ fn threads_only() -> Result<SeccompRule, seccompiler::BackendError> {
 }
 
 const NEWEST_ABI: ABI = ABI::V6;
+const CHANGES: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
+    WriteFile | Truncate | RemoveDir | RemoveFile | MakeDir | MakeReg | MakeSym | Refer
+});
+const NODES: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
+    MakeChar | MakeBlock | MakeFifo | MakeSock
+});
 const ARCH: TargetArch = TargetArch::x86_64;
 
 #[rustfmt::skip]
@@ -202,6 +272,15 @@ const VCPU: &[i64] = &[
 const WORKER: &[i64] = &[
     c::SYS_fallocate, c::SYS_fdatasync, c::SYS_io_uring_enter, c::SYS_pread64, c::SYS_preadv,
     c::SYS_preadv2, c::SYS_pwrite64, c::SYS_pwritev, c::SYS_pwritev2,
+];
+/// Files by name.
+#[rustfmt::skip]
+const SHARER: &[i64] = &[
+    c::SYS_fchmodat, c::SYS_fchownat, c::SYS_fstat, c::SYS_fstatfs, c::SYS_fsync,
+    c::SYS_ftruncate, c::SYS_getdents64, c::SYS_getxattr, c::SYS_linkat, c::SYS_listxattr,
+    c::SYS_lseek, c::SYS_mkdirat, c::SYS_mknodat, c::SYS_openat, c::SYS_openat2,
+    c::SYS_readlinkat, c::SYS_removexattr, c::SYS_renameat, c::SYS_setxattr, c::SYS_symlinkat,
+    c::SYS_unlinkat, c::SYS_utimensat,
 ];
 /// Opening what others may not.
 #[rustfmt::skip]

@@ -28,11 +28,13 @@ fn is_child(test: &str) -> bool {
     std::env::var(CHILD).is_ok_and(|name| name == test)
 }
 
-const CLASSES: [(&str, Class); 4] = [
+const CLASSES: [(&str, Class); 6] = [
     ("main", Class::Main),
     ("vcpu", Class::Vcpu),
     ("worker", Class::Worker),
     ("launcher", Class::Launcher),
+    ("sharer", Class::Sharer),
+    ("share-launcher", Class::ShareLauncher),
 ];
 const CHILD: &str = "MINI_VMM_TEST_CHILD";
 
@@ -185,4 +187,53 @@ fn a_vcpu_makes_no_threads() {
     }
     // Signals are blocked while a thread is made, so that nothing can be told.
     assert_eq!(in_child(SELF).status.signal(), Some(libc::SIGSYS));
+}
+
+#[test]
+fn who_serves_files_reaches_no_others() {
+    let (inside, outside) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let (inside, outside) = (inside.as_path().to_owned(), outside.as_path().to_owned());
+    let below = |read_only| Territory::Below {
+        path: inside.clone(),
+        read_only,
+        nodes: false,
+    };
+    std::fs::write(outside.join("file"), "").unwrap();
+    let denied = |result: std::io::Result<()>| {
+        assert_eq!(result.unwrap_err().kind(), ErrorKind::PermissionDenied);
+    };
+    let served = |territory: Territory, work: &(dyn Fn() + Sync)| {
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                restrict_to(&territory).unwrap();
+                denied(std::fs::read(outside.join("file")).map(drop));
+                denied(std::fs::write(outside.join("other"), ""));
+                work();
+            });
+            thread.join().unwrap();
+        });
+    };
+    served(below(false), &|| {
+        std::fs::create_dir(inside.join("a")).unwrap();
+        std::fs::write(inside.join("file"), "data").unwrap();
+        std::fs::rename(inside.join("file"), inside.join("a/file")).unwrap();
+        denied(
+            rustix::fs::mknodat(
+                rustix::fs::CWD,
+                inside.join("fifo"),
+                rustix::fs::FileType::Fifo,
+                rustix::fs::Mode::RWXU,
+                0,
+            )
+            .map_err(Into::into),
+        );
+    });
+    served(below(true), &|| {
+        assert_eq!(std::fs::read(inside.join("a/file")).unwrap(), b"data");
+        denied(std::fs::write(inside.join("a/file"), ""));
+        denied(std::fs::remove_file(inside.join("a/file")));
+    });
+    served(Territory::Nowhere, &|| {
+        denied(std::fs::read(inside.join("a/file")).map(drop));
+    });
 }

@@ -158,6 +158,10 @@ impl Machine {
 
     /// Starts the launcher and the processors, which wait, inside the sandbox.
     fn launch(&mut self, launcher: Launcher, sandboxed: bool) -> Result<(), Error> {
+        // In a sandbox of their own: they open files in what is shared.
+        for launcher in self.backends.take_launchers() {
+            launcher.start().map_err(host("cannot start a thread"))?;
+        }
         if sandboxed {
             let pidfile = self.pidfile.iter().map(PidFile::directory);
             let directories = self.backends.directories();

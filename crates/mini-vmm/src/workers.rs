@@ -12,47 +12,93 @@ use virtio_bus::{Job, NotStarted, Runner, Running, ThreadRunner};
 
 use crate::exit::{Wish, Wishes};
 use crate::memory::SharedMemory;
-use crate::sandbox::{self, Class};
+use crate::sandbox::{self, Class, Territory};
 
 /// Makes runners, whose threads the launcher starts.
 pub struct Workers {
     requests: Sender<Request>,
     poll: Duration,
     restrict: Restriction,
+    class: Class,
 }
 
 /// What starts threads, once it is started itself.
 pub struct Launcher {
     requests: Receiver<Request>,
     restrict: Restriction,
+    territory: Option<Territory>,
 }
 
 impl Workers {
     /// A launcher that is not started yet. Workers poll their queues for `poll` at most before they
     /// sleep, and are inside the sandbox if `sandboxed`, as is the launcher.
     pub fn new(poll: Duration, sandboxed: bool, wishes: &Wishes) -> (Self, Launcher) {
+        Self::make(None, poll, sandboxed, wishes)
+    }
+
+    /// The same with threads that may use files of `territory` by name, and its launcher, which is
+    /// to be started before the process goes into its sandbox.
+    pub fn within(
+        territory: Territory,
+        poll: Duration,
+        sandboxed: bool,
+        wishes: &Wishes,
+    ) -> (Self, Launcher) {
+        Self::make(Some(territory), poll, sandboxed, wishes)
+    }
+
+    fn make(
+        territory: Option<Territory>,
+        poll: Duration,
+        sandboxed: bool,
+        wishes: &Wishes,
+    ) -> (Self, Launcher) {
         let (requests, inbox) = mpsc::channel();
         let restrict = restriction(sandboxed, wishes);
+        let class = match territory {
+            None => Class::Worker,
+            Some(_) => Class::Sharer,
+        };
         let launcher = Launcher {
             requests: inbox,
             restrict: Arc::clone(&restrict),
+            territory,
         };
         let workers = Self {
             requests,
             poll,
             restrict,
+            class,
         };
         (workers, launcher)
     }
 
     /// A runner whose threads are called `name`.
     pub fn runner(&self, name: &str) -> Arc<dyn Runner<SharedMemory>> {
-        let restrict = Arc::clone(&self.restrict);
+        let (restrict, class) = (Arc::clone(&self.restrict), self.class);
         let threads = ThreadRunner::new(name).poll(self.poll);
         Arc::new(Launched {
             requests: self.requests.clone(),
-            threads: threads.on_start(move || restrict(Class::Worker)),
+            threads: threads.on_start(move || restrict(class, None)),
         })
+    }
+
+    /// Has a thread called `name` do `work` as soon as the launcher is there. Where the host has
+    /// none to give, `work` is dropped.
+    pub fn spawn(&self, name: &'static str, work: impl FnOnce() + Send + 'static) {
+        let (restrict, class) = (Arc::clone(&self.restrict), self.class);
+        let start = move || {
+            let thread = std::thread::Builder::new().name(name.to_owned());
+            let started = thread.stack_size(STACK).spawn(move || {
+                restrict(class, None);
+                work();
+            });
+            if let Err(error) = started {
+                log::warn!("no thread for {name}: {error}");
+            }
+        };
+        // Without a launcher there is no machine.
+        let _ = self.requests.send(Box::new(start));
     }
 }
 
@@ -64,7 +110,11 @@ impl Launcher {
     pub fn start(self) -> io::Result<()> {
         let thread = std::thread::Builder::new().name("launcher".to_owned());
         let thread = thread.stack_size(STACK).spawn(move || {
-            (self.restrict)(Class::Launcher);
+            let class = match &self.territory {
+                None => Class::Launcher,
+                Some(_) => Class::ShareLauncher,
+            };
+            (self.restrict)(class, self.territory.as_ref());
             self.requests.iter().for_each(|request| request());
         });
         thread.map(drop)
@@ -74,7 +124,7 @@ impl Launcher {
 /// Something to do on the launcher's thread.
 type Request = Box<dyn FnOnce() + Send>;
 /// Puts a thread into the sandbox, where there is one.
-type Restriction = Arc<dyn Fn(Class) + Send + Sync>;
+type Restriction = Arc<dyn Fn(Class, Option<&Territory>) + Send + Sync>;
 
 struct Launched {
     requests: Sender<Request>,
@@ -97,8 +147,12 @@ impl Runner<SharedMemory> for Launched {
 
 fn restriction(sandboxed: bool, wishes: &Wishes) -> Restriction {
     let wishes = wishes.clone();
-    Arc::new(move |class| {
-        if sandboxed && let Err(error) = sandbox::restrict_calls(class) {
+    Arc::new(move |class, territory| {
+        if !sandboxed {
+            return;
+        }
+        let files = territory.map_or(Ok(()), sandbox::restrict_to);
+        if let Err(error) = files.and_then(|()| sandbox::restrict_calls(class)) {
             wishes.make(Wish::Failure(error.to_string()));
         }
     })

@@ -6,6 +6,7 @@
 mod blk;
 mod fixed;
 mod isa;
+mod p9;
 mod plugged;
 mod proxy;
 mod rng;
@@ -14,6 +15,8 @@ mod serial;
 mod table;
 mod tenant;
 mod virtio;
+
+use std::sync::Arc;
 
 use virtio_ccw::css::ChannelSubsystem;
 use virtio_device::props::PropHelp;
@@ -151,6 +154,7 @@ pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOp
                     cpus: config.cpus,
                     ports: ports.remove(&index).unwrap_or_default(),
                     control: Control::None,
+                    workers: None,
                 };
                 virtio::make((options, row.name), model, proxy, parts)?
             }
@@ -177,6 +181,7 @@ pub fn make_pci(
                 cpus,
                 ports: Ports::new(),
                 control: Control::None,
+                workers: None,
             };
             Some(virtio::make((options, row.name), model, proxy, parts)?)
         }
@@ -274,6 +279,8 @@ struct Parts<'a> {
     ports: Ports,
     /// What the device, once made, can be controlled by.
     control: Control,
+    /// Where it does its work, if not where others do.
+    workers: Option<Arc<Workers>>,
 }
 
 fn find(driver: &str) -> Result<&'static Row, BadOption> {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use virtio_bus::Runner;
 use virtio_ccw::{CcwParts, CcwProps, CcwTransport};
 use virtio_device::Features;
 use virtio_device::props::{DynProps, OnOffAuto, PropError, PropHelp, Props};
@@ -10,7 +11,9 @@ use virtio_pci::{Error, PciParts, PciProps, PciTransport};
 
 use super::virtio::{Device, bad_property};
 use super::{Bay, Board, Control, Pc, Plug, Plugged, Seat};
+use crate::memory::SharedMemory;
 use crate::options::BadOption;
+use crate::workers::Workers;
 
 /// How a virtio device meets its driver.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +78,8 @@ pub(super) struct VirtioPart {
     /// Name of its type.
     pub(super) driver: &'static str,
     pub(super) control: Control,
+    /// Where it does its work, if not where others do.
+    pub(super) workers: Option<Arc<Workers>>,
     /// What errors call it.
     pub(super) option: String,
 }
@@ -83,6 +88,12 @@ impl VirtioPart {
     /// What its threads are called.
     fn name(&self) -> &str {
         self.id.as_deref().unwrap_or(self.driver)
+    }
+
+    /// What runs its workers, those of `others` unless it has its own.
+    fn runner(&self, others: &Workers) -> Arc<dyn Runner<SharedMemory>> {
+        let workers = self.workers.as_deref().unwrap_or(others);
+        workers.runner(self.name())
     }
 }
 
@@ -145,7 +156,7 @@ fn plug_pci(
 ) -> Result<Plugged, BadOption> {
     let option = &part.option;
     let place = bay.pci.locate(option, bus, props.addr.map(|addr| addr.0))?;
-    let runner = bay.workers.runner(part.name());
+    let runner = part.runner(bay.workers);
     let parts = PciParts {
         device: part.device,
         runner,
@@ -174,7 +185,7 @@ fn plug_mmio(
     part: VirtioPart,
     props: &MmioProps,
 ) -> Result<Plugged, BadOption> {
-    let runner = board.workers.runner(part.name());
+    let runner = part.runner(board.workers);
     let parts = MmioParts {
         device: part.device,
         runner,
@@ -215,7 +226,7 @@ fn plug_ccw(
 ) -> Result<Plugged, BadOption> {
     let option = &part.option;
     let css = board.buses.channels(option)?;
-    let runner = board.workers.runner(part.name());
+    let runner = part.runner(board.workers);
     let parts = CcwParts {
         device: part.device,
         runner,

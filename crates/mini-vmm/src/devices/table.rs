@@ -4,7 +4,7 @@ use virtio_serial::PortKind;
 
 use super::proxy::Proxy;
 use super::virtio::Model;
-use super::{Plug, blk, isa, rng, root_port, serial};
+use super::{Plug, blk, isa, p9, rng, root_port, serial};
 use crate::options::{BadOption, Key, KeyVals};
 
 /// One type of device.
@@ -53,6 +53,11 @@ const fn virtio(name: &'static str, model: Model, proxy: Proxy) -> Row {
 
 #[rustfmt::skip]
 pub(super) const DEVICES: &[Row] = &[
+    virtio("virtio-9p-pci", p9::MODEL, Proxy::Pci),
+    virtio("virtio-9p-pci-transitional", p9::MODEL, Proxy::PciTransitional),
+    virtio("virtio-9p-pci-non-transitional", p9::MODEL, Proxy::PciModern),
+    virtio("virtio-9p-device", p9::MODEL, Proxy::Mmio),
+    virtio("virtio-9p-ccw", p9::MODEL, Proxy::Ccw),
     virtio("virtio-blk-pci", blk::MODEL, Proxy::Pci),
     virtio("virtio-blk-pci-transitional", blk::MODEL, Proxy::PciTransitional),
     virtio("virtio-blk-pci-non-transitional", blk::MODEL, Proxy::PciModern),

@@ -61,6 +61,7 @@ pub(super) fn make(
         id: options.id.clone(),
         driver,
         control: parts.control,
+        workers: parts.workers,
         option,
     }))
 }

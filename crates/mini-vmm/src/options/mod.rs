@@ -8,6 +8,7 @@ mod cpu;
 mod device;
 mod drive;
 mod error;
+mod fsdev;
 mod help;
 mod keyval;
 mod machine;
@@ -25,6 +26,7 @@ pub use cpu::{CpuOptions, Signature};
 pub use device::DeviceOptions;
 pub use drive::{Cache, DriveOptions, DriveSource};
 pub use error::BadOption;
+pub use fsdev::{FsdevKind, FsdevOptions};
 pub use keyval::{Key, KeyVals};
 pub use machine::{Accel, MachineType};
 pub use near::accepted as near_matches;
@@ -77,6 +79,8 @@ pub struct Config {
     pub chardevs: Vec<ChardevOptions>,
     /// `-drive` and `-blockdev`.
     pub drives: Vec<DriveOptions>,
+    /// `-fsdev` and `-virtfs`.
+    pub fsdevs: Vec<FsdevOptions>,
     /// `-object`.
     pub objects: Vec<ObjectOptions>,
     /// `-device`.
@@ -124,6 +128,7 @@ impl Default for Config {
             serials: Vec::new(),
             chardevs: Vec::new(),
             drives: Vec::new(),
+            fsdevs: Vec::new(),
             objects: Vec::new(),
             devices: Vec::new(),
             no_reboot: false,
@@ -189,6 +194,10 @@ fn finish(mut config: Config) -> Result<Command, BadOption> {
     unique(
         "-drive",
         config.drives.iter().map(|drive| drive.id.as_str()),
+    )?;
+    unique(
+        "-fsdev",
+        config.fsdevs.iter().map(|share| share.id.as_str()),
     )?;
     unique(
         "-object",

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     BadOption, ChardevKind, ChardevOptions, Command, Config, CpuOptions, DeviceOptions,
-    DriveOptions, KeyVals, MachineType, ObjectOptions, SerialTarget, cpu, help, machine, near,
-    values,
+    DriveOptions, FsdevOptions, KeyVals, MachineType, ObjectOptions, SerialTarget, cpu, help,
+    machine, near, values,
 };
 
 /// One option.
@@ -145,6 +145,25 @@ pub(super) const OPTIONS: &[Spec] = &[
         apply: |config, value| {
             let kv = KeyVals::parse("-blockdev", value, Some("driver"));
             push(&mut config.drives, DriveOptions::blockdev(kv)?)
+        },
+    },
+    Spec {
+        name: "fsdev",
+        value: "local,id=ID,path=DIR,security_model=MODEL[,...]|synth,id=ID",
+        help: "shared directory; -fsdev help lists the properties",
+        apply: |config, value| match value {
+            "help" | "?" => print(FsdevOptions::help()),
+            _ => push(&mut config.fsdevs, FsdevOptions::parse(value)?),
+        },
+    },
+    Spec {
+        name: "virtfs",
+        value: "local,path=DIR,mount_tag=TAG,security_model=MODEL[,...]",
+        help: "shared directory and a virtio-9p-pci for it",
+        apply: |config, value| {
+            let (share, device) = FsdevOptions::virtfs(value)?;
+            config.devices.push(device);
+            push(&mut config.fsdevs, share)
         },
     },
     Spec {
