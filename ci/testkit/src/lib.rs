@@ -6,6 +6,7 @@
 //!
 //! [`channel`] is the other end of a channel subsystem: a CPU and its interruptions.
 //! [`p9`] is a client of shared directories, over any transport.
+//! [`scripted`] is a disk that fails as it is told to.
 //! [`qtest`] is the processor of a whole VMM, which runs as a process of its own.
 //!
 //! The kit panics where the device under test breaks the rules: that is how tests fail.
@@ -22,6 +23,7 @@ pub mod p9;
 mod packed;
 pub mod qtest;
 mod queue;
+pub mod scripted;
 mod split;
 pub mod suite;
 mod toy;

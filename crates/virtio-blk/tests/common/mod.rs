@@ -6,8 +6,6 @@
     reason = "each test binary uses a part"
 )]
 
-mod scripted;
-
 use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
@@ -17,7 +15,7 @@ use testkit::{Options, Response, TestBus};
 use virtio_blk::virtio_device::Features;
 use virtio_blk::{Backend, Blk, BlkProps, RawImage, guest_io};
 
-pub use scripted::{Call, Fault, Script, Scripted};
+pub use testkit::scripted::{Call, Fault, Script, Scripted};
 
 pub const SECTOR: usize = 512;
 /// Sectors of [`image`].

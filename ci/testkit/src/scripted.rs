@@ -5,22 +5,32 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use rustix::event::{EventfdFlags, eventfd};
-
-use virtio_blk::guest_io::{
+use guest_io::block::{Backend, Channel, Facts, RawChannel, RawImage};
+use guest_io::{
     Completion, Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment, SubmitError, Submitted,
 };
-use virtio_blk::virtio_device::vm_memory::bitmap::BitmapSlice;
-use virtio_blk::{Backend, Channel, Facts, RawChannel, RawImage};
+use rustix::event::{EventfdFlags, eventfd};
+use vm_memory::bitmap::BitmapSlice;
 
 /// What the back-end was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
+    /// A read.
     Read,
-    Write { stable: bool },
+    /// A write.
+    Write {
+        /// Whether it is durable when it is done.
+        stable: bool,
+    },
+    /// Making data durable.
     Sync,
+    /// Forgetting a range.
     Discard,
-    WriteZeroes { may_unmap: bool },
+    /// Zeroing a range.
+    WriteZeroes {
+        /// Whether its storage may be given back.
+        may_unmap: bool,
+    },
 }
 
 /// What becomes of a request in place of what would have.
@@ -55,6 +65,11 @@ pub struct Script {
 }
 
 impl Script {
+    /// A script by which nothing fails.
+    ///
+    /// # Panics
+    /// Where the host has no event to give.
+    #[expect(clippy::new_without_default, reason = "it takes a descriptor")]
     pub fn new() -> Self {
         Self {
             state: Arc::default(),
@@ -129,7 +144,9 @@ impl Script {
 
 /// A [`RawImage`] under a [`Script`]. The image must do its requests at once.
 pub struct Scripted {
+    /// What is under it.
     pub image: RawImage,
+    /// What becomes of requests.
     pub script: Script,
 }
 
@@ -152,6 +169,7 @@ impl Backend for Scripted {
     }
 }
 
+/// A worker's way to a [`Scripted`] back-end.
 pub struct ScriptedChannel<G: MemoryGuard> {
     inner: RawChannel<G>,
     script: Script,
