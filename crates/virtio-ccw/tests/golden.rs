@@ -12,6 +12,7 @@ use testkit::{DriverQueue, Memory};
 use virtio_blk::{Blk, BlkProps, NullDisk};
 use virtio_device::{Features, VirtioDevice};
 use virtio_rng::{HostRandom, Rng, RngProps};
+use virtio_scsi::{Scsi, ScsiProps};
 use virtio_serial::{Serial, SerialProps};
 
 /// Sections of devices that exist. A new device gets its row here.
@@ -28,6 +29,10 @@ const DEVICES: &[(&str, Replay)] = &[
             Rng::new(&RngProps::default(), HostRandom).expect("an entropy device"),
             steps,
         );
+    }),
+    ("scsi", |steps| {
+        let scsi = Scsi::<NullDisk>::new(&ScsiProps::default());
+        replay(scsi.expect("a SCSI host device"), steps);
     }),
     ("serial", |steps| {
         replay(

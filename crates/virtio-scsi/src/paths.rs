@@ -1,0 +1,221 @@
+//! The ways of one worker to the media of its units.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+
+use guest_io::MemoryGuard;
+use guest_io::block::Backend;
+use scsi_target::{LogicalUnit, Path, Sense};
+use virtio_device::{AddressSpace, Cx, Interest, Source};
+
+use crate::Address;
+use crate::roster::Units;
+
+/// All paths, by number and by unit.
+pub(crate) struct Paths<B: Backend, G: MemoryGuard + Send + Sync> {
+    slots: Vec<Option<Slot<B, G>>>,
+    by_unit: BTreeMap<Address, usize>,
+    /// Numbers of those with commands in flight.
+    busy: Vec<usize>,
+    /// Some may be outdated, or have descriptors that are not watched.
+    changed: bool,
+    depth: u16,
+}
+
+struct Slot<B: Backend, G: MemoryGuard + Send + Sync> {
+    path: Path<B, G>,
+    in_flight: usize,
+    /// No command is started on it any more.
+    retired: bool,
+    watched: [Option<RawFd>; 2],
+}
+
+impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
+    pub(crate) fn new(depth: u16) -> Self {
+        Self {
+            slots: Vec::new(),
+            by_unit: BTreeMap::new(),
+            busy: Vec::new(),
+            changed: false,
+            depth,
+        }
+    }
+
+    /// The number of a current path to the medium of `unit`, made if need be.
+    #[inline]
+    pub(crate) fn to(
+        &mut self,
+        address: Address,
+        unit: &Arc<LogicalUnit<B>>,
+    ) -> Result<usize, Sense> {
+        if let Some(&number) = self.by_unit.get(&address)
+            && let Some(Some(slot)) = self.slots.get(number)
+            && slot.path.is_current()
+        {
+            return Ok(number);
+        }
+        self.open(address, unit)
+    }
+
+    pub(crate) fn path(&mut self, number: usize) -> Option<&mut Path<B, G>> {
+        let slot = self.slots.get_mut(number)?.as_mut();
+        slot.map(|slot| &mut slot.path)
+    }
+
+    /// A command has been started on `number` and is in flight.
+    pub(crate) fn took_off(&mut self, number: usize) {
+        let Some(Some(slot)) = self.slots.get_mut(number) else {
+            return;
+        };
+        slot.in_flight += 1;
+        if slot.in_flight == 1 {
+            self.busy.push(number);
+        }
+        // Its second descriptor may be new.
+        self.changed |= slot.is_unwatched();
+    }
+
+    /// A command in flight on `number` has ended.
+    pub(crate) fn landed(&mut self, number: usize) {
+        let Some(Some(slot)) = self.slots.get_mut(number) else {
+            return;
+        };
+        slot.in_flight = slot.in_flight.saturating_sub(1);
+        if slot.in_flight == 0 {
+            self.busy.retain(|&busy| busy != number);
+            self.changed |= slot.retired;
+        }
+    }
+
+    /// Numbers of the paths with commands in flight, the last first.
+    pub(crate) fn busy(&self, at: usize) -> Option<usize> {
+        self.busy.len().checked_sub(at + 1).map(|at| self.busy[at])
+    }
+
+    /// Starts what was deferred.
+    pub(crate) fn flush(&mut self) -> io::Result<()> {
+        let mut flushed = Ok(());
+        for &number in &self.busy {
+            if let Some(Some(slot)) = self.slots.get_mut(number) {
+                flushed = flushed.and(slot.path.flush());
+            }
+        }
+        flushed
+    }
+
+    /// Gives up paths to units that are not on the roster, or to media that are not there any
+    /// more.
+    pub(crate) fn review(&mut self, units: &Units<B>) {
+        let slots = &mut self.slots;
+        self.by_unit.retain(|address, &mut number| {
+            let Some(Some(slot)) = slots.get_mut(number) else {
+                return false;
+            };
+            let unit = units.get(address);
+            let same = unit.is_some_and(|unit| Arc::ptr_eq(unit, slot.path.unit()));
+            slot.retired = !same || !slot.path.is_current();
+            !slot.retired
+        });
+        self.changed = true;
+    }
+
+    /// Closes paths that nobody needs, and watches what is new.
+    pub(crate) fn settle<AS: AddressSpace>(&mut self, cx: &mut Cx<'_, AS>) -> io::Result<()> {
+        if !std::mem::take(&mut self.changed) {
+            return Ok(());
+        }
+        for (number, place) in self.slots.iter_mut().enumerate() {
+            if place
+                .as_ref()
+                .is_some_and(|slot| slot.retired && slot.in_flight == 0)
+            {
+                let watched = place.as_ref().map(|slot| slot.watched).unwrap_or_default();
+                for (token, _) in tokens(number).zip(watched).filter(|(_, fd)| fd.is_some()) {
+                    cx.unwatch(token);
+                }
+                *place = None;
+            }
+            let Some(slot) = place else { continue };
+            for source in slot.unwatched(number) {
+                cx.watch(source)?;
+            }
+            slot.watched = slot.descriptors();
+        }
+        Ok(())
+    }
+
+    /// All descriptors, for whoever begins to run the worker.
+    pub(crate) fn sources(&self, add: &mut dyn FnMut(Source<'_>)) {
+        for (number, slot) in self.slots.iter().enumerate() {
+            let fds = slot.as_ref().map(|slot| slot.path.completion_fds());
+            let fds = fds.into_iter().flatten();
+            for (token, fd) in tokens(number).zip(fds) {
+                if let Some(fd) = fd {
+                    add(source(token, fd));
+                }
+            }
+        }
+    }
+
+    #[cold]
+    fn open(&mut self, address: Address, unit: &Arc<LogicalUnit<B>>) -> Result<usize, Sense> {
+        if let Some(old) = self.by_unit.remove(&address)
+            && let Some(Some(slot)) = self.slots.get_mut(old)
+        {
+            slot.retired = true;
+            self.changed = true;
+        }
+        let path = unit.path(self.depth)?;
+        let number = self.slots.iter().position(Option::is_none);
+        let number = number.unwrap_or(self.slots.len());
+        if number == self.slots.len() {
+            self.slots.push(None);
+        }
+        self.slots[number] = Some(Slot {
+            path,
+            in_flight: 0,
+            retired: false,
+            watched: [None; 2],
+        });
+        self.by_unit.insert(address, number);
+        self.changed = true;
+        Ok(number)
+    }
+}
+
+impl<B: Backend, G: MemoryGuard + Send + Sync> Slot<B, G> {
+    fn descriptors(&self) -> [Option<RawFd>; 2] {
+        let fds = self.path.completion_fds();
+        fds.map(|fd| fd.map(|fd| fd.as_raw_fd()))
+    }
+
+    fn is_unwatched(&self) -> bool {
+        self.descriptors() != self.watched
+    }
+
+    fn unwatched(&self, number: usize) -> impl Iterator<Item = Source<'_>> {
+        let fds = self.path.completion_fds().into_iter().zip(self.watched);
+        tokens(number)
+            .zip(fds)
+            .filter_map(|(token, (fd, watched))| {
+                let fd = fd.filter(|fd| Some(fd.as_raw_fd()) != watched)?;
+                Some(source(token, fd))
+            })
+    }
+}
+
+fn source(token: u16, fd: std::os::fd::BorrowedFd<'_>) -> Source<'_> {
+    Source {
+        token,
+        fd,
+        interest: Interest::Read,
+    }
+}
+
+/// Two for each path. There are at most 16384 units, and few outdated paths beside theirs.
+fn tokens(number: usize) -> impl Iterator<Item = u16> {
+    let first = number as u16 * 2 + 1;
+    first..=first + 1
+}
