@@ -9,10 +9,11 @@ use virtio_blk::Resizer;
 use crate::chardev::{Chardev, Host};
 use crate::drive::{Drive, Zeroes};
 use crate::hotplug::Departures;
+use crate::net::{Hubs, Macs, Netdev};
 use crate::objects::{Object, Objects};
 use crate::options::{
-    BadOption, ChardevKind, ChardevOptions, Config, DriveOptions, FsdevOptions, ObjectOptions,
-    SerialTarget,
+    BadOption, ChardevKind, ChardevOptions, Config, DriveOptions, FsdevOptions, NetdevOptions,
+    ObjectOptions, SerialTarget,
 };
 use crate::share::Share;
 use crate::workers::{Launcher, Workers};
@@ -24,6 +25,10 @@ pub struct Backends {
     unnamed: Vec<Arc<Chardev>>,
     drives: BTreeMap<String, Drive>,
     shares: BTreeMap<String, Share>,
+    netdevs: BTreeMap<String, Netdev>,
+    hubs: Hubs,
+    /// Addresses of network devices.
+    pub macs: Macs,
     /// Those of `-object`.
     pub objects: Objects,
     /// How devices are told of another size of their drive.
@@ -48,6 +53,9 @@ impl Backends {
             unnamed: Vec::new(),
             drives: BTreeMap::new(),
             shares: BTreeMap::new(),
+            netdevs: BTreeMap::new(),
+            hubs: Hubs::default(),
+            macs: Macs::default(),
             objects: Objects::default(),
             resizers: BTreeMap::new(),
             zeroes: Zeroes::default(),
@@ -66,6 +74,9 @@ impl Backends {
         }
         for options in &config.fsdevs {
             backends.add_share(options, config)?;
+        }
+        for options in &config.netdevs {
+            backends.add_netdev("-netdev", options)?;
         }
         for options in &config.objects {
             backends.add_object(options)?;
@@ -215,6 +226,53 @@ impl Backends {
         }
     }
 
+    /// Opens a network back-end; `option` names it in errors.
+    ///
+    /// # Errors
+    /// What cannot be opened.
+    pub fn add_netdev(&mut self, option: &str, options: &NetdevOptions) -> Result<(), BadOption> {
+        let netdev = Netdev::open(option, options, &mut self.hubs, &self.host.files)?;
+        self.netdevs.insert(options.id.clone(), netdev);
+        Ok(())
+    }
+
+    /// Closes a network back-end that no device has.
+    ///
+    /// # Errors
+    /// One that does not exist, or is in use.
+    pub fn remove_netdev(&mut self, option: &str, id: &str) -> Result<(), BadOption> {
+        self.netdev(option, "id", id)?;
+        self.netdevs.remove(id);
+        Ok(())
+    }
+
+    /// The network back-end `id`, which belongs to one device for as long as that keeps it.
+    ///
+    /// # Errors
+    /// One that does not exist, or is in use.
+    pub fn netdev(&self, option: &str, key: &str, id: &str) -> Result<Netdev, BadOption> {
+        let bad = |why, accepted: String| BadOption::property(option, key, id, why, accepted);
+        let Some(netdev) = self.netdevs.get(id) else {
+            let ids = names(self.netdevs.keys(), "the id of a -netdev");
+            return Err(bad("no such netdev", ids));
+        };
+        match netdev.is_used() {
+            false => Ok(netdev.clone()),
+            true => Err(bad("already in use", "another -netdev".to_owned())),
+        }
+    }
+
+    /// Whether there is a network back-end of this name.
+    pub fn has_netdev(&self, id: &str) -> bool {
+        self.netdevs.contains_key(id)
+    }
+
+    /// Remembers whether the link of the back-end `id` is up; false if there is none.
+    pub fn set_link(&self, id: &str, up: bool) -> bool {
+        let netdev = self.netdevs.get(id);
+        netdev.map(|netdev| netdev.set_link(up)).is_some()
+    }
+
     /// Makes an object.
     ///
     /// # Errors
@@ -303,6 +361,8 @@ impl Backends {
     pub fn directories(&self) -> impl Iterator<Item = PathBuf> {
         let sockets = self.all_chardevs();
         let sockets = sockets.filter_map(|chardev| chardev.leaves_file_in());
+        let netdevs = self.netdevs.values().filter_map(Netdev::leaves_file_in);
+        let sockets = sockets.chain(netdevs);
         sockets.chain(self.host.files.directories().map(Path::to_owned))
     }
 }

@@ -45,6 +45,7 @@ pub mod logger;
 pub mod memory;
 pub mod mmio;
 pub mod msi;
+pub mod net;
 pub mod objects;
 pub mod options;
 pub mod pci;

@@ -23,6 +23,7 @@ use crate::exit::{Wish, Wishes};
 use crate::files::{Broker, Files};
 use crate::hardware::{Hardware, Kit};
 use crate::memory::{self, Memory, SharedMemory};
+use crate::net::Announcer;
 use crate::options::{Accel, BadOption, Config};
 use crate::pidfile::PidFile;
 use crate::processors::{Hypervisor, Processors};
@@ -80,6 +81,8 @@ pub struct Machine {
     /// Descriptors that came with the command that is being executed.
     pub(crate) received: VecDeque<OwnedFd>,
     control: Arc<Control>,
+    /// What announces network devices.
+    pub(crate) announcer: Arc<Announcer>,
     workers: Workers,
     memory: SharedMemory,
     pidfile: Option<PidFile>,
@@ -129,6 +132,7 @@ impl Machine {
             monitors: Monitors::default(),
             received: VecDeque::new(),
             control: Arc::new(control),
+            announcer: Arc::new(Announcer::new().map_err(host("cannot make a timer"))?),
             workers,
             memory,
             pidfile: config.pidfile.as_deref().map(PidFile::create).transpose()?,
@@ -146,6 +150,8 @@ impl Machine {
             .add_subscriber(Arc::clone(&self.control) as Subscriber);
         let departures = Arc::clone(self.hardware.pci.departures());
         self.events.add_subscriber(departures as Subscriber);
+        self.events
+            .add_subscriber(Arc::clone(&self.announcer) as Subscriber);
         for serial in &self.hardware.serials {
             self.events.add_subscriber(Arc::clone(serial) as Subscriber);
         }

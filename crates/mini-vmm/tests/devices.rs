@@ -104,6 +104,71 @@ fn every_bad_property_is_named_with_what_is_accepted() {
             "-device virtio-blk-device vectors=2: unknown name; accepted: what -device virtio-blk-device,help",
         ),
         (
+            "-device virtio-net-pci,netdev=n1",
+            "-device virtio-net-pci netdev=n1: no such netdev; accepted: n0",
+        ),
+        (
+            "-device virtio-net-pci,netdev=n0 -device virtio-net-device,netdev=n0",
+            "-device virtio-net-device netdev=n0: already in use; accepted: another -netdev",
+        ),
+        (
+            "-device virtio-net-pci,mac=52:54:00",
+            "-device virtio-net-pci mac=52:54:00: not accepted; accepted: six bytes in hexadecimal",
+        ),
+        (
+            "-device virtio-net-pci,mac=01:00:5e:00:00:01",
+            "-device virtio-net-pci mac=01:00:5e:00:00:01: not accepted; accepted: the address of one",
+        ),
+        (
+            "-device virtio-net-pci,failover=on",
+            "-device virtio-net-pci failover=on: not accepted; accepted: off; on is not implemented",
+        ),
+        (
+            "-netdev tap,id=t0,ifname=no-such-tap0,vnet_hdr=maybe",
+            "-netdev vnet_hdr=maybe: not a switch; accepted: on, off",
+        ),
+        (
+            "-netdev tap,id=t0,vhost=on",
+            "-netdev vhost=on: not implemented; accepted: off",
+        ),
+        (
+            "-netdev tap,id=t0,script=/etc/qemu-ifup",
+            "-netdev script=/etc/qemu-ifup: not implemented; accepted: no",
+        ),
+        (
+            "-netdev tap,id=t0,fd=999",
+            "-netdev ifname=: Bad file descriptor (os error 9); accepted: an interface that this user",
+        ),
+        (
+            "-netdev tap,id=t0,ifname=a-name-that-is-too-long",
+            "-netdev ifname=a-name-that-is-too-long: too long; accepted: up to 15 bytes",
+        ),
+        (
+            "-netdev socket,id=s0",
+            "-netdev: no place given; accepted: one of fd=N, connect=HOST:PORT, listen=[HOST]:PORT",
+        ),
+        (
+            "-netdev socket,id=s0,fd=1",
+            "-netdev fd=1: not accepted; accepted: the number of an open descriptor, from 3 on",
+        ),
+        (
+            "-netdev stream,id=s0,addr.type=unix,addr.path=nobody",
+            "-netdev unix:nobody: No such file or directory (os error 2); accepted: a socket that somebody",
+        ),
+        (
+            "-netdev stream,id=s0,server=on,addr.type=unix,addr.path=kernel",
+            "-netdev unix:kernel: Address already in use (os error 98); accepted: a place that is free",
+        ),
+        (
+            "-netdev hubport,id=h0",
+            "-netdev hubid=: missing; accepted: the number of a hub",
+        ),
+        ("-netdev vde,id=v0", "-netdev vde: unknown type; accepted: "),
+        (
+            "-netdev hubport,id=n0,hubid=2",
+            "-netdev id=n0: given twice; accepted: another identifier",
+        ),
+        (
             "-device virtio-rng-pci,rng=r1",
             "-device virtio-rng-pci rng=r1: no such object; accepted: r0",
         ),
@@ -160,7 +225,8 @@ fn every_bad_property_is_named_with_what_is_accepted() {
             "-poll-max-ns 1s: not accepted; accepted: a number from 0 to 1000000",
         ),
     ] {
-        let common = "-drive id=d0,file=disk -object rng-random,id=r0 -chardev null,id=c0";
+        let common = "-drive id=d0,file=disk -object rng-random,id=r0 -chardev null,id=c0 \
+                      -netdev hubport,id=n0,hubid=0";
         let error = refused(dir.as_path(), &format!("{common} {line}"));
         let expected = format!("mini-vmm: {expected}");
         assert!(

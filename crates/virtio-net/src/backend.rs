@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
+use virtio_device::Interest;
 use virtio_device::vm_memory::bitmap::BitmapSlice;
 
 use crate::Offloads;
@@ -40,9 +41,9 @@ pub trait Line: Send + 'static {
     /// A descriptor that is readable when there may be a frame. Always the same one.
     fn input(&self) -> BorrowedFd<'_>;
 
-    /// A descriptor that is writable when a frame may be sent. Always the same one, and another
-    /// than [`input`](Self::input).
-    fn output(&self) -> BorrowedFd<'_>;
+    /// A descriptor, and what it is to be ready for when a frame may be sent. Always the same one,
+    /// and another than [`input`](Self::input).
+    fn output(&self) -> (BorrowedFd<'_>, Interest);
 }
 
 /// What all lines of a device have in common.

@@ -3,6 +3,7 @@
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use virtio_device::Interest;
 use virtio_device::vm_memory::bitmap::BitmapSlice;
 
 use crate::Line;
@@ -44,7 +45,7 @@ impl Line for FrameFd {
         self.input.as_fd()
     }
 
-    fn output(&self) -> BorrowedFd<'_> {
-        self.output.as_fd()
+    fn output(&self) -> (BorrowedFd<'_>, Interest) {
+        (self.output.as_fd(), Interest::Write)
     }
 }

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::SendFlags;
+use virtio_device::Interest;
 use virtio_device::vm_memory::bitmap::BitmapSlice;
 
 use crate::Line;
@@ -17,7 +18,7 @@ use crate::guest_io::Iovecs;
 pub struct Framed {
     input: OwnedFd,
     /// The same, for an event loop that takes a descriptor once only.
-    output: OwnedFd,
+    output: Option<OwnedFd>,
     incoming: Buffer,
     outgoing: Buffer,
 }
@@ -28,13 +29,22 @@ impl Framed {
     /// # Errors
     /// Where the host has no descriptors left.
     pub fn new(fd: OwnedFd) -> io::Result<Self> {
-        let output = fd.try_clone()?;
+        let output = Some(fd.try_clone()?);
         Ok(Self {
-            input: fd,
             output,
+            ..Self::undivided(fd)
+        })
+    }
+
+    /// The same with one descriptor for input and output, for whoever waits for each in another
+    /// place.
+    pub fn undivided(fd: OwnedFd) -> Self {
+        Self {
+            input: fd,
+            output: None,
             incoming: Buffer::default(),
             outgoing: Buffer::default(),
-        })
+        }
     }
 
     /// Length of the next frame, if all of it is at hand.
@@ -104,7 +114,7 @@ impl Line for Framed {
     fn flush(&mut self) -> io::Result<()> {
         while !self.outgoing.bytes().is_empty() {
             let bytes = self.outgoing.bytes();
-            let sent = retry(|| rustix::net::send(&self.output, bytes, SendFlags::NOSIGNAL));
+            let sent = retry(|| rustix::net::send(&self.input, bytes, SendFlags::NOSIGNAL));
             match sent {
                 Ok(len) => self.outgoing.take(len),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(error),
@@ -121,8 +131,9 @@ impl Line for Framed {
         self.input.as_fd()
     }
 
-    fn output(&self) -> BorrowedFd<'_> {
-        self.output.as_fd()
+    fn output(&self) -> (BorrowedFd<'_>, Interest) {
+        let fd = self.output.as_ref().unwrap_or(&self.input);
+        (fd.as_fd(), Interest::Write)
     }
 }
 

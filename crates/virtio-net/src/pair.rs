@@ -208,7 +208,7 @@ impl<L: Line> Pair<L> {
         let token = token(self.index, which);
         let (fd, interest) = match input {
             true => (self.line.input(), Interest::Read),
-            false => (self.line.output(), Interest::Write),
+            false => self.line.output(),
         };
         let watched = if on {
             cx.watch(Source {

@@ -30,7 +30,7 @@ use crate::options::{BadOption, ChardevKind};
 use link::{Link, Writable};
 pub use port::ChardevPort;
 pub use talk::{Heard, Talk};
-use watch::Watch;
+pub(crate) use watch::Watch;
 
 /// What character devices need of the process.
 #[derive(Clone, Debug)]

@@ -8,7 +8,7 @@ use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 /// An epoll instance, readable when one of the descriptors in it is ready.
 #[derive(Debug)]
-pub(super) struct Watch {
+pub(crate) struct Watch {
     epoll: Epoll,
     events: EventSet,
     always: Option<EventFd>,
@@ -16,12 +16,12 @@ pub(super) struct Watch {
 
 impl Watch {
     /// Watches for something to read.
-    pub(super) fn input() -> io::Result<Self> {
+    pub(crate) fn input() -> io::Result<Self> {
         Self::new(EventSet::IN | EventSet::READ_HANG_UP)
     }
 
     /// Watches for room to write.
-    pub(super) fn output() -> io::Result<Self> {
+    pub(crate) fn output() -> io::Result<Self> {
         Self::new(EventSet::OUT)
     }
 
@@ -52,7 +52,7 @@ impl Watch {
     }
 
     /// Adds `fd`, which leaves when it is closed.
-    pub(super) fn add(&self, fd: impl AsFd) -> io::Result<()> {
+    pub(crate) fn add(&self, fd: impl AsFd) -> io::Result<()> {
         self.add_for(fd, self.events)
     }
 

@@ -6,6 +6,7 @@
 mod blk;
 mod fixed;
 mod isa;
+mod net;
 mod p9;
 mod plugged;
 mod proxy;
@@ -30,6 +31,7 @@ use crate::mmio::Mmio;
 use crate::options::{BadOption, Config, DeviceOptions, KeyVals, near_matches};
 use crate::pci::Pci;
 use crate::workers::Workers;
+pub use net::{FilterNews, NetControl};
 pub use plugged::{Control, Plugged, PluggedPort, Seat};
 use serial::Ports;
 use table::{DEVICES, Kind, Row};

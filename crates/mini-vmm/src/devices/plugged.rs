@@ -9,6 +9,7 @@ use virtio_pci::PciTransport;
 use virtio_serial::SerialHandle;
 use vm_pci::PciFunction;
 
+use super::net::NetControl;
 use super::tenant::Tenancy;
 use crate::drive::Drive;
 use crate::memory::SharedMemory;
@@ -48,6 +49,8 @@ pub enum Control {
     None,
     /// A disk, on a drive.
     Blk(Drive),
+    /// A network device.
+    Net(Box<NetControl>),
     /// Ports, and the means to change them.
     Serial(SerialHandle, Vec<PluggedPort>),
 }

@@ -4,7 +4,7 @@ use virtio_serial::PortKind;
 
 use super::proxy::Proxy;
 use super::virtio::Model;
-use super::{Plug, blk, isa, p9, rng, root_port, serial};
+use super::{Plug, blk, isa, net, p9, rng, root_port, serial};
 use crate::options::{BadOption, Key, KeyVals};
 
 /// One type of device.
@@ -63,6 +63,11 @@ pub(super) const DEVICES: &[Row] = &[
     virtio("virtio-blk-pci-non-transitional", blk::MODEL, Proxy::PciModern),
     virtio("virtio-blk-device", blk::MODEL, Proxy::Mmio),
     virtio("virtio-blk-ccw", blk::MODEL, Proxy::Ccw),
+    virtio("virtio-net-pci", net::MODEL, Proxy::Pci),
+    virtio("virtio-net-pci-transitional", net::MODEL, Proxy::PciTransitional),
+    virtio("virtio-net-pci-non-transitional", net::MODEL, Proxy::PciModern),
+    virtio("virtio-net-device", net::MODEL, Proxy::Mmio),
+    virtio("virtio-net-ccw", net::MODEL, Proxy::Ccw),
     virtio("virtio-rng-pci", rng::MODEL, Proxy::Pci),
     virtio("virtio-rng-pci-transitional", rng::MODEL, Proxy::PciTransitional),
     virtio("virtio-rng-pci-non-transitional", rng::MODEL, Proxy::PciModern),

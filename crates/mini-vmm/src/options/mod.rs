@@ -13,6 +13,7 @@ mod help;
 mod keyval;
 mod machine;
 mod near;
+mod netdev;
 mod object;
 mod table;
 mod unused;
@@ -30,6 +31,7 @@ pub use fsdev::{FsdevKind, FsdevOptions};
 pub use keyval::{Key, KeyVals};
 pub use machine::{Accel, MachineType};
 pub use near::accepted as near_matches;
+pub use netdev::{NetdevKind, NetdevOptions, StreamOptions, TapOptions};
 pub use object::ObjectOptions;
 pub use values::{number, switch};
 
@@ -81,6 +83,8 @@ pub struct Config {
     pub drives: Vec<DriveOptions>,
     /// `-fsdev` and `-virtfs`.
     pub fsdevs: Vec<FsdevOptions>,
+    /// `-netdev`.
+    pub netdevs: Vec<NetdevOptions>,
     /// `-object`.
     pub objects: Vec<ObjectOptions>,
     /// `-device`.
@@ -129,6 +133,7 @@ impl Default for Config {
             chardevs: Vec::new(),
             drives: Vec::new(),
             fsdevs: Vec::new(),
+            netdevs: Vec::new(),
             objects: Vec::new(),
             devices: Vec::new(),
             no_reboot: false,
@@ -198,6 +203,10 @@ fn finish(mut config: Config) -> Result<Command, BadOption> {
     unique(
         "-fsdev",
         config.fsdevs.iter().map(|share| share.id.as_str()),
+    )?;
+    unique(
+        "-netdev",
+        config.netdevs.iter().map(|netdev| netdev.id.as_str()),
     )?;
     unique(
         "-object",

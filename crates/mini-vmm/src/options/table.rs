@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     BadOption, ChardevKind, ChardevOptions, Command, Config, CpuOptions, DeviceOptions,
-    DriveOptions, FsdevOptions, KeyVals, MachineType, ObjectOptions, SerialTarget, cpu, help,
-    machine, near, values,
+    DriveOptions, FsdevOptions, KeyVals, MachineType, NetdevOptions, ObjectOptions, SerialTarget,
+    cpu, help, machine, near, values,
 };
 
 /// One option.
@@ -164,6 +164,15 @@ pub(super) const OPTIONS: &[Spec] = &[
             let (share, device) = FsdevOptions::virtfs(value)?;
             config.devices.push(device);
             push(&mut config.fsdevs, share)
+        },
+    },
+    Spec {
+        name: "netdev",
+        value: "TYPE,id=ID[,...]",
+        help: "network on the host; -netdev help lists the types",
+        apply: |config, value| match value {
+            "help" | "?" => print(NetdevOptions::help()),
+            _ => push(&mut config.netdevs, NetdevOptions::parse(value)?),
         },
     },
     Spec {

@@ -13,6 +13,8 @@ impl Config {
         let chardevs = chardevs.filter(|id| !self.refers("chardev", id) && !self.serves(id));
         let drives = self.drives.iter().map(|drive| &drive.id);
         let drives = drives.filter(|id| !self.refers("drive", id));
+        let netdevs = self.netdevs.iter().map(|netdev| &netdev.id);
+        let netdevs = netdevs.filter(|id| !self.refers("netdev", id));
         let objects = self.objects.iter().map(|object| {
             let sources_of_entropy = object.kind.starts_with("rng-");
             let key = if sources_of_entropy {
@@ -31,6 +33,7 @@ impl Config {
         chardevs
             .map(line("-chardev", "chardev"))
             .chain(drives.map(line("-drive", "drive")))
+            .chain(netdevs.map(line("-netdev", "netdev")))
             .chain(objects.map(|(key, id)| line("-object", key)(id)))
             .collect()
     }

@@ -67,6 +67,17 @@ impl Arguments {
         self.0.get(name)?.as_u64()
     }
 
+    /// A switch, off where it is not given.
+    pub(super) fn switch(&self, name: &str) -> bool {
+        self.0.get(name).and_then(Value::as_bool).unwrap_or(false)
+    }
+
+    /// A list of strings.
+    pub(super) fn list(&self, name: &str) -> Option<Vec<&str>> {
+        let items = self.0.get(name)?.as_array()?;
+        Some(items.iter().filter_map(Value::as_str).collect())
+    }
+
     /// An object.
     pub(super) fn object(&self, name: &str) -> Option<&Map<String, Value>> {
         self.0.get(name)?.as_object()

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::arguments::{Arguments, OTHERS, Parameter};
-use super::commands::{block, chardev, device, fd, introspect, object, qom, query, run};
+use super::commands::{block, chardev, device, fd, introspect, net, object, qom, query, run};
 use super::error::QmpError;
 use super::monitor::CAPABILITIES;
 use super::request::Request;
@@ -50,6 +50,7 @@ fn negotiated(_: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
 #[rustfmt::skip]
 pub(super) const COMMANDS: &[Command] = &[
     command("add-fd", &[("*fdset-id", "int"), ("*opaque", "str")], fd::add),
+    command("announce-self", &[("initial", "int"), ("max", "int"), ("rounds", "int"), ("step", "int"), ("*interfaces", "any"), ("*id", "str")], net::announce),
     command("block_resize", &[("*device", "str"), ("*node-name", "str"), ("size", "int")], block::resize),
     command("blockdev-add", &[("driver", "str"), ("node-name", "str"), (OTHERS, "any")], block::add),
     command("blockdev-del", &[("node-name", "str")], block::delete),
@@ -62,6 +63,8 @@ pub(super) const COMMANDS: &[Command] = &[
     command("device_del", &[("id", "str")], device::delete),
     command("device-list-properties", &[("typename", "str")], introspect::device_properties),
     command("getfd", &[("fdname", "str")], fd::get),
+    command("netdev_add", &[("type", "str"), ("id", "str"), (OTHERS, "any")], net::add),
+    command("netdev_del", &[("id", "str")], net::delete),
     command("object-add", &[("qom-type", "str"), ("id", "str"), (OTHERS, "any")], object::add),
     command("object-del", &[("id", "str")], object::delete),
     command(CAPABILITIES, &[("*enable", "any")], negotiated),
@@ -78,12 +81,14 @@ pub(super) const COMMANDS: &[Command] = &[
     command("query-name", &[], query::name),
     command("query-pci", &[], query::pci),
     command("query-qmp-schema", &[], introspect::schema),
+    command("query-rx-filter", &[("*name", "str")], net::query_filter),
     command("query-status", &[], run::query_status),
     command("query-version", &[], introspect::query_version),
     command("quit", &[], run::quit),
     command("remove-fd", &[("fdset-id", "int"), ("*fd", "int")], fd::remove),
     command("ringbuf-read", &[("device", "str"), ("size", "int"), ("*format", "str")], chardev::read_ring),
     command("ringbuf-write", &[("device", "str"), ("data", "str"), ("*format", "str")], chardev::write_ring),
+    command("set_link", &[("name", "str"), ("up", "bool")], net::set_link),
     command("stop", &[], run::stop),
     command("system_reset", &[], run::system_reset),
 ];

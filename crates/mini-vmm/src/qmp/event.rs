@@ -44,6 +44,7 @@ impl Event {
 pub(super) const EVENTS: &[(&str, &[Parameter])] = &[
     ("DEVICE_DELETED", &[("*device", "str"), ("path", "str")]),
     ("GUEST_PANICKED", &[("action", "str")]),
+    ("NIC_RX_FILTER_CHANGED", &[("*name", "str"), ("path", "str")]),
     ("RESET", &[("guest", "bool"), ("reason", "str")]),
     ("RESUME", &[]),
     ("SHUTDOWN", &[("guest", "bool"), ("reason", "str")]),

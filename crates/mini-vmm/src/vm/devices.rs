@@ -81,10 +81,25 @@ impl Machine {
         })
     }
 
+    /// Tells monitors of drivers that have changed what they receive.
+    fn tell_filters(&self) {
+        for device in &self.hardware.devices {
+            if let Control::Net(net) = &device.control
+                && net.news.take()
+            {
+                let path = device.path().unwrap_or_default();
+                let name = device.id.as_deref().unwrap_or(device.driver);
+                let data = json!({"name": name, "path": path});
+                self.tell(&Event::new("NIC_RX_FILTER_CHANGED", data));
+            }
+        }
+    }
+
     /// Ends devices that are off their bus, when what they have in flight is done, and tells
     /// monitors.
     pub(super) fn see_off(&mut self) {
         self.see_off_ports();
+        self.tell_filters();
         for place in self.hardware.pci.departures().take() {
             let devices = &mut self.hardware.devices;
             let gone = devices
@@ -93,6 +108,9 @@ impl Machine {
             if let Some(gone) = gone {
                 let device = devices.remove(gone);
                 device.reset();
+                if let Control::Net(net) = &device.control {
+                    self.backends.macs.release(net.handle.mac());
+                }
                 self.tell_deleted(device.id.as_deref());
             }
         }

@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex};
 
 use rustix::event::{EventfdFlags, eventfd};
 use testkit::{Request, TestBus};
-use virtio_device::Features;
 use virtio_device::vm_memory::bitmap::BitmapSlice;
+use virtio_device::{Features, Interest};
 use virtio_net::guest_io::Iovecs;
 use virtio_net::{Backend, Facts, FrameFd, Line, Net, NetProps, Offloads};
 
@@ -57,8 +57,8 @@ impl Line for Echo {
         self.input.as_fd()
     }
 
-    fn output(&self) -> BorrowedFd<'_> {
-        self.output.as_fd()
+    fn output(&self) -> (BorrowedFd<'_>, Interest) {
+        (self.output.as_fd(), Interest::Write)
     }
 }
 

@@ -5,6 +5,7 @@ pub(super) mod chardev;
 pub(super) mod device;
 pub(super) mod fd;
 pub(super) mod introspect;
+pub(super) mod net;
 pub(super) mod object;
 pub(super) mod qom;
 pub(super) mod query;

@@ -1,0 +1,52 @@
+//! The network as a process of this user sees it: `passt`, a process of its own.
+
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+
+use rustix::io::FdFlags;
+
+use crate::options::BadOption;
+
+/// A `passt` that ends when its socket is closed, and at the latest with this.
+pub(super) struct Passt(Child);
+
+impl Passt {
+    /// Starts one, and returns the socket on which it speaks.
+    ///
+    /// # Errors
+    /// Where it is not installed or does not start.
+    pub(super) fn start(option: &str) -> Result<(Self, OwnedFd), BadOption> {
+        spawn().map_err(|error| {
+            let accepted = "with the program passt installed";
+            BadOption::new(option, format_args!("passt: {error}"), accepted)
+        })
+    }
+}
+
+fn spawn() -> io::Result<(Passt, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    let theirs = OwnedFd::from(theirs);
+    let number = theirs.as_raw_fd();
+    let mut command = Command::new("passt");
+    command
+        .args(["--foreground", "--quiet", "--one-off", "--fd"])
+        .arg(number.to_string())
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    // SAFETY: between fork and exec nothing is done but one fcntl(2), on a descriptor that the
+    // closure owns; it neither allocates nor takes a lock.
+    unsafe {
+        command.pre_exec(move || Ok(rustix::io::fcntl_setfd(&theirs, FdFlags::empty())?));
+    }
+    Ok((Passt(command.spawn()?), ours.into()))
+}
+
+impl Drop for Passt {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
