@@ -28,8 +28,10 @@ use crate::{Completion, FileRange, Flags, MemoryGuard, Segment, SubmitError};
 /// [`wait`](Self::wait) until nothing is in flight where this matters.
 pub struct Uring<G: MemoryGuard> {
     ring: IoUring,
+    /// As many as there have been in flight at a time so far.
     slots: Vec<Slot<G>>,
     free: Vec<usize>,
+    depth: usize,
 }
 
 impl<G: MemoryGuard> Uring<G> {
@@ -47,11 +49,12 @@ impl<G: MemoryGuard> Uring<G> {
         check_operations(&ring)?;
         ring.submitter()
             .register_files(&[file.as_fd().as_raw_fd()])?;
-        let slots = (0..depth).map(|_| Slot::new()).collect();
+        let depth = depth.into();
         Ok(Self {
             ring,
-            slots,
-            free: (0..depth.into()).rev().collect(),
+            slots: Vec::with_capacity(depth),
+            free: Vec::with_capacity(depth),
+            depth,
         })
     }
 
@@ -180,7 +183,7 @@ impl<G: MemoryGuard> Uring<G> {
 
     /// Whether the next request would be refused with [`SubmitError::Full`].
     pub fn is_full(&self) -> bool {
-        self.free.is_empty()
+        self.in_flight() == self.depth
     }
 
     /// Signals `eventfd` at each completion, for event loops that cannot watch the ring itself.
@@ -220,7 +223,7 @@ impl<G: MemoryGuard> Uring<G> {
         &mut self,
         fill: impl FnOnce(&mut Slot<G>) -> Result<(), SubmitError>,
     ) -> Result<(), SubmitError> {
-        let index = *self.free.last().ok_or(SubmitError::Full)?;
+        let index = self.place()?;
         let slot = self.slots.get_mut(index).ok_or(SubmitError::Full)?;
         let result = fill(slot).and_then(|()| self.push(index));
         match result {
@@ -228,6 +231,15 @@ impl<G: MemoryGuard> Uring<G> {
             Err(_) => self.release(index),
         }
         result
+    }
+
+    /// The place of the next request: one that was used before, or else a new one.
+    fn place(&mut self) -> Result<usize, SubmitError> {
+        if self.free.is_empty() && self.slots.len() < self.depth {
+            self.free.push(self.slots.len());
+            self.slots.push(Slot::new());
+        }
+        self.free.last().copied().ok_or(SubmitError::Full)
     }
 
     /// Queues what is next for a slot. There is room: a slot has at most one entry in the queue,
@@ -284,8 +296,8 @@ impl<G: MemoryGuard> AsFd for Uring<G> {
 impl<G: MemoryGuard> std::fmt::Debug for Uring<G> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Uring")
-            .field("depth", &self.slots.len())
-            .field("free", &self.free.len())
+            .field("depth", &self.depth)
+            .field("in_flight", &self.in_flight())
             .finish_non_exhaustive()
     }
 }
