@@ -14,6 +14,7 @@ mod layout;
 mod limits;
 mod props;
 mod request;
+mod requests;
 mod resize;
 mod shared;
 mod worker;

@@ -11,6 +11,7 @@ use virtio_device::{
 
 use crate::Channel;
 use crate::request::{Outcome, Request, Tools};
+use crate::requests::Requests;
 use crate::shared::{Cache, Shared};
 
 /// Serves one queue of a [`Blk`](crate::Blk) through a channel of its own.
@@ -21,10 +22,7 @@ pub struct BlkWorker<C> {
     shared: Arc<Shared>,
     cache: Cache,
     order: ByteOrder,
-    requests: Vec<Request>,
-    /// Indices of requests that are not in flight. The last is used next, so that a queue whose
-    /// requests are all done at once works in one place.
-    free: Vec<usize>,
+    requests: Requests,
     storage: Storage,
     /// No new requests are taken, until the next kick.
     draining: bool,
@@ -40,25 +38,17 @@ impl<C> BlkWorker<C> {
         cache: Cache,
         order: ByteOrder,
     ) -> Self {
-        // A driver that fills the ring has `size` requests in flight; one more can be popped into.
-        let slots = usize::from(size) + 1;
         Self {
             queue,
             channel,
             shared,
             cache,
             order,
-            requests: std::iter::repeat_with(Request::default)
-                .take(slots)
-                .collect(),
-            free: (0..slots).rev().collect(),
+            // A driver that fills the ring has `size` in flight; one more can be popped into.
+            requests: Requests::new(usize::from(size) + 1),
             storage: Storage::new(),
             draining: false,
         }
-    }
-
-    fn in_flight(&self) -> bool {
-        self.free.len() < self.requests.len()
     }
 
     /// Answers what has ended, takes what is new, answers what of that has ended meanwhile.
@@ -79,7 +69,7 @@ impl<C> BlkWorker<C> {
         let flushed = flushed.and(self.channel.flush());
         popped?;
         Ok(match flushed {
-            Ok(()) if self.in_flight() => Progress::InFlight,
+            Ok(()) if self.requests.in_flight() => Progress::InFlight,
             Ok(()) => Progress::Idle,
             // The host is short of memory. What could not be started is tried again.
             Err(_) => Progress::Again,
@@ -102,16 +92,13 @@ impl<C> BlkWorker<C> {
             cache: self.cache,
             order: self.order,
         };
-        while let Some(&index) = self.free.last() {
-            let Some(request) = self.requests.get_mut(index) else {
-                break;
-            };
+        while let Some((index, request)) = self.requests.spare() {
             if !queue.pop(&mut request.chain)? {
                 break;
             }
             match request.start(index as u64, queue.view(), &mut tools) {
                 Some(outcome) => complete(queue, request, outcome),
-                None => self.free.truncate(self.free.len() - 1),
+                None => self.requests.take_spare(),
             }
         }
         Ok(())
@@ -132,10 +119,10 @@ impl<C> BlkWorker<C> {
             else {
                 continue;
             };
-            self.free.push(index);
             if let Some(queue) = &mut queue {
                 complete(queue, request, outcome);
             }
+            self.requests.give_back(index);
         }
     }
 }
