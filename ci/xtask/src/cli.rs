@@ -1,5 +1,6 @@
 //! The command line.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -93,6 +94,9 @@ enum Bench {
             value_name = "N,..."
         )]
         vcpus: Vec<u32>,
+        /// Add to the rounds that this file keeps, and count them all
+        #[arg(long, value_name = "FILE")]
+        add: Option<PathBuf>,
         #[command(flatten)]
         choice: Choice,
     },
@@ -130,10 +134,11 @@ fn dispatch(command: Command) -> Result<bool> {
                 Bench::Guest {
                     rounds,
                     vcpus,
+                    add,
                     choice,
                 },
         } => Guests::prepare(&choice)?
-            .bench(&vcpus, rounds)
+            .bench(&vcpus, rounds, add.as_deref())
             .map(|()| true),
         Command::Fuzz { target, seconds } => Ok(report(|report| {
             fuzz::run(report, target.as_deref(), seconds)

@@ -79,6 +79,11 @@ impl Ground {
         }
     }
 
+    /// Puts a file called `name` into the share.
+    pub fn hand_over(&self, name: &str, text: &str) -> Result<()> {
+        fs::write(self.share.join(name), text).with_context(|| name.to_owned())
+    }
+
     /// What was left in the share under `name`.
     pub fn result(&self, name: &str) -> Result<String> {
         fs::read_to_string(self.share.join(name))

@@ -4,6 +4,7 @@
 //! Nested as it may be, no figure means anything by itself; only the ratios do.
 
 pub mod counters;
+pub mod record;
 pub mod sample;
 pub mod table;
 
@@ -17,6 +18,7 @@ use crate::guest::image::Image;
 use crate::guest::machine::{LOG, Machine, Vmm};
 use crate::guest::scenario::BOOT;
 use crate::guest::session::Guest;
+use record::Record;
 use sample::Sample;
 use table::Table;
 
@@ -29,7 +31,7 @@ pub struct Bench {
     pub image: Image,
     /// Where disks live.
     pub work: PathBuf,
-    /// Where every guest's console log is kept.
+    /// Where every guest's console log is kept, and the [`RECORD`].
     pub logs: PathBuf,
 }
 
@@ -38,20 +40,22 @@ pub type Round = [Option<Sample>; 2];
 
 impl Bench {
     /// Measures both VMMs `rounds` times with each number of `vcpus` and prints a table for each.
-    /// A round that fails is reported and left out. Returns whether each table has figures of both.
+    /// A round that fails is reported and left out; what the record has of earlier runs is counted,
+    /// too. Returns whether each table has figures of both.
     pub fn run(&self, vcpus: &[u32], rounds: u32) -> Result<bool> {
         self.warm_up()?;
-        let mut found: Vec<Vec<Round>> = vcpus.iter().map(|_| Vec::new()).collect();
+        let mut record = Record::open(&self.logs.join(RECORD))?;
         for round in 1..=rounds {
-            for (vcpus, found) in vcpus.iter().zip(&mut found) {
+            for vcpus in vcpus {
                 line(Paint::Faint.on(format!("  round {round} of {rounds}, vCPUs: {vcpus}")));
-                found.push(self.measure_both(*vcpus, round));
+                // Who is first depends on all rounds there are.
+                let number = record.rounds(*vcpus).len() as u32 + 1;
+                record.add(*vcpus, self.measure_both(*vcpus, number))?;
             }
         }
         let names = self.vmms.each_ref().map(Vmm::name);
-        let tables = vcpus.iter().zip(&found);
-        Ok(tables.fold(true, |complete, (vcpus, rounds)| {
-            let table = Table::new(names, rounds);
+        Ok(vcpus.iter().fold(true, |complete, vcpus| {
+            let table = Table::new(names, record.rounds(*vcpus));
             table.print(&format!("vCPUs: {vcpus}"));
             complete && table.is_complete()
         }))
@@ -89,3 +93,6 @@ impl Bench {
         }
     }
 }
+
+/// The name of the [`Record`].
+pub const RECORD: &str = "bench.tsv";

@@ -42,6 +42,13 @@ impl Sample {
         self.values.iter().map(|(metric, _)| metric.as_str())
     }
 
+    /// All figures with their names.
+    pub fn figures(&self) -> impl Iterator<Item = (&str, f64)> {
+        self.values
+            .iter()
+            .map(|(name, value)| (name.as_str(), *value))
+    }
+
     /// The figure, if it was measured.
     pub fn value(&self, metric: &str) -> Option<f64> {
         let found = self.values.iter().find(|(name, _)| name == metric);

@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
+use crate::bench::RECORD;
 use crate::cargo;
 use crate::console::Progress;
 use crate::debian::Debian;
@@ -96,9 +97,22 @@ impl Guests {
         }
     }
 
-    /// Measures the VMM beside QEMU: with each number of `vcpus`, `rounds` times.
-    pub fn bench(mut self, vcpus: &[u32], rounds: u32) -> Result<()> {
+    /// Measures the VMM beside QEMU: with each number of `vcpus`, `rounds` times. What the file `add`
+    /// keeps of earlier runs is counted, and it will keep this one, too.
+    pub fn bench(mut self, vcpus: &[u32], rounds: u32, add: Option<&Path>) -> Result<()> {
         self.ground.trust_counters();
+        if let Some(earlier) = add.filter(|file| file.exists()) {
+            self.ground
+                .hand_over(RECORD, &std::fs::read_to_string(earlier)?)?;
+        }
+        let measured = self.measure(vcpus, rounds);
+        if let Some(file) = add {
+            std::fs::write(file, self.ground.result(RECORD)?)?;
+        }
+        measured
+    }
+
+    fn measure(&self, vcpus: &[u32], rounds: u32) -> Result<()> {
         let numbers: Vec<_> = vcpus.iter().map(u32::to_string).collect();
         let (vcpus, times) = (numbers.join(","), rounds.to_string());
         let boots = 2 * rounds * numbers.len() as u32;
