@@ -29,6 +29,7 @@ mod anchor;
 mod area;
 mod array;
 pub mod block;
+mod discard;
 mod disk;
 mod engine;
 mod iovec_array;
@@ -48,6 +49,7 @@ use vm_memory::GuestMemory;
 
 pub use area::Area;
 pub use array::Array;
+pub use discard::discard;
 pub use disk::{BlockSize, Disk, FileRange};
 pub use engine::{Deferred, Engine, Mode, Submitted};
 pub use iovecs::Iovecs;
