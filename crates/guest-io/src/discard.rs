@@ -16,7 +16,7 @@ use vm_memory::bitmap::BitmapSlice;
 /// Where the kernel refuses, as it does for locked memory, and for parts of huge pages of hugetlbfs.
 pub fn discard<B: BitmapSlice>(slice: &VolatileSlice<'_, B>) -> io::Result<()> {
     let base = slice.ptr_guard_mut().as_ptr();
-    let page = rustix::param::page_size();
+    let page = page_size();
     let skipped = base.align_offset(page);
     let len = slice.len().saturating_sub(skipped) / page * page;
     if len == 0 {
@@ -35,6 +35,13 @@ pub fn discard<B: BitmapSlice>(slice: &VolatileSlice<'_, B>) -> io::Result<()> {
     removed
 }
 
+/// Bytes of a page of the host.
+pub fn page_size() -> usize {
+    // SAFETY: asks the C library for a number that it was started with.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size).unwrap_or(SMALLEST_PAGE)
+}
+
 /// Whether MADV_REMOVE says that there is no file in which a hole could be made.
 fn is_private(error: &io::Error) -> bool {
     [Errno::INVAL, Errno::ACCESS, Errno::OPNOTSUPP]
@@ -51,3 +58,6 @@ fn advise(start: *mut u8, len: usize, advice: libc::c_int) -> io::Result<()> {
         _ => Err(io::Error::last_os_error()),
     }
 }
+
+/// Hosts that cannot tell have none larger.
+const SMALLEST_PAGE: usize = 4096;

@@ -49,7 +49,7 @@ use vm_memory::GuestMemory;
 
 pub use area::Area;
 pub use array::Array;
-pub use discard::discard;
+pub use discard::{discard, page_size};
 pub use disk::{BlockSize, Disk, FileRange};
 pub use engine::{Deferred, Engine, Mode, Submitted};
 pub use iovecs::Iovecs;

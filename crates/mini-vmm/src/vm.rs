@@ -1,5 +1,6 @@
 //! The machine: made from a [`Config`], run until it ends, reset in place.
 
+mod balloon;
 mod devices;
 mod monitors;
 mod state;
@@ -30,6 +31,7 @@ use crate::processors::{Hypervisor, Processors};
 use crate::qtest::{self, Qtest};
 use crate::sandbox::{self, Class};
 use crate::workers::{Launcher, Workers};
+use balloon::BalloonNews;
 use monitors::Monitors;
 pub use state::{Cause, RunState};
 
@@ -78,6 +80,7 @@ pub struct Machine {
     cause: Option<Cause>,
     events: EventManager<Subscriber>,
     monitors: Monitors,
+    balloon_news: BalloonNews,
     /// Descriptors that came with the command that is being executed.
     pub(crate) received: VecDeque<OwnedFd>,
     control: Arc<Control>,
@@ -130,6 +133,7 @@ impl Machine {
             cause: None,
             events: events()?,
             monitors: Monitors::default(),
+            balloon_news: BalloonNews::new().map_err(host("cannot make a timer"))?,
             received: VecDeque::new(),
             control: Arc::new(control),
             announcer: Arc::new(Announcer::new().map_err(host("cannot make a timer"))?),
@@ -148,6 +152,8 @@ impl Machine {
     fn subscribe(&mut self) {
         self.events
             .add_subscriber(Arc::clone(&self.control) as Subscriber);
+        let news = Arc::clone(&self.balloon_news.timer);
+        self.events.add_subscriber(news as Subscriber);
         let departures = Arc::clone(self.hardware.pci.departures());
         self.events.add_subscriber(departures as Subscriber);
         self.events
@@ -223,6 +229,7 @@ impl Machine {
             run.map_err(|error| Error::Host("cannot wait for events", io::Error::other(error)))?;
             self.obey()?;
             self.see_off();
+            self.tell_of_balloon();
             if let Some(wish) = self.control.wishes.take() {
                 return Ok(wish);
             }

@@ -25,7 +25,7 @@ pub struct HostMemory;
 
 impl Reclaim for HostMemory {
     fn page_size(&self) -> u64 {
-        rustix::param::page_size() as u64
+        guest_io::page_size() as u64
     }
 
     fn reclaim<B: BitmapSlice>(&mut self, memory: &VolatileSlice<'_, B>) -> io::Result<()> {

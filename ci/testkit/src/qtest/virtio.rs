@@ -178,6 +178,11 @@ impl VirtioPci {
     pub fn config(&self, vmm: &mut Vmm, offset: u64, width: usize) -> u64 {
         vmm.load(self.device + offset, width)
     }
+
+    /// Writes a field of the configuration space.
+    pub fn set_config(&self, vmm: &mut Vmm, offset: u64, width: usize, value: u64) {
+        vmm.store(self.device + offset, width, value);
+    }
 }
 
 impl VirtioQueue {

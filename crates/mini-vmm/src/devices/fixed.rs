@@ -181,6 +181,9 @@ pub(super) const FIXED: &[Fixed] = &[
     unset("virtio-balloon-* virtio-blk-* virtio-scsi-*", "iothread", "Each device has threads of its own."),
     unset("virtio-blk-* virtio-scsi-*", "iothread-vq-mapping", "Each queue of a disk has a thread of its own."),
 
+    unset("virtio-balloon-*", "guest-stats", "Read-only: by qom-get."),
+    unset("virtio-balloon-*", "guest-stats-polling-interval", "Of a running device: by qom-set."),
+
     only("virtio-blk-*", "account-failed", "auto", "Requests are not accounted."),
     only("virtio-blk-*", "account-invalid", "auto", "Requests are not accounted."),
     only("virtio-blk-*", "backend_defaults", "auto", "What is not given comes from the back-end."),

@@ -3,6 +3,7 @@
 //! Whatever can be wrong with an option is found while a device is made, before there is a machine.
 //! `table.rs` is the one place that says which types there are.
 
+mod balloon;
 mod blk;
 mod fixed;
 mod isa;

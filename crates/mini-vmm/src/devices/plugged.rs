@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Weak};
 
+use virtio_balloon::BalloonHandle;
 use virtio_ccw::CcwTransport;
 use virtio_device::props::PropHelp;
 use virtio_mmio::MmioTransport;
@@ -49,6 +50,8 @@ pub enum Control {
     None,
     /// A disk, on a drive.
     Blk(Drive),
+    /// A memory balloon.
+    Balloon(BalloonHandle),
     /// A network device.
     Net(Box<NetControl>),
     /// Ports, and the means to change them.

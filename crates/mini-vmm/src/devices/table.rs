@@ -4,7 +4,7 @@ use virtio_serial::PortKind;
 
 use super::proxy::Proxy;
 use super::virtio::Model;
-use super::{Plug, blk, isa, net, p9, rng, root_port, serial};
+use super::{Plug, balloon, blk, isa, net, p9, rng, root_port, serial};
 use crate::options::{BadOption, Key, KeyVals};
 
 /// One type of device.
@@ -58,6 +58,11 @@ pub(super) const DEVICES: &[Row] = &[
     virtio("virtio-9p-pci-non-transitional", p9::MODEL, Proxy::PciModern),
     virtio("virtio-9p-device", p9::MODEL, Proxy::Mmio),
     virtio("virtio-9p-ccw", p9::MODEL, Proxy::Ccw),
+    virtio("virtio-balloon-pci", balloon::MODEL, Proxy::Pci),
+    virtio("virtio-balloon-pci-transitional", balloon::MODEL, Proxy::PciTransitional),
+    virtio("virtio-balloon-pci-non-transitional", balloon::MODEL, Proxy::PciModern),
+    virtio("virtio-balloon-device", balloon::MODEL, Proxy::Mmio),
+    virtio("virtio-balloon-ccw", balloon::MODEL, Proxy::Ccw),
     virtio("virtio-blk-pci", blk::MODEL, Proxy::Pci),
     virtio("virtio-blk-pci-transitional", blk::MODEL, Proxy::PciTransitional),
     virtio("virtio-blk-pci-non-transitional", blk::MODEL, Proxy::PciModern),

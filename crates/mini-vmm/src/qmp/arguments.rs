@@ -57,6 +57,11 @@ impl Arguments {
         self.0.get(name)?.as_str()
     }
 
+    /// A value of any type, null where it is not given.
+    pub(super) fn value(&self, name: &str) -> &Value {
+        self.0.get(name).unwrap_or(&Value::Null)
+    }
+
     /// A number, 0 where it is not given.
     pub(super) fn number(&self, name: &str) -> u64 {
         self.given(name).unwrap_or_default()

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use super::arguments::{Arguments, OTHERS, Parameter};
-use super::commands::{block, chardev, device, fd, introspect, net, object, qom, query, run};
+use super::commands::{
+    balloon, block, chardev, device, fd, introspect, net, object, qom, query, run,
+};
 use super::error::QmpError;
 use super::monitor::CAPABILITIES;
 use super::request::Request;
@@ -51,6 +53,7 @@ fn negotiated(_: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
 pub(super) const COMMANDS: &[Command] = &[
     command("add-fd", &[("*fdset-id", "int"), ("*opaque", "str")], fd::add),
     command("announce-self", &[("initial", "int"), ("max", "int"), ("rounds", "int"), ("step", "int"), ("*interfaces", "any"), ("*id", "str")], net::announce),
+    command("balloon", &[("value", "int")], balloon::balloon),
     command("block_resize", &[("*device", "str"), ("*node-name", "str"), ("size", "int")], block::resize),
     command("blockdev-add", &[("driver", "str"), ("node-name", "str"), (OTHERS, "any")], block::add),
     command("blockdev-del", &[("node-name", "str")], block::delete),
@@ -72,6 +75,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("qom-list", &[("path", "str")], qom::list),
     command("qom-list-types", &[("*implements", "str"), ("*abstract", "bool")], introspect::types),
     command("qom-set", &[("path", "str"), ("property", "str"), ("value", "any")], qom::set),
+    command("query-balloon", &[], balloon::query),
     command("query-block", &[], query::block),
     command("query-chardev", &[], chardev::query),
     command("query-commands", &[], introspect::commands),

@@ -25,6 +25,8 @@ pub enum Class {
     CommandNotFound,
     /// There is no such device.
     DeviceNotFound,
+    /// There is no device for that.
+    DeviceNotActive,
 }
 
 impl QmpError {
@@ -47,6 +49,14 @@ impl QmpError {
     /// An identifier that is taken.
     pub fn duplicate(id: &str) -> Self {
         Self::generic(format_args!("Duplicate ID '{id}'"))
+    }
+
+    /// A device that is needed and not there.
+    pub fn not_active(desc: impl Display) -> Self {
+        Self {
+            class: Class::DeviceNotActive,
+            desc: desc.to_string(),
+        }
     }
 
     /// A device that is not there.

@@ -42,6 +42,7 @@ impl Event {
 /// All events that there are, and what comes with them.
 #[rustfmt::skip]
 pub(super) const EVENTS: &[(&str, &[Parameter])] = &[
+    ("BALLOON_CHANGE", &[("actual", "int")]),
     ("DEVICE_DELETED", &[("*device", "str"), ("path", "str")]),
     ("GUEST_PANICKED", &[("action", "str")]),
     ("NIC_RX_FILTER_CHANGED", &[("*name", "str"), ("path", "str")]),

@@ -1,5 +1,6 @@
 //! What commands do, by subject.
 
+pub(super) mod balloon;
 pub(super) mod block;
 pub(super) mod chardev;
 pub(super) mod device;

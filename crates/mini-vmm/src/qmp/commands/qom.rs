@@ -10,6 +10,8 @@ use crate::qmp::arguments::Arguments;
 use crate::qmp::error::QmpError;
 use crate::vm::Machine;
 
+use super::balloon;
+
 /// A place in the tree.
 enum Node<'a> {
     /// It has children of these names and types.
@@ -27,6 +29,7 @@ pub(in crate::qmp) fn list(machine: &mut Machine, arguments: Arguments) -> Resul
             .collect(),
         node => std::iter::once(row("type", "string"))
             .chain(properties(&node).iter().map(|it| row(it.name, kind(it))))
+            .chain(live(&node).iter().map(|(name, kind)| row(name, kind)))
             .collect(),
     })
 }
@@ -34,6 +37,11 @@ pub(in crate::qmp) fn list(machine: &mut Machine, arguments: Arguments) -> Resul
 pub(in crate::qmp) fn get(machine: &mut Machine, arguments: Arguments) -> Result<Value, QmpError> {
     let (path, name) = (arguments.text("path"), arguments.text("property"));
     let node = find(machine, path)?;
+    if let Node::Device(device) = &node
+        && let Some(value) = balloon::get(device, name)
+    {
+        return Ok(value);
+    }
     match (&node, name) {
         (Node::Container(_), "type") => Ok("container".into()),
         (Node::Object(object), "type") => Ok(object.kind.into()),
@@ -42,10 +50,15 @@ pub(in crate::qmp) fn get(machine: &mut Machine, arguments: Arguments) -> Result
     }
 }
 
-/// What is made stays as it is.
+/// Most of what is made stays as it is.
 pub(in crate::qmp) fn set(machine: &mut Machine, arguments: Arguments) -> Result<Value, QmpError> {
     let (path, name) = (arguments.text("path"), arguments.text("property"));
     let node = find(machine, path)?;
+    if let Node::Device(device) = &node
+        && let Some(done) = balloon::set(device, name, arguments.value("value"))
+    {
+        return done.map(|()| json!({}));
+    }
     property(&node, path, name)?;
     Err(QmpError::generic(format_args!(
         "Property '{path}.{name}' cannot be set any more"
@@ -94,6 +107,14 @@ fn properties<'a>(node: &Node<'a>) -> &'a [PropHelp] {
         Node::Container(_) => &[],
         Node::Object(object) => &object.properties,
         Node::Device(device) => &device.properties,
+    }
+}
+
+/// Properties that are not those it was made with.
+fn live(node: &Node<'_>) -> &'static [(&'static str, &'static str)] {
+    match node {
+        Node::Device(device) => balloon::live_properties(device),
+        _ => &[],
     }
 }
 
