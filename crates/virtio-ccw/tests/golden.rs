@@ -2,6 +2,7 @@
 
 mod machine;
 
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,18 +10,43 @@ use machine::*;
 use testkit::channel::{Ccw, Status as Ending};
 use testkit::vm_memory::GuestAddress;
 use testkit::{DriverQueue, Memory};
+use virtio_9p::p9_server::{Limits, Synth};
+use virtio_9p::{NineP, NinePProps};
+use virtio_balloon::{Balloon, BalloonProps, HostMemory};
 use virtio_blk::{Blk, BlkProps, NullDisk};
+use virtio_device::props::Props;
 use virtio_device::{Features, VirtioDevice};
+use virtio_net::{Framed, Net, NetProps, Plain};
 use virtio_rng::{HostRandom, Rng, RngProps};
 use virtio_scsi::{Scsi, ScsiProps};
 use virtio_serial::{Serial, SerialProps};
 
 /// Sections of devices that exist. A new device gets its row here.
 const DEVICES: &[(&str, Replay)] = &[
+    ("9p", |steps| {
+        let props = NinePProps::default().mount_tag(Some("hostshare".to_owned()));
+        let share = NineP::new(&props, Arc::new(Synth::new()), Limits::default());
+        replay(share.expect("a share"), steps);
+    }),
+    ("balloon", |steps| {
+        let balloon = Balloon::new(&BalloonProps::default(), HostMemory);
+        replay(balloon.expect("a balloon"), steps);
+    }),
     ("blk", |steps| {
         let disk = NullDisk::new(16 << 20).expect("a disk");
         replay(
             Blk::new(&BlkProps::default(), disk).expect("a block device"),
+            steps,
+        );
+    }),
+    ("net", |steps| {
+        let mut props = NetProps::default();
+        Props::set(&mut props, "mac", "52:54:00:12:34:56").expect("an address");
+        let (near, _far) = UnixStream::pair().expect("a line");
+        near.set_nonblocking(true).expect("a socket of ours");
+        let line = Framed::new(near.into()).expect("a line");
+        replay(
+            Net::new(&props, Plain, vec![line]).expect("a network device"),
             steps,
         );
     }),
