@@ -3,7 +3,11 @@
 //! Hardware-reduced ACPI spares the guest the search for a PIC, a PIT, a real-time clock and a
 //! keyboard controller; each of their registers would be an exit.
 
-use acpi_tables::Aml;
+mod control;
+mod hotplug;
+
+use std::ops::RangeInclusive;
+
 use acpi_tables::aml::{
     self, AddressSpace, AddressSpaceCacheable, Device, EISAName, IO, Interrupt, Memory32Fixed,
     Name, PackageBuilder, Path, ResourceTemplate, Scope,
@@ -17,6 +21,7 @@ use acpi_tables::mcfg::MCFG;
 use acpi_tables::rsdp::Rsdp;
 use acpi_tables::sdt::Sdt;
 use acpi_tables::xsdt::XSDT;
+use acpi_tables::{Aml, AmlSink};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 
 use crate::layout::{self, Range};
@@ -35,6 +40,11 @@ pub struct Platform {
     pub pci_buses: u8,
     /// Whether PCI's configuration space is at ports 0xcf8 to 0xcff, too.
     pub pci_ports: bool,
+    /// Whether the root bus is one of PCI Express, with a memory-mapped configuration space and
+    /// native hot-plug. A conventional bus has hot-plug by ACPI.
+    pub pci_express: bool,
+    /// The I/O ports for BARs, where there is PCI.
+    pub pci_io: Option<RangeInclusive<u16>>,
     /// The 64-bit window of PCI, where there is PCI.
     pub pci_mmio64: Option<Range>,
     /// I/O port and interrupt of each 16550.
@@ -67,7 +77,7 @@ impl Platform {
         let mut xsdt = XSDT::new(OEM, OEM_TABLE, 1);
         xsdt.add_entry(append(&mut image, &bytes(&fadt(dsdt))));
         xsdt.add_entry(append(&mut image, &bytes(&self.madt())));
-        if self.pci_buses > 0 {
+        if self.pci_buses > 0 && self.pci_express {
             xsdt.add_entry(append(&mut image, &bytes(&self.mcfg())));
         }
         let srat = srat(self.cpus, &self.memory, (OEM, OEM_TABLE));
@@ -115,12 +125,39 @@ impl Platform {
         dsdt
     }
 
-    /// The PCIe host bridge, and its configuration space reserved as a resource of the board.
+    /// The host bridge and what belongs to it on the board.
     fn pci_root(&self) -> Vec<u8> {
+        let resources = Raw(self.pci_resources());
+        let (id, around, within) = match self.pci_express {
+            true => ("PNP0A08", self.config_space(), control::capabilities()),
+            false => (
+                "PNP0A03",
+                hotplug::event_device(HOST_BRIDGE),
+                hotplug::slots(),
+            ),
+        };
+        let root = bytes(&Device::new(
+            HOST_BRIDGE.into(),
+            vec![
+                &Name::new("_HID".into(), &EISAName::new(id)),
+                &Name::new("_CID".into(), &EISAName::new("PNP0A03")),
+                &Name::new("_UID".into(), &aml::ZERO),
+                &Name::new("_SEG".into(), &aml::ZERO),
+                &Name::new("_CRS".into(), &resources),
+                &Name::new("_PRT".into(), &interrupt_routes()),
+                &Raw(within),
+            ],
+        ));
+        [root, around].concat()
+    }
+
+    /// Bus numbers and windows.
+    fn pci_resources(&self) -> Vec<u8> {
         let buses = AddressSpace::new_bus_number(0u16, u16::from(self.pci_buses - 1));
         let low = AddressSpace::new_io(0u16, CONFIG_PORT - 1, None);
         let config = IO::new(CONFIG_PORT, CONFIG_PORT, 1, 8);
-        let high = AddressSpace::new_io(CONFIG_PORT + 8, 0xffff, None);
+        let ports = self.pci_io.as_ref();
+        let ports = ports.map(|ports| AddressSpace::new_io(*ports.start(), *ports.end(), None));
         let window = layout::PCI_MMIO32;
         let mmio32 = AddressSpace::new_memory(
             AddressSpaceCacheable::NotCacheable,
@@ -133,24 +170,18 @@ impl Platform {
             let cacheable = AddressSpaceCacheable::NotCacheable;
             AddressSpace::new_memory(cacheable, true, window.base, window.end() - 1, None)
         });
-        let mut resources: Vec<&dyn Aml> = vec![&buses, &low, &high, &mmio32];
+        let mut resources: Vec<&dyn Aml> = vec![&buses, &low, &mmio32];
         resources.extend(self.pci_ports.then_some(&config as &dyn Aml));
+        resources.extend(ports.iter().map(|window| window as &dyn Aml));
         resources.extend(mmio64.iter().map(|window| window as &dyn Aml));
-        let root = bytes(&Device::new(
-            "PCI0".into(),
-            vec![
-                &Name::new("_HID".into(), &EISAName::new("PNP0A08")),
-                &Name::new("_CID".into(), &EISAName::new("PNP0A03")),
-                &Name::new("_UID".into(), &aml::ZERO),
-                &Name::new("_SEG".into(), &aml::ZERO),
-                &Name::new("_CRS".into(), &ResourceTemplate::new(resources)),
-                &Name::new("_PRT".into(), &interrupt_routes()),
-            ],
-        ));
+        bytes(&ResourceTemplate::new(resources))
+    }
+
+    /// The memory-mapped configuration space, reserved as a resource of the board.
+    fn config_space(&self) -> Vec<u8> {
         let size = u32::from(self.pci_buses) << 20;
         let ecam = Memory32Fixed::new(true, layout::ECAM_BASE as u32, size);
-        let board = device("MRES", &EISAName::new("PNP0C02"), 0, vec![&ecam]);
-        [root, board].concat()
+        device("MRES", &EISAName::new("PNP0C02"), 0, vec![&ecam])
     }
 }
 
@@ -241,6 +272,15 @@ fn append(image: &mut Vec<u8>, table: &[u8]) -> u64 {
     layout::ACPI.base + offset as u64
 }
 
+/// What is AML already.
+struct Raw(Vec<u8>);
+
+impl Aml for Raw {
+    fn to_aml_bytes(&self, sink: &mut dyn AmlSink) {
+        sink.vec(&self.0);
+    }
+}
+
 fn bytes(table: &dyn Aml) -> Vec<u8> {
     let mut bytes = Vec::new();
     table.to_aml_bytes(&mut bytes);
@@ -257,6 +297,7 @@ const OEM_TABLE: [u8; 8] = *b"MINIVMM ";
 const ALIGNMENT: usize = 16;
 const DSDT_HEADER: u32 = 36;
 const CONFIG_PORT: u16 = 0xcf8;
+const HOST_BRIDGE: &str = "PCI0";
 const SLOTS: u8 = 32;
 const PINS: u8 = 4;
 const NO_VGA: u16 = 1 << 2;

@@ -6,6 +6,8 @@ fn platform() -> Platform {
         memory: crate::memory::ranges(1 << 29),
         pci_buses: 3,
         pci_ports: true,
+        pci_express: true,
+        pci_io: Some(layout::PCI_PORTS),
         pci_mmio64: Some(layout::pci_mmio64(1 << 29)),
         serials: vec![(0x3f8, 4)],
         virtio_mmio: vec![(
@@ -82,6 +84,10 @@ fn dsdt_names_its_devices() {
     ] {
         assert!(contains(name.as_bytes()), "{name}");
     }
+    for name in ["EVTS", "SL01"] {
+        assert!(!contains(name.as_bytes()), "{name} on a bus of PCI Express");
+    }
+    assert!(contains(b"_OSC"));
     let bare = Platform {
         cpus: 1,
         ..Default::default()
@@ -102,6 +108,29 @@ fn configuration_ports_are_a_resource_where_they_are() {
         let found = dsdt.as_slice().windows(ports.len()).any(|w| w == ports);
         assert_eq!(found, pci_ports);
     }
+}
+
+#[test]
+fn a_conventional_bus_has_slots_and_an_event_but_no_ecam() {
+    let platform = Platform {
+        pci_express: false,
+        pci_io: Some(layout::PCI_HIGH_PORTS),
+        ..platform()
+    };
+    let dsdt = platform.dsdt();
+    let count = |name: &[u8]| {
+        let windows = dsdt.as_slice().windows(name.len());
+        windows.filter(|window| *window == name).count()
+    };
+    assert_eq!((count(b"_SUN"), count(b"_EJ0")), (31, 31));
+    // Each slot is declared once and notified once.
+    assert_eq!((count(b"SL01"), count(b"SL1F"), count(b"SL00")), (2, 2, 0));
+    assert_eq!(
+        (count(b"ACPI0013"), count(b"_EVT"), count(b"_OSC")),
+        (1, 1, 0)
+    );
+    let names = platform.image();
+    assert!(!names.windows(4).any(|name| name == b"MCFG"));
 }
 
 #[test]

@@ -12,6 +12,7 @@ use crate::backends::Backends;
 use crate::chardev::Chardev;
 use crate::devices::{self, Board, Buses, Pc, Plug, Plugged};
 use crate::error::{Error, host};
+use crate::event_device::EventDevice;
 use crate::exit::Wishes;
 use crate::fw_cfg::FwCfg;
 use crate::hotplug::Departures;
@@ -68,6 +69,7 @@ pub struct Hardware {
     /// PCI.
     pub pci: Pci,
     mmio: Mmio,
+    events: Arc<EventDevice>,
 }
 
 impl Hardware {
@@ -82,7 +84,14 @@ impl Hardware {
         (workers, wishes): (&Workers, &Wishes),
     ) -> Result<Self, Error> {
         let (mut bus, mut platform) = (IoManager::new(), Platform::default());
-        let mut pci = Pci::new(wires.clone(), config, kit.departures)?;
+        let events = Arc::new(EventDevice::new(Arc::clone(&wires.lines)));
+        plug_ports(
+            &mut bus,
+            layout::EVENTS,
+            EventDevice::SIZE,
+            Arc::clone(&events) as _,
+        )?;
+        let mut pci = Pci::new(wires.clone(), config, &events, kit.departures)?;
         plug_board(&mut bus, config, wishes)?;
         let serials = plug_serials(&mut bus, &*wires.lines, kit.serials)?;
         let mut mmio = Mmio::new(wires);
@@ -107,6 +116,8 @@ impl Hardware {
             memory: memory::ranges(config.memory),
             pci_buses: pci.buses(),
             pci_ports: config.has_conf1(),
+            pci_express: pci.is_express(),
+            pci_io: pci.ports(),
             pci_mmio64: Some(layout::pci_mmio64(config.memory)),
             serials: places.take(serials.len()).collect(),
             ..platform
@@ -118,6 +129,7 @@ impl Hardware {
             platform,
             pci,
             mmio,
+            events,
         })
     }
 
@@ -136,6 +148,7 @@ impl Hardware {
     /// # Errors
     /// A host that refuses something.
     pub fn reset(&self) -> Result<(), Error> {
+        self.events.take();
         self.mmio.reset();
         self.pci.reset()?;
         for serial in &self.serials {

@@ -13,11 +13,13 @@ use vm_device::bus::{PioAddress, PioAddressOffset};
 use vm_pci::{BusId, RootComplex, Slot};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use crate::event_device::{BoardEvent, EventDevice};
 use crate::pci::Location;
 
 /// The registers of the root bus.
 pub struct PciHotplug {
     root: Arc<RootComplex>,
+    events: Arc<EventDevice>,
     departures: Arc<Departures>,
     slots: Mutex<Slots>,
 }
@@ -35,10 +37,15 @@ impl PciHotplug {
     /// Number of ports.
     pub const SIZE: u16 = 0x14;
 
-    /// Registers that take devices off `root`.
-    pub fn new(root: Arc<RootComplex>, departures: Arc<Departures>) -> Self {
+    /// Registers that take devices off `root`; `events` has the guest read them.
+    pub fn new(
+        root: Arc<RootComplex>,
+        events: Arc<EventDevice>,
+        departures: Arc<Departures>,
+    ) -> Self {
         Self {
             root,
+            events,
             departures,
             slots: Mutex::default(),
         }
@@ -47,11 +54,13 @@ impl PciHotplug {
     /// A device came to `slot`.
     pub fn came(&self, slot: Slot) {
         self.slots().up |= bit(slot.device());
+        self.events.raise(BoardEvent::PciHotplug);
     }
 
     /// The device in `slot` is to leave.
     pub fn ask_to_leave(&self, slot: Slot) {
         self.slots().down |= bit(slot.device());
+        self.events.raise(BoardEvent::PciHotplug);
     }
 
     /// Forgets what the guest has not answered.
@@ -168,6 +177,7 @@ mod tests {
     use vm_pci::{HostBridge, Windows};
 
     use super::*;
+    use crate::event_device::tests::Levels;
 
     fn bridge() -> Arc<HostBridge> {
         Arc::new(HostBridge::new(HostBridge::I440FX).unwrap())
@@ -177,8 +187,9 @@ mod tests {
         let root = RootComplex::new(Windows::default(), bridge()).unwrap();
         root.attach(BusId::ROOT, Slot::new(6, 0), bridge()).unwrap();
         let departures = Arc::new(Departures::new().unwrap());
+        let events = EventDevice::new(Arc::new(Levels::default()));
         (
-            PciHotplug::new(Arc::new(root), Arc::clone(&departures)),
+            PciHotplug::new(Arc::new(root), Arc::new(events), Arc::clone(&departures)),
             departures,
         )
     }
@@ -198,8 +209,10 @@ mod tests {
         let (registers, departures) = registers();
         registers.came(Slot::new(6, 0));
         assert_eq!((read(&registers, UP), read(&registers, UP)), (1 << 6, 0));
+        assert!(registers.events.take() != 0, "the guest is told");
         registers.ask_to_leave(Slot::new(6, 0));
         assert_eq!(read(&registers, DOWN), 1 << 6);
+        assert!(registers.events.take() != 0, "the guest is told");
         assert!(departures.take().is_empty());
         eject(&registers, 1 << 6);
         assert_eq!(read(&registers, DOWN), 0);

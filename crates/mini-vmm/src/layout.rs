@@ -117,6 +117,10 @@ pub const PCI_INTX: u32 = 4;
 pub const SERIAL_PORTS: [(u16, u32); 2] = [(0x3f8, 4), (0x2f8, 3)];
 /// Keyboard controller's command port, kept for its reset command.
 pub const I8042_COMMAND: u16 = 0x64;
+/// The register of board events, and its interrupt.
+pub const EVENTS: u16 = 0x608;
+/// As [`EVENTS`].
+pub const EVENT_GSI: u32 = 9;
 /// ACPI sleep control, sleep status and reset registers, one byte each.
 pub const POWER: u16 = 0x600;
 

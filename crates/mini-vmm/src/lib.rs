@@ -13,7 +13,8 @@
 //! | [`processors`], [`vcpu`], [`gate`], [`irq`] | processors, on KVM |
 //! | [`qtest`] | a test in place of processors |
 //! | [`qmp`] | monitors: the machine controlled from outside |
-//! | [`pci`], [`mmio`], [`mod@line`], [`hotplug`] | buses |
+//! | [`pci`], [`mmio`], [`mod@line`] | buses |
+//! | [`hotplug`], [`event_device`] | devices that come and go, and how the guest hears of it |
 //! | [`objects`] | the table of object types, which devices refer to |
 //! | [`wires`], [`msi`], [`doorbells`] | the seams of the virtio crates, and KVM behind them |
 //! | [`chardev`], [`serial`], [`ports`], [`fw_cfg`] | host ends and small devices |
@@ -32,6 +33,7 @@ pub mod devices;
 pub mod doorbells;
 pub mod drive;
 pub mod error;
+pub mod event_device;
 pub mod exit;
 pub mod files;
 pub mod fw_cfg;

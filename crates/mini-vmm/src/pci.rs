@@ -13,6 +13,7 @@ use vm_pci::{
 };
 
 use crate::error::Error;
+use crate::event_device::EventDevice;
 use crate::hotplug::{Departures, PciHotplug};
 use crate::layout;
 use crate::line::IntxLines;
@@ -66,12 +67,17 @@ pub struct Function {
 }
 
 impl Pci {
-    /// The root complex that `config` asks for, with a host bridge. Devices that the guest lets go
-    /// are announced to `departures`.
+    /// The root complex that `config` asks for, with a host bridge. The guest hears of hot-plug on
+    /// the root bus by `events`; devices that it lets go are announced to `departures`.
     ///
     /// # Errors
     /// None that a host could cause.
-    pub fn new(wires: Wires, config: &Config, departures: Arc<Departures>) -> Result<Self, Error> {
+    pub fn new(
+        wires: Wires,
+        config: &Config,
+        events: &Arc<EventDevice>,
+        departures: Arc<Departures>,
+    ) -> Result<Self, Error> {
         let chipset = Chipset::of(config.machine);
         let window = |range: layout::Range| Some(range.base..=range.end() - 1);
         let windows = Windows {
@@ -85,7 +91,7 @@ impl Pci {
         let root = Arc::new(root);
         let hotplug = chipset.filter(|chipset| !chipset.express).map(|_| {
             let (root, departures) = (Arc::clone(&root), Arc::clone(&departures));
-            Arc::new(PciHotplug::new(root, departures))
+            Arc::new(PciHotplug::new(root, Arc::clone(events), departures))
         });
         Ok(Self {
             root,
@@ -103,6 +109,16 @@ impl Pci {
     /// Number of buses: the root bus, and one behind each port.
     pub fn buses(&self) -> u8 {
         u8::try_from(self.ports.len() + 1).unwrap_or(u8::MAX)
+    }
+
+    /// Whether the root bus is one of PCI Express.
+    pub fn is_express(&self) -> bool {
+        self.chipset.is_some_and(|chipset| chipset.express)
+    }
+
+    /// The I/O ports for BARs.
+    pub fn ports(&self) -> Option<RangeInclusive<u16>> {
+        self.chipset.map(|chipset| chipset.ports.clone())
     }
 
     /// Finds the place that `bus` and `addr` name; without them, the root bus and a free slot.
@@ -177,8 +193,7 @@ impl Pci {
             BadOption::property(option, "addr", &slot, error, "a free slot of pcie.0")
         };
         let number = self.buses();
-        let express = self.chipset.is_some_and(|chipset| chipset.express);
-        if number >= layout::MOST_BUSES || location.bus != BusId::ROOT || !express {
+        if number >= layout::MOST_BUSES || location.bus != BusId::ROOT || !self.is_express() {
             return Err(bad(&"no root port can be here"));
         }
         let port = RootPort::new(RootPortConfig::new(number)).map_err(|error| bad(&error))?;

@@ -1,0 +1,123 @@
+//! PCI hot-plug by ACPI, as the DSDT tells it: an event device that has the guest look, and slots
+//! whose devices it can let go.
+//!
+//! The event's method reads which devices came and which are to leave, and notifies their slots;
+//! `_EJ0` of a slot writes where its device is let go. The registers are in [`crate::hotplug`], the
+//! event in [`crate::event_device`].
+
+use acpi_tables::aml::{
+    And, Arg, Device, Field, FieldAccessType, FieldEntry, FieldLockRule, FieldUpdateRule, If,
+    Interrupt, Local, Method, MethodCall, Name, Notify, OpRegion, OpRegionSpace, Path,
+    ResourceTemplate, Store, ZERO,
+};
+
+use super::{Raw, bytes};
+use crate::event_device::{BoardEvent, EventDevice};
+use crate::hotplug::PciHotplug;
+use crate::layout;
+
+/// What belongs into the scope of the host bridge: the slots of its bus, and the method that looks
+/// what happened in them.
+pub(super) fn slots() -> Vec<u8> {
+    let mut aml = registers();
+    SLOTS.for_each(|number| aml.extend(slot(number)));
+    aml.extend(notify_slots());
+    let [up, down] = ["PCIU", "PCID"].map(Path::new);
+    let notify = |slots, what| MethodCall::new(Path::new(NOTIFY), vec![slots, what]);
+    let (came, leave) = (notify(&up, &DEVICE_CHECK), notify(&down, &EJECT_REQUEST));
+    let look = Method::new(Path::new(LOOK), 0, true, vec![&came, &leave]);
+    aml.extend(bytes(&look));
+    aml
+}
+
+/// The event device, for the slots of the host bridge called `bridge`.
+pub(super) fn event_device(bridge: &str) -> Vec<u8> {
+    let interrupt = Interrupt::new(true, false, false, false, layout::EVENT_GSI);
+    bytes(&Device::new(
+        Path::new("EVTS"),
+        vec![
+            &Name::new("_HID".into(), &"ACPI0013"),
+            &Name::new("_UID".into(), &ZERO),
+            &Name::new("_CRS".into(), &ResourceTemplate::new(vec![&interrupt])),
+            &ports("EVRG", &layout::EVENTS, &EventDevice::SIZE),
+            &field("EVRG", FieldAccessType::Byte, [(*b"PEND", 8)]),
+            // Reading takes the events, so it is done once.
+            &Method::new(
+                Path::new("_EVT"),
+                1,
+                true,
+                vec![
+                    &Store::new(&Local(0), &Path::new("PEND")),
+                    &If::new(
+                        &And::new(&ZERO, &Local(0), &(BoardEvent::PciHotplug as u8)),
+                        vec![&Path::new(&format!("\\_SB_.{bridge}.{LOOK}"))],
+                    ),
+                ],
+            ),
+        ],
+    ))
+}
+
+fn registers() -> Vec<u8> {
+    let fields = [*b"PCIU", *b"PCID", *b"PCEJ"].map(|name| (name, 32));
+    let region = ports("HPRG", &layout::PCI_HOTPLUG, &PciHotplug::SIZE);
+    let fields = field("HPRG", FieldAccessType::DWord, fields);
+    [bytes(&region), bytes(&fields)].concat()
+}
+
+fn slot(number: u8) -> Vec<u8> {
+    let (ejected, mask) = (Path::new("PCEJ"), bit(number));
+    let eject = Store::new(&ejected, &mask);
+    bytes(&Device::new(
+        slot_path(number),
+        vec![
+            &Name::new("_ADR".into(), &(u32::from(number) << 16)),
+            &Name::new("_SUN".into(), &number),
+            &Method::new("_EJ0".into(), 1, true, vec![&eject]),
+        ],
+    ))
+}
+
+/// A method that notifies each slot whose bit is set in its first argument of the second one.
+fn notify_slots() -> Vec<u8> {
+    let mut body = Vec::new();
+    for number in SLOTS {
+        let (mask, slot) = (bit(number), slot_path(number));
+        let (wanted, notify) = (And::new(&ZERO, &Arg(0), &mask), Notify::new(&slot, &Arg(1)));
+        body.extend(bytes(&If::new(&wanted, vec![&notify])));
+    }
+    bytes(&Method::new(Path::new(NOTIFY), 2, true, vec![&Raw(body)]))
+}
+
+fn ports<'a>(name: &str, first: &'a u16, size: &'a u16) -> OpRegion<'a> {
+    OpRegion::new(Path::new(name), OpRegionSpace::SystemIO, first, size)
+}
+
+/// Fields of the ports called `region`: names and widths in bits.
+fn field<const N: usize>(
+    region: &str,
+    access: FieldAccessType,
+    fields: [([u8; 4], usize); N],
+) -> Field {
+    let fields = fields.map(|(name, width)| FieldEntry::Named(name, width));
+    let (lock, update) = (FieldLockRule::NoLock, FieldUpdateRule::WriteAsZeroes);
+    Field::new(Path::new(region), access, lock, update, fields.to_vec())
+}
+
+fn slot_path(number: u8) -> Path {
+    Path::new(&format!("SL{number:02X}"))
+}
+
+fn bit(number: u8) -> u32 {
+    1 << number
+}
+
+/// All devices of the bus but the host bridge.
+const SLOTS: std::ops::Range<u8> = 1..32;
+/// Notifies slots.
+const NOTIFY: &str = "NTFY";
+/// Looks what happened in which slots.
+const LOOK: &str = "LOOK";
+/// Values of a notification (ACPI 6.5, table 5.192).
+const DEVICE_CHECK: u8 = 1;
+const EJECT_REQUEST: u8 = 3;
