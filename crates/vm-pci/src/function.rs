@@ -65,6 +65,8 @@ pub struct Effects {
     pub reset: bool,
     /// A bridge only: reset every function behind it.
     pub secondary_reset: bool,
+    /// A port only: take every function behind it out, the guest has let go of them.
+    pub eject: bool,
 }
 
 impl Effects {
@@ -73,5 +75,6 @@ impl Effects {
         decode: false,
         reset: false,
         secondary_reset: false,
+        eject: false,
     };
 }

@@ -74,7 +74,7 @@ impl FunctionCore {
         Effects {
             decode: reset || decoded != self.decode_of(&state),
             reset,
-            secondary_reset: false,
+            ..Effects::NONE
         }
     }
 
@@ -110,6 +110,21 @@ impl FunctionCore {
     /// knows. Neither [`Effects`] nor interrupts follow from what is changed here.
     pub fn with_config<T>(&self, work: impl FnOnce(&mut ConfigSpace) -> T) -> T {
         work(&mut lock(&self.state).config)
+    }
+
+    /// Works on configuration space where an interrupt follows from it: `work` returns whether it is
+    /// asserted then. With MSI-X the change from not to asserted is a message, with `vector`.
+    pub fn update(&self, vector: u16, work: impl FnOnce(&mut ConfigSpace) -> bool) {
+        let mut state = lock(&self.state);
+        let asserted = work(&mut state.config);
+        let rose = asserted && !state.asserted;
+        state.asserted = asserted;
+        self.follow(&mut state);
+        drop(state);
+        let messages = self.msix.as_ref().filter(|msix| msix.enabled());
+        if let Some(msix) = messages.filter(|_| rose) {
+            msix.trigger(vector);
+        }
     }
 
     /// All registers after reset, MSI-X off, interrupt deasserted.
@@ -186,10 +201,6 @@ impl FunctionCore {
 
     pub(crate) fn command(&self) -> u16 {
         lock(&self.state).config.u16(COMMAND)
-    }
-
-    pub(crate) fn express(&self) -> Option<u16> {
-        self.places.express
     }
 
     fn decode_of(&self, state: &State) -> BarMap {

@@ -23,6 +23,7 @@ mod pm;
 mod root;
 mod root_port;
 mod routes;
+mod slot;
 mod topology;
 mod window;
 
@@ -42,6 +43,7 @@ pub use msix::{MsiMessage, MsiSink, MsiVector, Msix, MsixLayout, MsixState};
 pub use pcie::ExpressType;
 pub use root::RootComplex;
 pub use root_port::{BridgeDecode, RootPort, RootPortConfig};
+pub use slot::SlotPower;
 pub use topology::BusId;
 pub use window::{BarWindow, Windows};
 

@@ -3,6 +3,7 @@
 
 use crate::capability::Capability;
 use crate::config::{ConfigSpace, Register};
+use crate::slot;
 
 /// What stands behind the link registers: speed is always 2.5 GT/s, width x1, as nothing is timed by it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub enum ExpressType {
         port: u8,
         /// Physical slot number, unique in the chassis; 13 bits.
         slot: u16,
+        /// Whether the slot has hot-plug elements.
+        hot_plug: bool,
     },
 }
 
@@ -32,10 +35,15 @@ pub(crate) fn capability(kind: ExpressType) -> Capability {
         ExpressType::IntegratedEndpoint => {
             registers.push(device_capabilities(FUNCTION_RESET_CAPABLE));
         }
-        ExpressType::RootPort { port, slot } => {
+        ExpressType::RootPort {
+            port,
+            slot,
+            hot_plug,
+        } => {
             registers.push(device_capabilities(0));
             registers.extend(link(port, LINK_REPORTS_ACTIVE));
-            registers.extend(slot_and_root(slot));
+            registers.extend(slot::registers(slot, hot_plug));
+            registers.extend(ROOT);
         }
     }
     Capability::new(ID, LENGTH, &registers)
@@ -46,12 +54,6 @@ pub(crate) fn take_function_reset(config: &mut ConfigSpace, at: u16) -> bool {
     let asked = config.u16(at + DEVICE_CONTROL) & INITIATE_FUNCTION_RESET != 0;
     config.set_bits(at + DEVICE_CONTROL, INITIATE_FUNCTION_RESET, false);
     asked && config.u32(at + DEVICE_CAPABILITIES) & FUNCTION_RESET_CAPABLE != 0
-}
-
-/// Shows in slot and link status whether something is plugged in.
-pub(crate) fn set_present(config: &mut ConfigSpace, at: u16, present: bool) {
-    config.set_bits(at + SLOT_STATUS, PRESENCE_DETECTED, present);
-    config.set_bits(at + LINK_STATUS, LINK_ACTIVE, present);
 }
 
 fn flags(kind: ExpressType) -> u32 {
@@ -75,16 +77,11 @@ fn link(port: u8, more: u32) -> [Register; 3] {
     ]
 }
 
-/// Slot without hot-plug elements: all control bits are there to write, none has an effect yet.
-fn slot_and_root(slot: u16) -> [Register; 5] {
-    [
-        Register::dword(0x14).value(NO_COMMAND_COMPLETED | u32::from(slot & 0x1fff) << 19),
-        Register::word(0x18).writable(SLOT_CONTROL_WRITABLE),
-        Register::word(SLOT_STATUS).clearable(SLOT_EVENTS),
-        Register::word(0x1c).writable(ROOT_CONTROL_WRITABLE),
-        Register::dword(0x20).clearable(ROOT_PME_STATUS),
-    ]
-}
+/// Registers of a root port.
+const ROOT: [Register; 2] = [
+    Register::word(0x1c).writable(ROOT_CONTROL_WRITABLE),
+    Register::dword(0x20).clearable(ROOT_PME_STATUS),
+];
 
 /// Registers that every kind has.
 const DEVICE: &[Register] = &[
@@ -113,14 +110,7 @@ const LINK_ASPM_L0S: u32 = 1 << 10;
 const LINK_REPORTS_ACTIVE: u32 = 1 << 20;
 /// ASPM control, common clock, extended synch: stored for the driver, nothing follows from them.
 const LINK_CONTROL_WRITABLE: u32 = 0xc3;
-const LINK_STATUS: u16 = 0x12;
-const LINK_ACTIVE: u16 = 1 << 13;
-const NO_COMMAND_COMPLETED: u32 = 1 << 18;
-const SLOT_CONTROL_WRITABLE: u32 = 0x1fff;
-const SLOT_STATUS: u16 = 0x1a;
-const PRESENCE_DETECTED: u16 = 1 << 6;
-/// Attention button, power fault, MRL, presence and link state changes, command completed.
-const SLOT_EVENTS: u32 = 0x11f;
+pub(crate) const LINK_STATUS: u16 = 0x12;
 const ROOT_CONTROL_WRITABLE: u32 = 0x1f;
 const ROOT_PME_STATUS: u32 = 1 << 16;
 const EXTENDED_FORMAT: u32 = 1 << 20;

@@ -12,6 +12,7 @@ use vm_device::bus::{Error as IoError, MmioAddress, MmioRange, PioAddress, PioRa
 use vm_device::device_manager::{IoManager, MmioManager, PioManager};
 
 use crate::address::{Bdf, Slot};
+use crate::bus::Bus;
 use crate::config_access::{ConfigPorts, Ecam};
 use crate::error::BusError;
 use crate::function::{Effects, PciFunction};
@@ -28,6 +29,7 @@ pub struct RootComplex {
     pio: SharedRoutes,
     mmio: SharedRoutes,
     mapped: Mutex<Mapped>,
+    ejected: Box<dyn Fn(BusId) + Send + Sync>,
 }
 
 impl RootComplex {
@@ -45,7 +47,16 @@ impl RootComplex {
             pio: Arc::new(ArcSwap::from_pointee(Routes::default())),
             mmio: Arc::new(ArcSwap::from_pointee(Routes::default())),
             mapped: Mutex::new(Mapped::default()),
+            ejected: Box::new(|_| ()),
         })
+    }
+
+    /// The same, which calls `ejected` for a bus whose functions are out because the guest has turned
+    /// their slot off. The call comes from whoever delivers the guest's access.
+    #[must_use]
+    pub fn on_eject(self, ejected: impl Fn(BusId) + Send + Sync + 'static) -> Self {
+        let ejected = Box::new(ejected);
+        Self { ejected, ..self }
     }
 
     /// Windows that BARs can be reached in.
@@ -159,9 +170,8 @@ impl RootComplex {
         {
             function.reset();
         }
-        let behind = topology.behind(at).filter(|_| effects.secondary_reset);
-        if let Some(behind) = behind {
-            behind.iter().for_each(|(_, function)| function.reset());
+        if let Some((id, behind)) = topology.behind(at) {
+            self.apply_behind(effects, id, behind);
         }
         if effects != Effects::NONE {
             self.refresh();
@@ -261,6 +271,16 @@ impl RootComplex {
         Ok(())
     }
 
+    fn apply_behind(&self, effects: Effects, id: BusId, behind: &Bus) {
+        if effects.secondary_reset {
+            behind.iter().for_each(|(_, function)| function.reset());
+        }
+        // Somebody else may have taken it out meanwhile.
+        if effects.eject && self.detach(id, 0).is_ok() {
+            (self.ejected)(id);
+        }
+    }
+
     pub(crate) fn topology(&self) -> Arc<Topology> {
         self.topology.load_full()
     }
@@ -273,12 +293,12 @@ impl RootComplex {
         let mut mapped = lock(&self.mapped);
         let mut topology = Topology::clone(&self.topology.load());
         let result = work(&mut topology)?;
-        topology
-            .ports
-            .iter()
-            .for_each(|port| port.port.set_present(!port.bus.is_empty()));
         self.topology.store(Arc::new(topology));
         self.remap(&mut mapped);
+        // A guest that hears of it finds what it is told.
+        for port in &self.topology.load().ports {
+            port.port.set_present(!port.bus.is_empty());
+        }
         Ok(result)
     }
 

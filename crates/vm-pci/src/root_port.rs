@@ -2,12 +2,10 @@
 //! (PCI-to-PCI Bridge 1.2; PCI Express Base 5.0, section 7.5.3).
 //!
 //! The port knows what it forwards; the functions behind it belong to the
-//! [`RootComplex`](crate::RootComplex), which asks. Slot registers are laid out and show presence;
-//! hot-plug elements are not offered.
+//! [`RootComplex`](crate::RootComplex), which asks. A slot that is off forwards nothing.
 
 use std::ops::RangeInclusive;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::address::{IoAddr, IoRange};
 use crate::bar::{Bar, BarMap};
@@ -17,8 +15,10 @@ use crate::function::{Effects, FunctionInfo, PciFunction};
 use crate::function_core::FunctionCore;
 use crate::header::*;
 use crate::intx::{InterruptPin, IrqPin};
+use crate::lock;
 use crate::msix::{MsiSink, MsixLayout};
-use crate::pcie::{self, ExpressType};
+use crate::pcie::ExpressType;
+use crate::slot::{self, Commanded, SlotPower, SlotRegisters};
 
 /// What a root port is made of.
 pub struct RootPortConfig {
@@ -28,6 +28,9 @@ pub struct RootPortConfig {
     pub port: u8,
     /// Physical slot number, unique in the chassis; 13 bits.
     pub slot: u16,
+    /// Whether functions may come to the slot and leave it while the guest runs. Then what is plugged in
+    /// before the guest runs has power after a [`reset`](crate::RootComplex::reset).
+    pub hot_plug: bool,
     /// Interrupt messages for the port's own events: one MSI-X vector, in BAR0.
     pub msi: Option<Arc<dyn MsiSink>>,
     /// Interrupt pin for the port's own events.
@@ -35,12 +38,14 @@ pub struct RootPortConfig {
 }
 
 impl RootPortConfig {
-    /// A port with QEMU's identity, the same number for port and slot, and no interrupts.
+    /// A port with QEMU's identity, the same number for port and slot, without hot-plug and
+    /// interrupts.
     pub fn new(number: u8) -> Self {
         Self {
             identity: RootPort::QEMU,
             port: number,
             slot: number.into(),
+            hot_plug: false,
             msi: None,
             intx: None,
         }
@@ -50,7 +55,10 @@ impl RootPortConfig {
 /// A root port and its registers.
 pub struct RootPort {
     core: FunctionCore,
-    present: AtomicBool,
+    hot_plug: bool,
+    /// Whether something is plugged in. Held while registers of the slot are written, so that one
+    /// command follows the other.
+    present: Mutex<bool>,
 }
 
 /// What a bridge forwards to its secondary side, by its registers. A window that is closed, or whose
@@ -101,13 +109,19 @@ impl RootPort {
             identity,
             port,
             slot,
+            hot_plug,
             msi,
             intx,
         } = config;
+        let express = ExpressType::RootPort {
+            port,
+            slot,
+            hot_plug,
+        };
         let mut builder = FunctionCore::builder(identity)
             .header(HeaderType::Bridge)
             .config_size(ConfigSize::Express)
-            .express(EXPRESS_AT, ExpressType::RootPort { port, slot })
+            .express(EXPRESS_AT, express)
             .power_management(POWER_AT, true);
         if let Some(sink) = msi {
             builder = builder
@@ -117,24 +131,55 @@ impl RootPort {
         if let Some((pin, wire)) = intx {
             builder = builder.intx(pin, wire);
         }
-        Ok(Self {
+        let port = Self {
             core: builder.build()?,
-            present: AtomicBool::new(false),
-        })
+            hot_plug,
+            present: Mutex::new(false),
+        };
+        port.update(|slot| slot.start(false));
+        Ok(port)
     }
 
     /// What the port forwards at this moment.
     pub fn bridge_decode(&self) -> BridgeDecode {
-        self.core.with_config(|config| BridgeDecode::of(config))
+        self.core
+            .with_config(|config| match self.slot(config).powered() {
+                true => BridgeDecode::of(config),
+                false => BridgeDecode::default(),
+            })
     }
 
-    /// Shows in the slot's registers whether a function is plugged in.
+    /// Presses the slot's attention button: asks the guest to let go of what is in the slot, or to
+    /// take what came. Nothing without hot-plug.
+    pub fn press_attention_button(&self) {
+        self.update(|slot| slot.press_attention_button());
+    }
+
+    /// Power of the slot.
+    pub fn slot_power(&self) -> SlotPower {
+        self.core.with_config(|config| self.slot(config).power())
+    }
+
+    /// Shows in the slot's registers whether a function is plugged in, and tells the guest.
     pub(crate) fn set_present(&self, present: bool) {
-        self.present.store(present, Ordering::Relaxed);
-        if let Some(at) = self.core.express() {
-            self.core
-                .with_config(|config| pcie::set_present(config, at, present));
-        }
+        let mut shown = lock(&self.present);
+        *shown = present;
+        self.update(|slot| slot.set_present(present));
+    }
+
+    fn slot<'a>(&self, config: &'a mut ConfigSpace) -> SlotRegisters<'a> {
+        SlotRegisters::of(config, EXPRESS_AT.into(), self.hot_plug)
+    }
+
+    /// Works on the slot's registers, and interrupts if that follows.
+    fn update<T: Default>(&self, work: impl FnOnce(&mut SlotRegisters<'_>) -> T) -> T {
+        let mut result = T::default();
+        self.core.update(VECTOR, |config| {
+            let mut slot = self.slot(config);
+            result = work(&mut slot);
+            slot.interrupts()
+        });
+        result
     }
 
     fn held_in_reset(&self) -> bool {
@@ -153,11 +198,16 @@ impl PciFunction for RootPort {
     }
 
     fn write_config(&self, offset: u16, data: &[u8]) -> Effects {
+        let _one_by_one = lock(&self.present);
         let (decoded, held) = (self.bridge_decode(), self.held_in_reset());
+        let control = self.core.with_config(|config| self.slot(config).control());
         let effects = self.core.write_config(offset, data);
+        let command = slot::is_command(EXPRESS_AT.into(), offset, data.len());
+        let Commanded { lost_power, ejects } = self.update(|slot| slot.written(control, command));
         Effects {
             decode: effects.decode || decoded != self.bridge_decode(),
-            secondary_reset: !held && self.held_in_reset(),
+            secondary_reset: lost_power || !held && self.held_in_reset(),
+            eject: ejects,
             ..effects
         }
     }
@@ -182,8 +232,9 @@ impl PciFunction for RootPort {
     fn bar_mapped(&self, _bar: u8, _at: Option<IoAddr>) {}
 
     fn reset(&self) {
+        let present = lock(&self.present);
         self.core.reset();
-        self.set_present(self.present.load(Ordering::Relaxed));
+        self.update(|slot| slot.start(*present));
     }
 }
 
@@ -230,6 +281,8 @@ fn open(window: RangeInclusive<u64>) -> Option<RangeInclusive<u64>> {
 }
 
 const EXPRESS_AT: u8 = 0x54;
+/// The only one: the interrupt message number of the capability is zero.
+const VECTOR: u16 = 0;
 const POWER_AT: u8 = 0x90;
 const MSIX_AT: u8 = 0x48;
 const MSIX_BAR: u64 = 0x1000;

@@ -83,13 +83,12 @@ impl Topology {
         }
     }
 
-    /// Functions that a reset of the secondary bus of the bridge at `at` reaches.
-    pub(crate) fn behind(&self, at: Bdf) -> Option<&Bus> {
+    /// The bus behind the bridge at `at`.
+    pub(crate) fn behind(&self, at: Bdf) -> Option<(BusId, &Bus)> {
         let on_root = at.bus() == 0;
-        self.ports
-            .iter()
-            .find(|port| on_root && port.slot == at.slot())
-            .map(|port| &port.bus)
+        let mut ports = self.ports.iter().enumerate();
+        let (index, port) = ports.find(|(_, port)| on_root && port.slot == at.slot())?;
+        Some((BusId(index + 1), &port.bus))
     }
 
     /// Every function with its place, a port before what is behind it.

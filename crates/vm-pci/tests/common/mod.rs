@@ -219,13 +219,17 @@ pub const MMIO32: std::ops::RangeInclusive<u64> = 0xc000_0000..=0xdfff_ffff;
 pub const MMIO64: std::ops::RangeInclusive<u64> = 0x80_0000_0000..=0x8f_ffff_ffff;
 
 pub fn complex() -> Arc<RootComplex> {
+    complex_with(|root| root)
+}
+
+pub fn complex_with(more: impl FnOnce(RootComplex) -> RootComplex) -> Arc<RootComplex> {
     let windows = Windows {
         pio: Some(0xc000..=0xffff),
         mmio32: Some(MMIO32),
         mmio64: Some(MMIO64),
     };
     let bridge = Arc::new(HostBridge::new(HostBridge::Q35).unwrap());
-    Arc::new(RootComplex::new(windows, bridge).unwrap())
+    Arc::new(more(RootComplex::new(windows, bridge).unwrap()))
 }
 
 pub const fn at(bus: u8, device: u8, function: u8) -> Bdf {
