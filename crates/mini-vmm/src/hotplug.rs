@@ -14,7 +14,28 @@ use vm_pci::{BusId, RootComplex, Slot};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::event_device::{BoardEvent, EventDevice};
+use crate::options::BadOption;
 use crate::pci::Location;
+
+/// Why a device cannot come or go, in QEMU's words, which programs know.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HotplugError {
+    /// The devices of a bus stay.
+    #[error("Bus '{0}' does not support hotplugging")]
+    Bus(String),
+    /// No device can come to a port.
+    #[error("Hot-plug failed: unsupported by the port device '{0}'")]
+    Plug(String),
+    /// The device of a port stays.
+    #[error("Hot-unplug failed: unsupported by the port device '{0}'")]
+    Unplug(String),
+    /// The guest turns the slot on or off just now.
+    #[error("Hot-unplug failed: guest is busy (power indicator blinking)")]
+    Busy,
+    /// There is no such bus.
+    #[error(transparent)]
+    Option(#[from] BadOption),
+}
 
 /// The registers of the root bus.
 pub struct PciHotplug {

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::time::Duration;
 
 use virtio_pci::{PciSlot, Place};
 use vm_device::bus::{PioAddress, PioRange};
 use vm_device::device_manager::{IoManager, PioManager};
 use vm_pci::{
-    BusId, HostBridge, Identity, PciFunction, RootComplex, RootPort, RootPortConfig, Slot, Windows,
+    BusId, HostBridge, Identity, InterruptPin, PciFunction, RootComplex, RootPort, RootPortConfig,
+    Slot, SlotPower, Windows,
 };
 
 use crate::error::Error;
 use crate::event_device::EventDevice;
-use crate::hotplug::{Departures, PciHotplug};
+use crate::hotplug::{Departures, HotplugError, PciHotplug};
 use crate::layout;
 use crate::line::IntxLines;
 use crate::options::{Accel, BadOption, Config, MachineType};
@@ -29,12 +31,34 @@ pub struct Pci {
     places_bars: bool,
     /// Whether configuration space is at ports 0xcf8 to 0xcff, too.
     has_ports: bool,
-    ports: BTreeMap<String, BusId>,
+    ports: BTreeMap<String, Behind>,
     wires: Wires,
     lines: IntxLines,
     departures: Arc<Departures>,
     /// Hot-plug on the root bus, where there is such a thing.
     hotplug: Option<Arc<PciHotplug>>,
+}
+
+/// What is behind a root port.
+struct Behind {
+    bus: BusId,
+    port: Arc<RootPort>,
+    /// Chassis and number, which no other slot has.
+    slot: (u64, u16),
+    hot_plug: bool,
+}
+
+/// What a root port is told to be; the rest follows from the number of its bus.
+#[derive(Clone, Copy, Debug)]
+pub struct PortSettings {
+    /// Number of the chassis that its slot is in.
+    pub chassis: u64,
+    /// Number of the port.
+    pub number: Option<u64>,
+    /// Number of the slot.
+    pub slot: Option<u64>,
+    /// Whether devices may come and go while the guest runs.
+    pub hot_plug: bool,
 }
 
 /// Where a function goes.
@@ -88,7 +112,10 @@ impl Pci {
         let bridge = chipset.map_or(HostBridge::Q35, |chipset| chipset.bridge);
         let bridge = HostBridge::new(bridge).map_err(refused)?;
         let root = RootComplex::new(windows, Arc::new(bridge)).map_err(refused)?;
-        let root = Arc::new(root);
+        let ejected = Arc::clone(&departures);
+        let root = Arc::new(root.on_eject(move |bus| {
+            ejected.announce(Location::new(bus, Slot::new(0, 0)));
+        }));
         let hotplug = chipset.filter(|chipset| !chipset.express).map(|_| {
             let (root, departures) = (Arc::clone(&root), Arc::clone(&departures));
             Arc::new(PciHotplug::new(root, Arc::clone(events), departures))
@@ -187,20 +214,47 @@ impl Pci {
         option: &str,
         id: &str,
         location: Location,
+        settings: PortSettings,
     ) -> Result<(), BadOption> {
         let bad = |error: &dyn std::fmt::Display| {
             let slot = location.slot.to_string();
             BadOption::property(option, "addr", &slot, error, "a free slot of pcie.0")
         };
-        let number = self.buses();
-        if number >= layout::MOST_BUSES || location.bus != BusId::ROOT || !self.is_express() {
+        if self.buses() >= layout::MOST_BUSES || location.bus != BusId::ROOT || !self.is_express() {
             return Err(bad(&"no root port can be here"));
         }
-        let port = RootPort::new(RootPortConfig::new(number)).map_err(|error| bad(&error))?;
-        let bus = self.root.attach_port(location.slot, Arc::new(port));
-        self.ports
-            .insert(id.to_owned(), bus.map_err(|error| bad(&error))?);
+        let config = self.port_config(location, settings);
+        let slot = (settings.chassis, config.slot);
+        if self.ports.values().any(|behind| behind.slot == slot) {
+            let (given, accepted) = (config.slot.to_string(), "another slot, or another chassis");
+            let taken = "taken in this chassis";
+            return Err(BadOption::property(option, "slot", &given, taken, accepted));
+        }
+        let port = Arc::new(RootPort::new(config).map_err(|error| bad(&error))?);
+        let bus = self.root.attach_port(location.slot, Arc::clone(&port));
+        let behind = Behind {
+            bus: bus.map_err(|error| bad(&error))?,
+            port,
+            slot,
+            hot_plug: settings.hot_plug,
+        };
+        self.ports.insert(id.to_owned(), behind);
         Ok(())
+    }
+
+    fn port_config(&self, location: Location, settings: PortSettings) -> RootPortConfig {
+        let pin = self.lines.pin(location.slot.device());
+        let config = RootPortConfig::new(self.buses());
+        let number = settings.number.and_then(|number| number.try_into().ok());
+        let slot = settings.slot.and_then(|slot| slot.try_into().ok());
+        RootPortConfig {
+            port: number.unwrap_or(config.port),
+            slot: slot.unwrap_or(config.slot),
+            hot_plug: settings.hot_plug,
+            msi: Some(Arc::clone(&self.wires.msi)),
+            intx: pin.map(|pin| (InterruptPin::A, pin)),
+            ..config
+        }
     }
 
     /// Devices that the guest has let go.
@@ -211,42 +265,67 @@ impl Pci {
     /// Whether devices may come later to `bus`, or the root bus.
     ///
     /// # Errors
-    /// A bus that does not exist, or whose devices stay.
-    pub fn takes_later(&self, option: &str, bus: Option<&str>) -> Result<(), BadOption> {
+    /// A bus that does not exist, under the name of `option`, or whose devices stay.
+    pub fn takes_later(&self, option: &str, bus: Option<&str>) -> Result<(), HotplugError> {
         let bus = self.bus_called(option, bus)?;
-        let slot = Slot::new(0, 0);
-        self.hotplug_of(option, Location { bus, slot }).map(drop)
+        match self.hotplug_of(bus)? {
+            Hotplug::Port(id, behind) if !behind.hot_plug => Err(HotplugError::Plug(id.to_owned())),
+            _ => Ok(()),
+        }
     }
 
-    /// Tells the guest that a device came to `place`.
+    /// Tells the guest that a device came to `place`. A root port has told it already.
     pub fn came(&self, place: Location) {
-        if let Some(hotplug) = &self.hotplug {
+        if let Ok(Hotplug::Acpi(hotplug)) = self.hotplug_of(place.bus) {
             hotplug.came(place.slot);
         }
     }
 
-    /// Asks the guest to let the device at `place` go.
+    /// Asks the guest to let the device at `place` go. Returns for how long it is not to be asked
+    /// again.
     ///
     /// # Errors
-    /// A bus whose devices stay.
-    pub fn ask_to_leave(&self, option: &str, place: Location) -> Result<(), BadOption> {
-        self.hotplug_of(option, place)?.ask_to_leave(place.slot);
-        Ok(())
+    /// A bus whose devices stay, or a guest that is busy with the slot.
+    pub fn ask_to_leave(&self, place: Location) -> Result<Duration, HotplugError> {
+        match self.hotplug_of(place.bus)? {
+            Hotplug::Acpi(hotplug) => {
+                hotplug.ask_to_leave(place.slot);
+                Ok(Duration::ZERO)
+            }
+            Hotplug::Port(id, behind) if !behind.hot_plug => {
+                Err(HotplugError::Unplug(id.to_owned()))
+            }
+            Hotplug::Port(_, behind) => match behind.port.slot_power() {
+                SlotPower::Changing => Err(HotplugError::Busy),
+                SlotPower::On => {
+                    behind.port.press_attention_button();
+                    Ok(ATTENTION)
+                }
+                // There is nothing that the guest would have to let go.
+                SlotPower::Off => {
+                    self.take_away(place);
+                    Ok(ATTENTION)
+                }
+            },
+        }
     }
 
-    /// Takes the device at `place` away from a guest that is not running.
+    /// Takes the device at `place` away from a guest that is not running, or does not use it.
     pub fn take_away(&self, place: Location) {
         if self.root.detach(place.bus, place.slot.device()).is_ok() {
             self.departures.announce(place);
         }
     }
 
-    fn hotplug_of(&self, option: &str, place: Location) -> Result<&PciHotplug, BadOption> {
-        let hotplug = self.hotplug.as_deref();
-        let hotplug = hotplug.filter(|_| place.bus == BusId::ROOT);
-        hotplug.ok_or_else(|| {
-            let accepted = "a bus with hot-plug: pci.0 of -machine pc";
-            BadOption::new(option, "the devices of this bus stay", accepted)
+    /// What devices come to `bus` by, and leave it.
+    fn hotplug_of(&self, bus: BusId) -> Result<Hotplug<'_>, HotplugError> {
+        let port = self.ports.iter().find(|(_, behind)| behind.bus == bus);
+        let port = port.map(|(id, behind)| Hotplug::Port(id, behind));
+        let acpi = self.hotplug.as_deref().filter(|_| bus == BusId::ROOT);
+        let found = port.or(acpi.map(Hotplug::Acpi));
+        found.ok_or_else(|| {
+            let root = self.chipset.map_or("", |chipset| chipset.bus);
+            HotplugError::Bus(root.to_owned())
         })
     }
 
@@ -321,7 +400,7 @@ impl Pci {
         match name {
             None => Some(BusId::ROOT),
             Some(name) if name == root => Some(BusId::ROOT),
-            Some(name) => self.ports.get(name).copied(),
+            Some(name) => self.ports.get(name).map(|behind| behind.bus),
         }
     }
 
@@ -329,6 +408,14 @@ impl Pci {
         let root = self.chipset.iter().map(|chipset| chipset.bus);
         root.chain(self.ports.keys().map(String::as_str)).collect()
     }
+}
+
+/// What devices of a bus come and go by.
+enum Hotplug<'a> {
+    /// The registers of the root bus.
+    Acpi(&'a PciHotplug),
+    /// The slot of the root port with this identifier.
+    Port(&'a str, &'a Behind),
 }
 
 /// What machines differ in.
@@ -355,6 +442,8 @@ fn refused(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Host("cannot set up PCI", io::Error::other(error))
 }
 
+/// How long a guest waits after its attention button, before it believes it.
+const ATTENTION: Duration = Duration::from_secs(5);
 const PC: Chipset = Chipset {
     bus: "pci.0",
     bridge: HostBridge::I440FX,

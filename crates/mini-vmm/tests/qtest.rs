@@ -432,3 +432,154 @@ fn a_sandbox_opens_no_files_for_a_monitor() {
     vmm.qmp().execute("blockdev-del", gone).unwrap();
     assert_eq!(vmm.terminate(), Some(0));
 }
+
+/// Slot control and slot status of the root port in slot 2.
+struct PortSlot {
+    port: PciDevice,
+    at: u8,
+}
+
+impl PortSlot {
+    fn find(vmm: &mut Vmm) -> Self {
+        let port = PciDevice::find(vmm, 2).unwrap();
+        let at = port.capabilities(vmm, 0x10)[0] + 0x18;
+        Self { port, at }
+    }
+
+    fn control(&self, vmm: &mut Vmm, value: u32) {
+        self.port.write(vmm, self.at, 2, value);
+    }
+
+    /// Reads slot status and clears its events.
+    fn status(&self, vmm: &mut Vmm) -> u32 {
+        let status = self.port.read(vmm, self.at + 2, 2);
+        self.port.write(vmm, self.at + 2, 2, status);
+        status
+    }
+}
+
+const ON: u32 = 0x1c0;
+const BLINKS: u32 = 0x2c0;
+const OFF: u32 = 0x7c0;
+
+fn add_rng(vmm: &mut Vmm, bus: &str) -> Result<Value, Value> {
+    let device = json!({"driver": "virtio-rng-pci", "id": "r", "bus": bus});
+    vmm.qmp().execute("device_add", device)
+}
+
+fn delete_rng(vmm: &mut Vmm) -> Result<Value, Value> {
+    vmm.qmp().execute("device_del", json!({"id": "r"}))
+}
+
+fn desc(error: Result<Value, Value>) -> String {
+    error.unwrap_err()["desc"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn devices_come_and_go_behind_a_root_port() {
+    let mut vmm = start("-M q35 -device pcie-root-port,id=rp0,addr=2.0,chassis=1,slot=7");
+    let slot = PortSlot::find(&mut vmm);
+    assert_eq!(slot.port.read(&mut vmm, slot.at - 4, 4) >> 19, 7);
+    for round in 0..3 {
+        add_rng(&mut vmm, "rp0").unwrap();
+        assert_eq!(slot.status(&mut vmm) & 0x5f, 1 << 6 | 1 << 3 | 1, "{round}");
+        assert!(desc(add_rng(&mut vmm, "rp0")).contains("Duplicate device ID 'r'"));
+        slot.control(&mut vmm, ON);
+        slot.status(&mut vmm);
+        delete_rng(&mut vmm).unwrap();
+        assert_eq!(slot.status(&mut vmm) & 0x5f, 1 << 6 | 1, "the button");
+        let again = desc(delete_rng(&mut vmm));
+        assert_eq!(again, "Device r is already in the process of unplug");
+        slot.control(&mut vmm, BLINKS);
+        slot.control(&mut vmm, OFF);
+        vmm.qmp().event("DEVICE_DELETED");
+        assert_eq!(vmm.qmp().event("DEVICE_DELETED")["data"]["device"], "r");
+        assert_eq!(slot.status(&mut vmm) & 1 << 6, 0);
+    }
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
+#[test]
+fn a_slot_that_is_off_lets_go_without_its_guest() {
+    let mut vmm = start("-M q35 -device pcie-root-port,id=rp0,addr=2.0");
+    add_rng(&mut vmm, "rp0").unwrap();
+    delete_rng(&mut vmm).unwrap();
+    vmm.qmp().event("DEVICE_DELETED");
+    assert_eq!(vmm.qmp().event("DEVICE_DELETED")["data"]["device"], "r");
+}
+
+#[test]
+fn a_guest_that_is_busy_or_silent_is_not_asked_twice() {
+    let mut vmm = start("-M q35 -device pcie-root-port,id=rp0,addr=2.0");
+    let slot = PortSlot::find(&mut vmm);
+    add_rng(&mut vmm, "rp0").unwrap();
+    slot.control(&mut vmm, BLINKS);
+    let busy = "Hot-unplug failed: guest is busy (power indicator blinking)";
+    assert_eq!(desc(delete_rng(&mut vmm)), busy);
+    slot.control(&mut vmm, ON);
+    delete_rng(&mut vmm).unwrap();
+    // A reset answers for a guest that never does.
+    vmm.qmp().execute("system_reset", json!({})).unwrap();
+    vmm.qmp().event("DEVICE_DELETED");
+    assert_eq!(vmm.qmp().event("DEVICE_DELETED")["data"]["device"], "r");
+    vmm.qmp().event("RESET");
+    add_rng(&mut vmm, "rp0").unwrap();
+}
+
+#[test]
+fn devices_stay_where_there_is_no_hot_plug() {
+    let mut vmm = start(
+        "-M q35 -device pcie-root-port,id=rp0,addr=2.0,hotplug=off \
+         -device virtio-rng-pci,id=r,bus=rp0",
+    );
+    let slot = PortSlot::find(&mut vmm);
+    assert_eq!(slot.port.read(&mut vmm, slot.at - 4, 4) & 0x7f, 0);
+    let unplug = "Hot-unplug failed: unsupported by the port device 'rp0'";
+    assert_eq!(desc(delete_rng(&mut vmm)), unplug);
+    for (bus, error) in [
+        ("pcie.0", "Bus 'pcie.0' does not support hotplugging"),
+        (
+            "rp0",
+            "Hot-plug failed: unsupported by the port device 'rp0'",
+        ),
+    ] {
+        let device = json!({"driver": "virtio-rng-pci", "id": "s", "bus": bus});
+        assert_eq!(desc(vmm.qmp().execute("device_add", device)), error);
+    }
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
+#[test]
+fn a_guest_may_be_asked_again_on_a_conventional_bus() {
+    let mut vmm = start("-M pc -device virtio-rng-pci,id=r,addr=6");
+    for _ in 0..3 {
+        delete_rng(&mut vmm).unwrap();
+        assert_eq!(vmm.input(0x608, 1), 1, "an event");
+        assert_eq!(vmm.input(0xae04, 4), 1 << 6);
+    }
+    let taken = json!({"driver": "virtio-rng-pci", "id": "s", "addr": "6"});
+    assert!(vmm.qmp().execute("device_add", taken).is_err());
+    vmm.output(0xae08, 4, 1 << 6);
+    vmm.qmp().event("DEVICE_DELETED");
+    assert_eq!(vmm.qmp().event("DEVICE_DELETED")["data"]["device"], "r");
+}
+
+#[test]
+fn ports_go_with_their_controller() {
+    let mut vmm = start("-M pc -chardev null,id=c0");
+    for _ in 0..3 {
+        for device in [
+            json!({"driver": "virtio-serial-pci", "id": "s", "addr": "6"}),
+            json!({"driver": "virtserialport", "id": "p", "bus": "s.0", "chardev": "c0"}),
+        ] {
+            vmm.qmp().execute("device_add", device).unwrap();
+        }
+        vmm.qmp().execute("device_del", json!({"id": "s"})).unwrap();
+        vmm.output(0xae08, 4, 1 << 6);
+        for path in ["p", "s/virtio-backend", "s"] {
+            let event = vmm.qmp().event("DEVICE_DELETED");
+            assert_eq!(event["data"]["path"], format!("/machine/peripheral/{path}"));
+        }
+    }
+    assert_eq!(vmm.terminate(), Some(0));
+}

@@ -1,6 +1,7 @@
 //! Virtio devices that are plugged in, and what can be done to them from outside of the guest.
 
 use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use virtio_balloon::BalloonHandle;
 use virtio_ccw::CcwTransport;
@@ -28,8 +29,9 @@ pub struct Plugged {
     pub seat: Seat,
     /// What is special about it.
     pub control: Control,
-    /// Its removal was asked for, which is the guest's to complete.
-    pub leaving: bool,
+    /// Its removal was asked for, which is the guest's to complete, and is not to be asked for again
+    /// before this time.
+    pub leaving: Option<Instant>,
 }
 
 /// The transport that a device sits on.

@@ -176,7 +176,7 @@ fn plug_pci(
         properties: part.properties,
         seat: Seat::Pci(place, transport),
         control: part.control,
-        leaving: false,
+        leaving: None,
     })
 }
 
@@ -215,7 +215,7 @@ fn plug_mmio(
         properties: part.properties,
         seat: Seat::Mmio(transport),
         control: part.control,
-        leaving: false,
+        leaving: None,
     })
 }
 
@@ -245,7 +245,7 @@ fn plug_ccw(
         properties: part.properties,
         seat: Seat::Ccw(transport),
         control: part.control,
-        leaving: false,
+        leaving: None,
     })
 }
 

@@ -6,6 +6,7 @@ use virtio_pci::Addr;
 use super::Plug;
 use super::table::Kind;
 use crate::options::{BadOption, KeyVals};
+use crate::pci::PortSettings;
 
 pub(super) const NAME: &str = "pcie-root-port";
 
@@ -16,9 +17,19 @@ pub(super) const KIND: Kind = Kind::Board {
             "<slot[.function]> place on the bus (default: a free one)",
         ),
         ("bus", "<name> pcie.0, the only bus with ports"),
-        ("chassis", "<number> accepted, without effect"),
-        ("port", "<number> accepted, without effect"),
-        ("slot", "<number> accepted, without effect"),
+        (
+            "chassis",
+            "<number> with the slot's number, names the slot (default: 0)",
+        ),
+        (
+            "hotplug",
+            "<on|off> devices come and go while the guest runs (default: on)",
+        ),
+        ("port", "<number> of the port (default: that of its bus)"),
+        (
+            "slot",
+            "<number> of the slot in its chassis (default: that of its bus)",
+        ),
     ],
     make,
 };
@@ -29,15 +40,18 @@ fn make(id: Option<String>, mut properties: KeyVals) -> Result<Plug, BadOption> 
     let id = id.ok_or_else(missing)?;
     let addr = properties.take("addr");
     let addr = addr.map(|text| slot(&option, &text)).transpose()?;
-    // Numbers that only name the port to the user's eyes, given for QEMU's sake.
-    properties.take_number("chassis", 0..=0xff)?;
-    properties.take_number("port", 0..=0xff)?;
-    properties.take_number("slot", 0..=0x1fff)?;
+    let settings = PortSettings {
+        chassis: properties.take_number("chassis", 0..=0xff)?.unwrap_or(0),
+        number: properties.take_number("port", 0..=0xff)?,
+        slot: properties.take_number("slot", 0..=0x1fff)?,
+        hot_plug: properties.take_switch("hotplug", true)?,
+    };
     let bus = properties.take("bus");
     Ok(Plug::Board(Box::new(move |board| {
         let pci = &mut *board.buses.pc(&option)?.pci;
         let place = pci.locate(&option, bus.as_deref(), addr)?;
-        pci.attach_port(&option, &id, place).map(|()| None)
+        pci.attach_port(&option, &id, place, settings)?;
+        Ok(None)
     })))
 }
 

@@ -4,6 +4,7 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
+use crate::hotplug::HotplugError;
 use crate::options::BadOption;
 
 /// Why a command failed.
@@ -71,6 +72,12 @@ impl QmpError {
 impl From<BadOption> for QmpError {
     fn from(bad: BadOption) -> Self {
         Self::generic(bad)
+    }
+}
+
+impl From<HotplugError> for QmpError {
+    fn from(error: HotplugError) -> Self {
+        Self::generic(error)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Devices that come to a machine that runs, and leave it.
 
+use std::time::Instant;
+
 use serde_json::json;
 use virtio_serial::SerialHandle;
 
 use super::Machine;
-use crate::devices::{self, Bay, Control, PluggedPort};
+use crate::devices::{self, Bay, Control, Plugged, PluggedPort};
 use crate::options::{BadOption, DeviceOptions};
 use crate::qmp::{Event, QmpError};
 
@@ -39,13 +41,16 @@ impl Machine {
         Ok(())
     }
 
-    /// Asks the guest to let the device `id` go. A port goes at once.
+    /// Asks the guest to let the device `id` go, again if it has not answered for long. A port goes at
+    /// once.
     ///
     /// # Errors
-    /// One that does not exist, that is leaving already, or that stays.
+    /// One that does not exist, that was asked for just now, or that stays.
     pub(crate) fn remove_device(&mut self, id: &str) -> Result<(), QmpError> {
         if let Some((handle, port)) = self.port_mut(id) {
-            leave(id, &mut port.leaving)?;
+            if std::mem::replace(&mut port.leaving, true) {
+                return Err(leaving_already(id));
+            }
             handle.remove_port(port.number);
             // Nothing may have had its host end.
             self.hardware.pci.departures().wake();
@@ -58,10 +63,12 @@ impl Machine {
             let accepted = "a device on PCI";
             BadOption::new(DEVICE_DEL, "the devices of this bus stay", accepted)
         })?;
-        leave(id, &mut device.leaving)?;
-        let asked = self.hardware.pci.ask_to_leave(DEVICE_DEL, place);
-        device.leaving = asked.is_ok();
-        Ok(asked?)
+        if device.leaving.is_some_and(|until| Instant::now() < until) {
+            return Err(leaving_already(id));
+        }
+        let patience = self.hardware.pci.ask_to_leave(place)?;
+        device.leaving = Some(Instant::now() + patience);
+        Ok(())
     }
 
     fn has_device(&mut self, id: &str) -> bool {
@@ -111,9 +118,21 @@ impl Machine {
                 if let Control::Net(net) = &device.control {
                     self.backends.macs.release(net.handle.mac());
                 }
-                self.tell_deleted(device.id.as_deref());
+                self.tell_gone(device);
             }
         }
+    }
+
+    /// Ends a device with what is on it, and tells monitors, who may use its host ends again then.
+    fn tell_gone(&self, device: Plugged) {
+        let Plugged {
+            id, seat, control, ..
+        } = device;
+        drop(seat);
+        if let Control::Serial(_, ports) = control {
+            self.tell_ports_deleted(ports);
+        }
+        self.tell_deleted(id.as_deref());
     }
 
     /// Forgets ports whose host end is free, and tells monitors.
@@ -126,7 +145,11 @@ impl Machine {
                 gone.extend(ports.extract_if(.., left));
             }
         }
-        for id in gone.into_iter().filter_map(|port| port.id) {
+        self.tell_ports_deleted(gone);
+    }
+
+    fn tell_ports_deleted(&self, ports: Vec<PluggedPort>) {
+        for id in ports.into_iter().filter_map(|port| port.id) {
             let data = json!({"device": id, "path": format!("/machine/peripheral/{id}")});
             self.tell(&Event::new("DEVICE_DELETED", data));
         }
@@ -135,7 +158,7 @@ impl Machine {
     /// A guest that is reset has let go of everything.
     pub(super) fn take_away_leavers(&mut self) {
         let leaving = self.hardware.devices.iter();
-        let leaving = leaving.filter(|device| device.leaving);
+        let leaving = leaving.filter(|device| device.leaving.is_some());
         for place in leaving.filter_map(|device| device.place()) {
             self.hardware.pci.take_away(place);
         }
@@ -158,14 +181,10 @@ impl Machine {
     }
 }
 
-/// Notes that a device is leaving, which it can do once.
-fn leave(id: &str, leaving: &mut bool) -> Result<(), QmpError> {
-    match std::mem::replace(leaving, true) {
-        false => Ok(()),
-        true => Err(QmpError::generic(format_args!(
-            "Device {id} is already in the process of unplug"
-        ))),
-    }
+fn leaving_already(id: &str) -> QmpError {
+    QmpError::generic(format_args!(
+        "Device {id} is already in the process of unplug"
+    ))
 }
 
 const DEVICE_ADD: &str = "device_add";
