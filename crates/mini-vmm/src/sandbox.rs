@@ -148,7 +148,8 @@ impl Class {
 
 fn filter(class: Class) -> Result<BpfProgram, seccompiler::BackendError> {
     let (calls, ioctls): (&[&[i64]], &[&[u16]]) = match class {
-        Class::Main => (&[MAIN, CHARDEV], &[MAIN_IOCTLS, STOP_IOCTLS]),
+        // It starts devices where a machine that was stopped goes on.
+        Class::Main => (&[MAIN, CHARDEV, VCPU], &[MAIN_IOCTLS, STOP_IOCTLS]),
         Class::Solo => (&[MAIN, CHARDEV, VCPU], &[MAIN_IOCTLS]),
         Class::Vcpu => (&[VCPU], &[VCPU_IOCTLS, STOP_IOCTLS]),
         Class::Worker => (&[WORKER, CHARDEV], &[WORKER_IOCTLS]),
