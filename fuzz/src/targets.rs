@@ -4,6 +4,7 @@ pub use crate::blk::blk;
 pub use crate::ccw::ccw;
 pub use crate::channel::channel_programs;
 pub use crate::mmio::mmio;
+pub use crate::p9::p9;
 pub use crate::pci::pci;
 pub use crate::restore::restore;
 pub use crate::ring::{packed_ring, split_ring};
@@ -20,6 +21,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("blk", blk),
     ("rng", rng),
     ("serial", serial),
+    ("p9", p9),
     ("pci", pci),
     ("mmio", mmio),
     ("ccw", ccw),
