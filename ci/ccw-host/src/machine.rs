@@ -28,11 +28,14 @@ pub(crate) fn run(options: &Options) -> Result<()> {
         wishes: wishes.clone(),
         files: Arc::default(),
     };
-    let backends = Backends::open(config, host).map_err(refused)?;
+    let mut backends = Backends::open(config, host).map_err(refused)?;
     let file = allocate(config.memory)?;
     let memory = SharedMemory::new(map(&file, config.memory)?);
     let (workers, launcher) = Workers::new(config.poll, false, &wishes);
     launcher.start()?;
+    for launcher in backends.take_launchers() {
+        launcher.start()?;
+    }
 
     let mut emulator = Emulator::start(options, &file)?;
     let (exits, interruptions) = emulator.connect()?;
