@@ -159,6 +159,7 @@ impl Board {
             msi: Arc::new(Sink),
             intx: Some(Arc::new(Wire)),
             ioeventfds: Some(Arc::new(Bells::default())),
+            reset_waits: false,
         };
         let parts = PciParts {
             device: kind.device(),

@@ -84,6 +84,7 @@ fn machine(
         msi: Arc::new(Unconnected),
         intx: Some(Arc::new(Unconnected)),
         ioeventfds: None,
+        reset_waits: false,
     };
     let parts = PciParts {
         device: Box::new(device),

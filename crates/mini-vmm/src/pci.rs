@@ -185,6 +185,8 @@ impl Pci {
                 .then(|| self.lines.pin(location.slot.device()))
                 .flatten(),
             ioeventfds: doorbells.map(|doorbells| Arc::clone(doorbells) as _),
+            // A test makes its accesses one after the other, and expects the last one to have worked.
+            reset_waits: doorbells.is_none(),
         }
     }
 

@@ -15,6 +15,8 @@ pub(crate) struct PciBus {
     pub(crate) interfaces: Interfaces,
     pub(crate) interrupt: Arc<PciInterrupt>,
     pub(crate) doorbells: Doorbells,
+    /// See [`PciSlot::reset_waits`](crate::PciSlot::reset_waits).
+    pub(crate) reset_waits: bool,
 }
 
 impl VirtioBus for PciBus {

@@ -146,6 +146,9 @@ impl<AS: AddressSpace> Registers<AS> {
     fn write_status(&mut self, value: Status) {
         if value == Status::RESET {
             self.begin_reset();
+            if self.bus.reset_waits {
+                self.core.wait_reset();
+            }
             return;
         }
         let features = self.core.driver_features();

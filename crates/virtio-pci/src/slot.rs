@@ -28,16 +28,21 @@ pub struct PciSlot {
     /// Turns notifications into events; without it, or with `ioeventfd=off`, the transport decodes
     /// each of them.
     pub ioeventfds: Option<Arc<dyn IoEventFds>>,
+    /// Has a reset wait, in the access that asks for it, until what is in flight is drained. Without
+    /// it the driver polls the status register for the end, and whoever makes its accesses goes on.
+    pub reset_waits: bool,
 }
 
 impl PciSlot {
-    /// A place without a wire for INTA# and without ioeventfds; set the fields to add them.
+    /// A place without a wire for INTA# and without ioeventfds, where drivers poll for the end of a
+    /// reset; set the fields to change that.
     pub fn new(place: Place, msi: Arc<dyn MsiSink>) -> Self {
         Self {
             place,
             msi,
             intx: None,
             ioeventfds: None,
+            reset_waits: false,
         }
     }
 }

@@ -66,6 +66,7 @@ impl<AS: AddressSpace> PciTransport<AS> {
             interfaces,
             interrupt: Arc::new(PciInterrupt::new(function.clone(), queues)),
             doorbells: Doorbells::new(host, layout, queues),
+            reset_waits: slot.reset_waits,
         });
         let core = Core::new(parts.on(bus.clone()))?;
         Ok(Self {

@@ -82,6 +82,7 @@ impl Board {
             msi: Arc::clone(&sink) as _,
             intx: Some(Arc::clone(&wire) as _),
             ioeventfds: Some(Arc::clone(&bells) as _),
+            reset_waits: false,
         };
         let parts = PciParts {
             device: Box::new(options.toy),
