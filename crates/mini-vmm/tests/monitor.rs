@@ -1,9 +1,10 @@
 //! What monitors can do, without a guest.
 
+use std::io::Write;
 use std::os::unix::net::UnixStream;
 
 use serde_json::{Value, json};
-use testkit::qtest::Vmm;
+use testkit::qtest::{Qmp, VirtioPci, Vmm};
 
 fn start(arguments: &str) -> Vmm {
     Vmm::start(env!("CARGO_BIN_EXE_mini-vmm"), arguments)
@@ -224,4 +225,134 @@ fn character_devices_change_while_a_port_has_them() {
         "GenericError"
     );
     assert_eq!(vmm.terminate(), Some(0));
+}
+
+/// A second monitor of `vmm`, which was introduced to.
+fn second(path: &std::path::Path) -> Qmp {
+    Qmp::new(UnixStream::connect(path).unwrap())
+}
+
+/// Kilobytes that the process has in memory, and descriptors that it has open.
+fn uses(vmm: &Vmm) -> (u64, usize) {
+    let process = format!("/proc/{}", vmm.id());
+    let status = std::fs::read_to_string(format!("{process}/status")).unwrap();
+    let resident = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
+    let resident = resident.trim().trim_end_matches(" kB").parse().unwrap();
+    (
+        resident,
+        std::fs::read_dir(format!("{process}/fd")).unwrap().count(),
+    )
+}
+
+#[test]
+fn a_peer_that_floods_harms_neither_the_machine_nor_other_monitors() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("monitor");
+    let socket = format!("unix:{},server=on,wait=off", path.display());
+    let mut vmm = start(&format!("-M pc -qmp {socket}"));
+    let (memory, descriptors) = uses(&vmm);
+
+    // Asks and asks, and reads nothing.
+    let deaf = second(&path);
+    deaf.stream().set_nonblocking(true).unwrap();
+    let question = "{\"execute\": \"query-qmp-schema\"}".repeat(1000);
+    for _ in 0..50 {
+        let _ = (&mut deaf.stream()).write(question.as_bytes());
+        run(&mut vmm, "query-status", json!({}));
+    }
+    // Is told of more than its socket takes.
+    for _ in 0..1000 {
+        run(&mut vmm, "stop", json!({}));
+        run(&mut vmm, "cont", json!({}));
+    }
+    drop(deaf);
+
+    // Nests as deeply as it can, and longer than anybody may speak.
+    let mut deep = second(&path);
+    for open in ["[", "{\"a\":", "{\"execute\": ["] {
+        deep.send(&format!("{}\n", open.repeat(50_000)));
+        let closed = if open.starts_with('[') { "]" } else { "]}" };
+        deep.send(&format!("{}\n", closed.repeat(50_000)));
+        assert_eq!(deep.answer()["error"]["class"], "GenericError", "{open}");
+    }
+    drop(deep);
+
+    // Passes what nobody takes.
+    let mut generous = second(&path);
+    let null = std::fs::File::open("/dev/null").unwrap();
+    for _ in 0..500 {
+        let status = generous.pass(&null, "query-status", json!({})).unwrap();
+        assert_eq!(status["running"], true);
+    }
+    assert!(uses(&vmm).1 <= descriptors + 20, "{:?}", uses(&vmm));
+    for number in 0..200 {
+        let name = json!({"fdname": format!("n{number}")});
+        let _ = generous.pass(&null, "getfd", name);
+        let _ = generous.pass(&null, "add-fd", json!({}));
+    }
+    let (now, open) = uses(&vmm);
+    assert!(
+        open <= descriptors + 64 + 256 + 20,
+        "{open} of {descriptors}"
+    );
+    assert!(now < memory + (32 << 10), "{now} kB of {memory} kB");
+    drop(generous);
+
+    // One after the other, each leaving in the middle of a word.
+    for _ in 0..200 {
+        let mut stream = UnixStream::connect(&path).unwrap();
+        stream.write_all(b"{\"execute\": \"qmp_cap").unwrap();
+    }
+    let mut last = second(&path);
+    let status = last.execute("query-status", json!({})).unwrap();
+    assert_eq!(status["running"], true);
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
+#[test]
+fn many_monitors_are_served_at_the_same_time() {
+    let directory = tempfile::tempdir().unwrap();
+    let paths: Vec<_> = (0..8)
+        .map(|at| directory.path().join(format!("m{at}")))
+        .collect();
+    let options = paths
+        .iter()
+        .map(|path| format!(" -qmp unix:{},server=on,wait=off", path.display()));
+    let mut vmm = start(&format!("-M pc{}", options.collect::<String>()));
+    let mut monitors: Vec<_> = paths.iter().map(|path| second(path)).collect();
+    run(&mut vmm, "stop", json!({}));
+    for monitor in &mut monitors {
+        monitor.event("STOP");
+        let status = monitor.execute("query-status", json!({})).unwrap();
+        assert_eq!(status["status"], "paused");
+    }
+    monitors[3].execute("cont", json!({})).unwrap();
+    for monitor in &mut monitors {
+        monitor.event("RESUME");
+    }
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
+#[test]
+fn a_console_is_told_of_its_size() {
+    let mut vmm = start(
+        "-M pc -chardev null,id=c0 -chardev null,id=c1 \
+         -device virtio-serial-pci,id=s0,addr=4,console-size=on -device virtconsole,chardev=c0",
+    );
+    let serial = VirtioPci::find(&mut vmm, 4, 0xe000_0000);
+    assert_eq!(serial.offered(&mut vmm) & 1, 1, "VIRTIO_CONSOLE_F_SIZE");
+    assert_eq!(serial.config(&mut vmm, 0, 4), 0);
+    let size = |id, cols: u32| json!({"id": id, "cols": cols, "rows": 40});
+    run(&mut vmm, "chardev-window-size-changed", size("c0", 132));
+    run(&mut vmm, "chardev-window-size-changed", size("c1", 1));
+    assert_eq!(serial.config(&mut vmm, 0, 4), 40 << 16 | 132);
+    for bad in [size("c2", 1), size("c0", 1 << 16)] {
+        assert_eq!(
+            refused(&mut vmm, "chardev-window-size-changed", bad).0,
+            "GenericError"
+        );
+    }
 }

@@ -61,7 +61,9 @@ impl Serial {
             timer: Timer::new()?,
             patience: PATIENCE,
         });
-        let features = MULTIPORT.when(max_ports > 1) | EMERG_WRITE.when(props.emergency_write);
+        let features = MULTIPORT.when(max_ports > 1)
+            | EMERG_WRITE.when(props.emergency_write)
+            | SIZE.when(props.console_size);
         Ok(Self {
             info: Info {
                 id: DeviceId::CONSOLE,
@@ -76,7 +78,7 @@ impl Serial {
         })
     }
 
-    /// Offers VIRTIO_CONSOLE_F_SIZE: the terminal behind the consoles has this size, in
+    /// Offers VIRTIO_CONSOLE_F_SIZE, as the property `console-size` does: the terminal behind the consoles has this size, in
     /// characters.
     #[must_use]
     pub fn with_size(mut self, cols: u16, rows: u16) -> Self {

@@ -11,6 +11,8 @@ virtio_device::props! {
         "max_ports" => max_ports: u32 = 31,
         /// Offer a character output that works before the driver has set anything up.
         "emergency-write" => emergency_write: bool = true,
+        /// Offer the size of the terminal behind the consoles; 0 by 0 characters until it is known.
+        "console-size" => console_size: bool = false,
     }
 }
 
@@ -35,6 +37,7 @@ impl SerialProps {
         let Self {
             max_ports,
             emergency_write: _,
+            console_size: _,
         } = self;
         if (1..=u32::from(MAX_PORTS)).contains(max_ports) {
             return Ok(());

@@ -60,6 +60,11 @@ impl Qmp {
         self.result()
     }
 
+    /// The socket to the monitor.
+    pub fn stream(&self) -> &UnixStream {
+        self.stream.get_ref()
+    }
+
     /// Sends any text.
     pub fn send(&mut self, text: &str) {
         self.stream.get_mut().write_all(text.as_bytes()).unwrap();

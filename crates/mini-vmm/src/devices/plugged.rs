@@ -66,6 +66,8 @@ pub struct PluggedPort {
     pub id: Option<String>,
     /// Its number.
     pub number: u16,
+    /// The character device at its host end, if it has one.
+    pub chardev: Option<String>,
     /// Its removal was asked for.
     pub leaving: bool,
     /// Dead when its host end is free.

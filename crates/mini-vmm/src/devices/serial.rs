@@ -39,16 +39,18 @@ impl ModelProps for SerialProps {
     fn device(&mut self, option: &str, parts: &mut Parts<'_>) -> Result<Device, BadOption> {
         let (mut names, mut plugged, mut ports) = (Vec::new(), Vec::new(), Vec::new());
         for named in std::mem::take(&mut parts.ports) {
-            plugged.push((named.id, Arc::downgrade(&named.tenancy)));
+            let chardev = named.props.chardev.clone();
+            plugged.push((named.id, chardev, Arc::downgrade(&named.tenancy)));
             names.push((named.option, named.props));
             ports.push(named.port);
         }
         match Serial::new(self, ports) {
             Ok(device) => {
                 let numbers = device.numbers().into_iter().zip(plugged);
-                let plugged = numbers.map(|(number, (id, tenancy))| PluggedPort {
+                let plugged = numbers.map(|(number, (id, chardev, tenancy))| PluggedPort {
                     id,
                     number,
+                    chardev,
                     leaving: false,
                     tenancy,
                 });
@@ -139,6 +141,7 @@ pub(super) fn add_port(
     ports.push(PluggedPort {
         id: named.id,
         number,
+        chardev: named.props.chardev,
         leaving: false,
         tenancy: Arc::downgrade(&named.tenancy),
     });

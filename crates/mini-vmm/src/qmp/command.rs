@@ -60,6 +60,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("chardev-add", &[("id", "str"), ("backend", "any")], chardev::add),
     command("chardev-change", &[("id", "str"), ("backend", "any")], chardev::change),
     command("chardev-remove", &[("id", "str")], chardev::remove),
+    command("chardev-window-size-changed", &[("id", "str"), ("cols", "int"), ("rows", "int")], chardev::resize),
     command("closefd", &[("fdname", "str")], fd::close),
     command("cont", &[], run::cont),
     command("device_add", &[("driver", "str"), ("*id", "str"), (OTHERS, "any")], device::add),

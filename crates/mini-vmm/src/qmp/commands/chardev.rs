@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::devices::Control;
 use crate::options::{ChardevOptions, KeyVals};
 use crate::qmp::arguments::Arguments;
 use crate::qmp::base64;
@@ -76,6 +77,29 @@ pub(in crate::qmp) fn write_ring(
     };
     let chardev = find(machine, arguments.text("device"))?;
     chardev.type_in(&bytes).ok_or_else(|| no_ring(&arguments))?;
+    Ok(json!({}))
+}
+
+/// The terminal behind a character device has another size, which a device that offers one tells its
+/// driver.
+pub(in crate::qmp) fn resize(
+    machine: &mut Machine,
+    arguments: Arguments,
+) -> Result<Value, QmpError> {
+    let id = arguments.text("id");
+    find(machine, id)?;
+    let characters = |name: &str| {
+        let count = u16::try_from(arguments.number(name));
+        count.map_err(|_| QmpError::generic(format_args!("Parameter '{name}' is out of range")))
+    };
+    let (cols, rows) = (characters("cols")?, characters("rows")?);
+    for device in &machine.hardware.devices {
+        if let Control::Serial(handle, ports) = &device.control
+            && ports.iter().any(|port| port.chardev.as_deref() == Some(id))
+        {
+            handle.set_size(cols, rows);
+        }
+    }
     Ok(json!({}))
 }
 
