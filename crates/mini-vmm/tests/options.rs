@@ -187,8 +187,8 @@ fn every_option_refuses_what_it_does_not_know() {
             "-sandbox maybe: not a switch; accepted: on, off",
         ),
         (
-            "-kernel k -serial tcp:1",
-            "-serial tcp:1: not a character device; accepted: none, ",
+            "-kernel k -serial udp:1",
+            "-serial udp:1: not a character device; accepted: none, ",
         ),
         (
             "-kernel k -serial file:",

@@ -131,6 +131,18 @@ impl Chardev {
         self.link().write(bytes)
     }
 
+    /// Writes some of `bytes` to somebody who is to hear them, and says how many.
+    ///
+    /// # Errors
+    /// As [`Chardev::write`], and where nobody listens.
+    pub fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let link = self.link();
+        match link.socket() {
+            Some(socket) => socket.send(bytes),
+            None => link.write(bytes),
+        }
+    }
+
     /// Becomes readable when [`Chardev::read`] has something.
     pub fn input(&self) -> BorrowedFd<'_> {
         self.input.as_fd()

@@ -96,15 +96,20 @@ impl Socket {
         }
     }
 
+    /// As [`Socket::send`], but for a peer that does not listen, to whom all can be said: the reader
+    /// notices the end when it has read what was sent before, and takes the next peer.
     pub(super) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let Some(stream) = self.client() else {
-            return Ok(bytes.len());
-        };
+        match self.send(bytes) {
+            Err(error) if error.kind() != ErrorKind::WouldBlock => Ok(bytes.len()),
+            result => result,
+        }
+    }
+
+    pub(super) fn send(&self, bytes: &[u8]) -> io::Result<usize> {
+        let stream = self.client().ok_or(ErrorKind::NotConnected)?;
         match passing::send_some(&stream, bytes) {
             Err(error) if is_transient(&error) => would_block(),
-            Ok(written) => Ok(written),
-            // The reader notices the end, and takes the next peer.
-            Err(_) => Ok(bytes.len()),
+            result => result,
         }
     }
 

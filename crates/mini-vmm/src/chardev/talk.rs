@@ -81,15 +81,16 @@ impl Talk {
         self.flush();
     }
 
-    /// Says what waits, as far as it is taken.
+    /// Says what waits, as far as it is taken. To a peer that does not listen any more nothing is said,
+    /// nor is it listened to.
     pub fn flush(&mut self) {
         let mut sent = 0;
         while let Some(rest) = self.backlog.get(sent..).filter(|rest| !rest.is_empty()) {
-            match self.chardev.write(rest) {
+            match self.chardev.send(rest) {
                 Ok(some) => sent += some,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => sent = self.backlog.len(),
+                Err(_) => return self.hang_up(),
             }
         }
         self.backlog.drain(..sent.min(self.backlog.len()));
@@ -100,6 +101,11 @@ impl Talk {
         self.chardev.hang_up();
         self.backlog.clear();
         self.peer = self.chardev.peer();
+    }
+
+    /// Whether the peer that was met last is still there.
+    pub fn has_peer(&self) -> bool {
+        self.peer.is_some()
     }
 
     /// Bytes that wait.

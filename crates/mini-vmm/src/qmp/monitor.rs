@@ -134,6 +134,10 @@ impl Session {
 
     fn say(&mut self, value: &Value) {
         self.talk.write(format!("{value}\r\n").as_bytes());
+        if !self.talk.has_peer() {
+            // What else it asked for is not done: nobody would hear of it.
+            self.start();
+        }
     }
 
     /// The request in `frame`, if the machine is to execute it.
