@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use virtio_blk::Resizer;
-
 use crate::chardev::{Chardev, Host};
-use crate::drive::{Drive, Zeroes};
+use crate::drive::{Drive, Resize, Zeroes};
 use crate::hotplug::Departures;
 use crate::net::{Hubs, Macs, Netdev};
 use crate::objects::{Object, Objects};
@@ -32,7 +30,7 @@ pub struct Backends {
     /// Those of `-object`.
     pub objects: Objects,
     /// How devices are told of another size of their drive.
-    resizers: BTreeMap<String, Resizer>,
+    resizers: BTreeMap<String, Resize>,
     zeroes: Zeroes,
     /// What opens them.
     pub host: Host,
@@ -309,7 +307,7 @@ impl Backends {
     }
 
     /// Remembers how the device that has the drive `id` is told of another size.
-    pub fn keep_resizer(&mut self, id: &str, resizer: Resizer) {
+    pub fn keep_resizer(&mut self, id: &str, resizer: Resize) {
         self.resizers.insert(id.to_owned(), resizer);
     }
 

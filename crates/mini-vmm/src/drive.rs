@@ -6,10 +6,13 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::OFlags;
-use virtio_blk::{BlkError, Resizer};
+use virtio_blk::BlkError;
 
 use crate::files::Files;
 use crate::options::{BadOption, Cache, DriveOptions, DriveSource};
+
+/// Tells the device that has a drive of another size, in bytes.
+pub type Resize = Box<dyn Fn(u64) -> Result<(), BlkError> + Send>;
 
 /// An open drive. Its clones are the same drive, and count as users of it.
 #[derive(Clone, Debug)]
@@ -49,7 +52,7 @@ impl Drive {
     /// # Errors
     /// A size that is no number of whole blocks, a drive that is not written, or a host that
     /// refuses.
-    pub fn resize(&mut self, resizer: Option<&Resizer>, size: u64) -> Result<(), BlkError> {
+    pub fn resize(&mut self, resizer: Option<&Resize>, size: u64) -> Result<(), BlkError> {
         if self.options.read_only {
             return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem).into());
         }
@@ -57,7 +60,7 @@ impl Drive {
             let multiple = SECTOR as u32;
             return Err(BlkError::Length { size, multiple });
         }
-        let resize_device = || resizer.map_or(Ok(()), |resizer| resizer.resize(size));
+        let resize_device = || resizer.map_or(Ok(()), |resizer| resizer(size));
         if size < self.size()? {
             resize_device()?;
             self.set_size(size)?;

@@ -132,10 +132,15 @@ impl DevicePio for PciHotplug {
     }
 }
 
-/// Places from which a device was taken by the guest, on their way to the main thread.
+/// Of a drive: its identifier, that of what is in it, and whether its tray is open now.
+pub type TrayMove = (String, String, bool);
+
+/// Places from which a device was taken by the guest, and trays that have moved, on their way to the
+/// main thread.
 #[derive(Debug)]
 pub struct Departures {
     places: Mutex<Vec<Location>>,
+    trays: Mutex<Vec<TrayMove>>,
     event: EventFd,
 }
 
@@ -147,6 +152,7 @@ impl Departures {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             places: Mutex::default(),
+            trays: Mutex::default(),
             event: EventFd::new(EFD_NONBLOCK)?,
         })
     }
@@ -162,9 +168,28 @@ impl Departures {
         let _ = self.event.write(1);
     }
 
+    /// A tray has moved. A guest that moves it over and over has some of that forgotten.
+    pub fn tray_moved(&self, id: String, device: String, open: bool) {
+        let mut trays = self.trays();
+        if trays.len() < MOST_MOVES {
+            trays.push((id, device, open));
+        }
+        drop(trays);
+        self.wake();
+    }
+
+    /// Takes all moves of trays there are.
+    pub fn take_trays(&self) -> Vec<TrayMove> {
+        std::mem::take(&mut *self.trays())
+    }
+
     /// Takes all places there are.
     pub fn take(&self) -> Vec<Location> {
         std::mem::take(&mut *self.places())
+    }
+
+    fn trays(&self) -> MutexGuard<'_, Vec<TrayMove>> {
+        self.trays.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn places(&self) -> MutexGuard<'_, Vec<Location>> {
@@ -187,6 +212,7 @@ fn bit(device: u8) -> u32 {
     1u32.checked_shl(device.into()).unwrap_or(0)
 }
 
+const MOST_MOVES: usize = 64;
 const UP: u16 = 0x0;
 const DOWN: u16 = 0x4;
 const EJECT: u16 = 0x8;

@@ -61,6 +61,7 @@ pub mod serial;
 pub mod share;
 pub mod signals;
 pub mod srat;
+pub mod storage;
 pub mod terminal;
 pub mod vcpu;
 pub mod vm;

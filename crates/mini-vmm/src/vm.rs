@@ -4,6 +4,7 @@ mod balloon;
 mod devices;
 mod monitors;
 mod state;
+mod trays;
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -34,6 +35,7 @@ use crate::workers::{Launcher, Workers};
 use balloon::BalloonNews;
 use monitors::Monitors;
 pub use state::{Cause, RunState};
+pub(crate) use trays::DriveName;
 
 /// Makes the machine that `config` describes, runs it, and returns what ended it.
 ///

@@ -106,8 +106,6 @@ virtio_device::props! {
         "write-cache" => write_cache: OnOffAuto = OnOffAuto::Auto,
         /// Share the image with others that write it and say so too.
         "share-rw" => share_rw: bool = false,
-        /// Accepted for QEMU's command lines; nothing on a CD is unmapped.
-        "max_unmap_size" => max_unmap_size: u64 = 1 << 30,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::sync::Arc;
 
 use vm_memory::bitmap::BitmapSlice;
 
@@ -17,7 +18,7 @@ use crate::{
 #[derive(Debug)]
 pub struct NullDisk {
     size: u64,
-    zeroes: File,
+    zeroes: Arc<File>,
 }
 
 impl NullDisk {
@@ -28,12 +29,13 @@ impl NullDisk {
     pub fn new(size: u64) -> io::Result<Self> {
         Ok(Self {
             size,
-            zeroes: File::open("/dev/zero")?,
+            zeroes: Arc::new(File::open("/dev/zero")?),
         })
     }
 
     /// A disk of `size` bytes for a process that opens no files: `zeroes` is an open `/dev/zero`.
     pub fn on(zeroes: File, size: u64) -> Self {
+        let zeroes = Arc::new(zeroes);
         Self { size, zeroes }
     }
 }
@@ -59,7 +61,7 @@ impl Backend for NullDisk {
 
     fn channel<G: MemoryGuard + Send + Sync>(&self, _depth: u16) -> io::Result<NullChannel> {
         Ok(NullChannel {
-            zeroes: self.zeroes.try_clone()?,
+            zeroes: self.zeroes.clone(),
         })
     }
 }
@@ -67,7 +69,7 @@ impl Backend for NullDisk {
 /// A worker's way to a [`NullDisk`].
 #[derive(Debug)]
 pub struct NullChannel {
-    zeroes: File,
+    zeroes: Arc<File>,
 }
 
 impl<G: MemoryGuard> Channel<G> for NullChannel {
@@ -78,7 +80,7 @@ impl<G: MemoryGuard> Channel<G> for NullChannel {
         _deferred: Deferred<'_, G, S>,
     ) -> Result<Submitted, SubmitError> {
         let len = iovecs.remaining();
-        let result = read_exact_at(&self.zeroes, iovecs, 0, Flags::NONE);
+        let result = read_exact_at(&*self.zeroes, iovecs, 0, Flags::NONE);
         Ok(Submitted::Done(result.map(|()| len)))
     }
 

@@ -33,7 +33,8 @@ impl ModelProps for BlkProps {
         });
         match made {
             Ok((device, resizer)) => {
-                parts.backends.keep_resizer(id, resizer);
+                let resize = Box::new(move |size| resizer.resize(size));
+                parts.backends.keep_resizer(id, resize);
                 parts.control = Control::Blk(drive);
                 Ok(device)
             }

@@ -5,6 +5,7 @@
 
 mod balloon;
 mod blk;
+mod child;
 mod fixed;
 mod isa;
 mod net;
@@ -13,6 +14,7 @@ mod plugged;
 mod proxy;
 mod rng;
 mod root_port;
+mod scsi;
 mod serial;
 mod table;
 mod tenant;
@@ -33,7 +35,9 @@ use crate::options::{BadOption, Config, DeviceOptions, KeyVals, near_matches};
 use crate::pci::Pci;
 use crate::workers::Workers;
 pub use net::{FilterNews, NetControl};
-pub use plugged::{Control, Plugged, PluggedPort, Seat};
+pub use plugged::{Control, Plugged, PluggedPort, PluggedUnit, Seat};
+use scsi::Units;
+pub(crate) use scsi::refused as refused_unit;
 use serial::Ports;
 use table::{DEVICES, Kind, Row};
 pub(crate) use virtio::{apply_pairs, bad_property, line as property_line};
@@ -141,11 +145,12 @@ pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOp
     let devices = devices.map(|options| Ok((options, find(&options.driver)?)));
     let devices: Vec<(&DeviceOptions, &Row)> = devices.collect::<Result<_, _>>()?;
     let mut ports = serial::ports(&devices, backends)?;
+    let mut units = scsi::units(&devices, backends)?;
     let mut plugs = Vec::new();
     for (index, (options, row)) in devices.into_iter().enumerate() {
         let id = options.id.clone();
         plugs.push(match row.kind {
-            Kind::Port(_) => continue,
+            Kind::Port(_) | Kind::Unit(_) => continue,
             Kind::Board { properties, make } => {
                 let mut given = KeyVals::of(&option(options), options.properties.clone());
                 given.check(properties)?;
@@ -156,6 +161,7 @@ pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOp
                     backends,
                     cpus: config.cpus,
                     ports: ports.remove(&index).unwrap_or_default(),
+                    units: units.remove(&index).unwrap_or_default(),
                     control: Control::None,
                     workers: None,
                 };
@@ -183,12 +189,13 @@ pub fn make_pci(
                 backends,
                 cpus,
                 ports: Ports::new(),
+                units: Units::new(),
                 control: Control::None,
                 workers: None,
             };
             Some(virtio::make((options, row.name), model, proxy, parts)?)
         }
-        Kind::Board { .. } | Kind::Port(_) => None,
+        Kind::Board { .. } | Kind::Port(_) | Kind::Unit(_) => None,
     };
     match made {
         Some(Plug::Pci(_, plug)) => Ok(plug),
@@ -200,18 +207,20 @@ pub fn make_pci(
     }
 }
 
-/// Adds the port of `options` to one of `devices` while the machine runs. `None` if its type is not
-/// that of a port.
+/// Adds the port or unit of `options` to one of `devices` while the machine runs. `None` if its type
+/// is that of neither.
 ///
 /// # Errors
 /// An unknown type or property, a value that is refused, or no device that could take it.
-pub fn add_port(
+pub fn add_child(
     options: &DeviceOptions,
     backends: &mut Backends,
     devices: &mut [Plugged],
 ) -> Result<Option<()>, BadOption> {
-    match find(&options.driver)?.kind {
+    let row = find(&options.driver)?;
+    match row.kind {
         Kind::Port(kind) => serial::add_port(options, kind, backends, devices).map(Some),
+        Kind::Unit(kind) => scsi::add_unit((options, row.name), kind, backends, devices).map(Some),
         Kind::Board { .. } | Kind::Virtio(..) => Ok(None),
     }
 }
@@ -239,6 +248,7 @@ pub fn properties(driver: &str) -> Result<Vec<PropHelp>, BadOption> {
             .collect(),
         Kind::Virtio(model, proxy) => virtio::properties(row.name, model, proxy),
         Kind::Port(_) => serial::port_properties(),
+        Kind::Unit(kind) => scsi::unit_properties(row.name, kind),
     })
 }
 
@@ -260,6 +270,7 @@ pub fn help(driver: &str) -> Result<String, BadOption> {
             .collect(),
         Kind::Virtio(model, proxy) => list(virtio::properties(row.name, model, proxy)),
         Kind::Port(_) => list(serial::port_properties()),
+        Kind::Unit(kind) => list(scsi::unit_properties(row.name, kind)),
     };
     Ok(format!(
         "{} ({})\nProperties:\n{lines}",
@@ -280,6 +291,8 @@ struct Parts<'a> {
     cpus: u8,
     /// Ports, where it is a controller of such.
     ports: Ports,
+    /// Units, where it is a SCSI bus.
+    units: Units,
     /// What the device, once made, can be controlled by.
     control: Control,
     /// Where it does its work, if not where others do.

@@ -8,6 +8,7 @@ use virtio_ccw::CcwTransport;
 use virtio_device::props::PropHelp;
 use virtio_mmio::MmioTransport;
 use virtio_pci::PciTransport;
+use virtio_scsi::{Address, ScsiHandle};
 use virtio_serial::SerialHandle;
 use vm_pci::PciFunction;
 
@@ -16,6 +17,7 @@ use super::tenant::Tenancy;
 use crate::drive::Drive;
 use crate::memory::SharedMemory;
 use crate::pci::Location;
+use crate::storage::Storage;
 
 /// A virtio device in its place.
 pub struct Plugged {
@@ -58,6 +60,8 @@ pub enum Control {
     Net(Box<NetControl>),
     /// Ports, and the means to change them.
     Serial(SerialHandle, Vec<PluggedPort>),
+    /// Units on a SCSI bus, and the means to change them.
+    Scsi(ScsiHandle<Storage>, Vec<PluggedUnit>),
 }
 
 /// A port of a virtio-serial device.
@@ -71,6 +75,20 @@ pub struct PluggedPort {
     /// Its removal was asked for.
     pub leaving: bool,
     /// Dead when its host end is free.
+    pub tenancy: Weak<Tenancy>,
+}
+
+/// A logical unit of a virtio-scsi device.
+pub struct PluggedUnit {
+    /// Its identifier, where it has one.
+    pub id: Option<String>,
+    /// Its place on the bus.
+    pub address: Address,
+    /// Its removal was asked for.
+    pub leaving: bool,
+    /// What is in it.
+    pub drive: Option<Drive>,
+    /// Dead when the unit is.
     pub tenancy: Weak<Tenancy>,
 }
 

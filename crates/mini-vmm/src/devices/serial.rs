@@ -5,11 +5,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use virtio_device::props::{DynProps, PropError, PropHelp, Props};
+use virtio_device::props::{DynProps, PropError, PropHelp};
 use virtio_serial::{
     Null, Port, PortBackend, PortKind, PortProps, Serial, SerialError, SerialProps,
 };
 
+use super::child::{BUS, Controllers, OnBus};
 use super::table::{Kind, Row};
 use super::tenant::{Tenancy, Tenant};
 use super::virtio::{Device, Model, ModelProps, apply, bad_property};
@@ -75,8 +76,7 @@ pub(super) fn ports(
     for (index, (options, row)) in devices.iter().enumerate() {
         if let Kind::Port(kind) = row.kind {
             let (bus, port) = port(options, kind, backends)?;
-            let controller = controller(devices, index, bus.as_deref());
-            let controller = controller.ok_or_else(|| no_bus(devices, options, bus))?;
+            let controller = BUSES.find(devices, index, bus.as_deref())?;
             ports.entry(controller).or_default().push(port);
         }
     }
@@ -85,7 +85,7 @@ pub(super) fn ports(
 
 /// Properties of a port.
 pub(super) fn port_properties() -> Vec<PropHelp> {
-    OnBus::default().describe()
+    OnBus::<PortProps>::default().describe()
 }
 
 fn port(
@@ -93,7 +93,7 @@ fn port(
     kind: PortKind,
     backends: &mut Backends,
 ) -> Result<(Option<String>, NamedPort), BadOption> {
-    let (option, mut given) = (option(options), OnBus::default());
+    let (option, mut given) = (option(options), OnBus::<PortProps>::default());
     apply(&option, options, &mut [&mut given])?;
     let OnBus { props, bus } = given;
     let backend: Box<dyn PortBackend> = match &props.chardev {
@@ -134,7 +134,7 @@ pub(super) fn add_port(
     let (handle, ports) = controllers.next().ok_or_else(|| {
         let bus = bus.as_deref().unwrap_or_default();
         let accepted = "ID.0 of a virtio-serial device";
-        BadOption::property(&named.option, "bus", bus, "no such bus", accepted)
+        BadOption::property(&named.option, BUS, bus, "no such bus", accepted)
     })?;
     let number = handle.add_port(named.port);
     let number = number.map_err(|error| bad_property(&named.option, error))?;
@@ -146,48 +146,6 @@ pub(super) fn add_port(
         tenancy: Arc::downgrade(&named.tenancy),
     });
     Ok(())
-}
-
-/// The controller whose bus is called `bus`; without a name, the last one before the port.
-fn controller(devices: &[(&DeviceOptions, &Row)], port: usize, bus: Option<&str>) -> Option<usize> {
-    let mut controllers = controllers(devices);
-    match bus {
-        Some(bus) => controllers.find(|(_, options)| bus_of(options).as_deref() == Some(bus)),
-        None => controllers.take_while(|(index, _)| *index < port).last(),
-    }
-    .map(|(index, _)| index)
-}
-
-fn controllers<'a>(
-    devices: &'a [(&DeviceOptions, &Row)],
-) -> impl Iterator<Item = (usize, &'a DeviceOptions)> {
-    let devices = devices.iter().enumerate();
-    devices.filter_map(|(index, (options, row))| {
-        let controls = row.name.starts_with("virtio-serial-");
-        controls.then_some((index, *options))
-    })
-}
-
-/// QEMU's name of a controller's bus.
-fn bus_of(options: &DeviceOptions) -> Option<String> {
-    options.id.as_ref().map(|id| format!("{id}.0"))
-}
-
-fn no_bus(
-    devices: &[(&DeviceOptions, &Row)],
-    options: &DeviceOptions,
-    bus: Option<String>,
-) -> BadOption {
-    let names: Vec<_> = controllers(devices)
-        .filter_map(|(_, options)| bus_of(options))
-        .collect();
-    let accepted = if names.is_empty() {
-        "ID.0, after a -device virtio-serial-pci,id=ID".to_owned()
-    } else {
-        names.join(", ")
-    };
-    let bus = bus.unwrap_or_default();
-    BadOption::property(&option(options), "bus", &bus, "no such bus", accepted)
 }
 
 /// The port whose property is at fault, if it is one of a port.
@@ -205,32 +163,7 @@ fn culprit<'a>(names: &'a [(String, PortProps)], error: &PropError) -> Option<&'
     port.map(|(option, _)| option.as_str())
 }
 
-/// Properties of a port, with the bus that it is on.
-#[derive(Default)]
-struct OnBus {
-    props: PortProps,
-    bus: Option<String>,
-}
-
-impl DynProps for OnBus {
-    fn set(&mut self, name: &str, value: &str) -> Result<bool, PropError> {
-        if name == BUS {
-            self.bus = Some(value.to_owned());
-            return Ok(true);
-        }
-        Props::set(&mut self.props, name, value)
-    }
-
-    fn describe(&self) -> Vec<PropHelp> {
-        let mut described = Props::describe(&self.props);
-        described.push(PropHelp {
-            name: BUS,
-            accepts: "text",
-            value: String::new(),
-            help: "Bus: ID.0 of a virtio-serial device; the last one before it if unset.",
-        });
-        described
-    }
-}
-
-const BUS: &str = "bus";
+const BUSES: Controllers = Controllers {
+    prefix: "virtio-serial-",
+    example: "virtio-serial-pci",
+};

@@ -3,8 +3,9 @@
 use virtio_serial::PortKind;
 
 use super::proxy::Proxy;
+use super::scsi::UnitKind;
 use super::virtio::Model;
-use super::{Plug, balloon, blk, isa, net, p9, rng, root_port, serial};
+use super::{Plug, balloon, blk, isa, net, p9, rng, root_port, scsi, serial};
 use crate::options::{BadOption, Key, KeyVals};
 
 /// One type of device.
@@ -26,6 +27,8 @@ pub(super) enum Kind {
     Virtio(Model, Proxy),
     /// A port of a virtio-serial device.
     Port(PortKind),
+    /// A logical unit of a virtio-scsi device.
+    Unit(UnitKind),
 }
 
 impl Row {
@@ -35,6 +38,7 @@ impl Row {
             Kind::Board { .. } => "ISA",
             Kind::Virtio(_, proxy) => proxy.bus(),
             Kind::Port(_) => "virtio-serial",
+            Kind::Unit(_) => "SCSI",
         }
     }
 
@@ -78,6 +82,13 @@ pub(super) const DEVICES: &[Row] = &[
     virtio("virtio-rng-pci-non-transitional", rng::MODEL, Proxy::PciModern),
     virtio("virtio-rng-device", rng::MODEL, Proxy::Mmio),
     virtio("virtio-rng-ccw", rng::MODEL, Proxy::Ccw),
+    virtio("virtio-scsi-pci", scsi::MODEL, Proxy::Pci),
+    virtio("virtio-scsi-pci-transitional", scsi::MODEL, Proxy::PciTransitional),
+    virtio("virtio-scsi-pci-non-transitional", scsi::MODEL, Proxy::PciModern),
+    virtio("virtio-scsi-device", scsi::MODEL, Proxy::Mmio),
+    virtio("virtio-scsi-ccw", scsi::MODEL, Proxy::Ccw),
+    row("scsi-cd", Kind::Unit(UnitKind::Cdrom), "a CD-ROM drive on a SCSI bus, perhaps with a -drive in it"),
+    row("scsi-hd", Kind::Unit(UnitKind::Disk), "a disk on a SCSI bus, on a -drive"),
     virtio("virtio-serial-pci", serial::MODEL, Proxy::Pci),
     virtio("virtio-serial-pci-transitional", serial::MODEL, Proxy::PciTransitional),
     virtio("virtio-serial-pci-non-transitional", serial::MODEL, Proxy::PciModern),

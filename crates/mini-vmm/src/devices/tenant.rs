@@ -19,12 +19,19 @@ pub struct Tenancy(Arc<Departures>);
 
 impl Tenant {
     pub(super) fn new(backend: Box<dyn PortBackend>, departures: &Arc<Departures>) -> Self {
-        let tenancy = Arc::new(Tenancy(Arc::clone(departures)));
+        let tenancy = Arc::new(Tenancy::new(departures));
         Self { backend, tenancy }
     }
 
     pub(super) fn tenancy(&self) -> &Arc<Tenancy> {
         &self.tenancy
+    }
+}
+
+impl Tenancy {
+    /// One whose end wakes whoever waits for `departures`.
+    pub(super) fn new(departures: &Arc<Departures>) -> Self {
+        Self(Arc::clone(departures))
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::arguments::{Arguments, OTHERS, Parameter};
 use super::commands::{
-    balloon, block, chardev, device, fd, introspect, net, object, qom, query, run,
+    balloon, block, chardev, device, fd, introspect, net, object, qom, query, run, tray,
 };
 use super::error::QmpError;
 use super::monitor::CAPABILITIES;
@@ -56,7 +56,12 @@ pub(super) const COMMANDS: &[Command] = &[
     command("balloon", &[("value", "int")], balloon::balloon),
     command("block_resize", &[("*device", "str"), ("*node-name", "str"), ("size", "int")], block::resize),
     command("blockdev-add", &[("driver", "str"), ("node-name", "str"), (OTHERS, "any")], block::add),
+    command("blockdev-change-medium", &[("*device", "str"), ("*id", "str"), ("filename", "str"), ("*format", "str"), ("*force", "bool"), ("*read-only-mode", "str")], tray::change),
+    command("blockdev-close-tray", &[("*device", "str"), ("*id", "str")], tray::close),
     command("blockdev-del", &[("node-name", "str")], block::delete),
+    command("blockdev-insert-medium", &[("id", "str"), ("node-name", "str")], tray::insert),
+    command("blockdev-open-tray", &[("*device", "str"), ("*id", "str"), ("*force", "bool")], tray::open),
+    command("blockdev-remove-medium", &[("id", "str")], tray::remove),
     command("chardev-add", &[("id", "str"), ("backend", "any")], chardev::add),
     command("chardev-change", &[("id", "str"), ("backend", "any")], chardev::change),
     command("chardev-remove", &[("id", "str")], chardev::remove),
@@ -66,6 +71,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("device_add", &[("driver", "str"), ("*id", "str"), (OTHERS, "any")], device::add),
     command("device_del", &[("id", "str")], device::delete),
     command("device-list-properties", &[("typename", "str")], introspect::device_properties),
+    command("eject", &[("*device", "str"), ("*id", "str"), ("*force", "bool")], tray::eject),
     command("getfd", &[("fdname", "str")], fd::get),
     command("netdev_add", &[("type", "str"), ("id", "str"), (OTHERS, "any")], net::add),
     command("netdev_del", &[("id", "str")], net::delete),

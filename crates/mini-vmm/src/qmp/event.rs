@@ -44,6 +44,7 @@ impl Event {
 pub(super) const EVENTS: &[(&str, &[Parameter])] = &[
     ("BALLOON_CHANGE", &[("actual", "int")]),
     ("DEVICE_DELETED", &[("*device", "str"), ("path", "str")]),
+    ("DEVICE_TRAY_MOVED", &[("device", "str"), ("id", "str"), ("tray-open", "bool")]),
     ("GUEST_PANICKED", &[("action", "str")]),
     ("NIC_RX_FILTER_CHANGED", &[("*name", "str"), ("path", "str")]),
     ("RESET", &[("guest", "bool"), ("reason", "str")]),

@@ -3,12 +3,14 @@
 use std::time::Instant;
 
 use serde_json::json;
+use virtio_scsi::ScsiHandle;
 use virtio_serial::SerialHandle;
 
 use super::Machine;
-use crate::devices::{self, Bay, Control, Plugged, PluggedPort};
+use crate::devices::{self, Bay, Control, Plugged, PluggedPort, PluggedUnit};
 use crate::options::{BadOption, DeviceOptions};
 use crate::qmp::{Event, QmpError};
+use crate::storage::Storage;
 
 impl Machine {
     /// Makes the device of `options`, plugs it in and tells the guest.
@@ -23,7 +25,7 @@ impl Machine {
             return Err(QmpError::generic(desc));
         }
         let plugged = &mut self.hardware.devices;
-        if let Some(()) = devices::add_port(options, &mut self.backends, plugged)? {
+        if let Some(()) = devices::add_child(options, &mut self.backends, plugged)? {
             return Ok(());
         }
         let plug = devices::make_pci(options, &mut self.backends, self.config.cpus)?;
@@ -41,8 +43,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Asks the guest to let the device `id` go, again if it has not answered for long. A port goes at
-    /// once.
+    /// Asks the guest to let the device `id` go, again if it has not answered for long. A port or a
+    /// SCSI disk goes at once.
     ///
     /// # Errors
     /// One that does not exist, that was asked for just now, or that stays.
@@ -53,6 +55,14 @@ impl Machine {
             }
             handle.remove_port(port.number);
             // Nothing may have had its host end.
+            self.hardware.pci.departures().wake();
+            return Ok(());
+        }
+        if let Some((handle, unit)) = self.unit_mut(id) {
+            if std::mem::replace(&mut unit.leaving, true) {
+                return Err(leaving_already(id));
+            }
+            handle.remove(unit.address);
             self.hardware.pci.departures().wake();
             return Ok(());
         }
@@ -73,7 +83,9 @@ impl Machine {
 
     fn has_device(&mut self, id: &str) -> bool {
         let mut devices = self.hardware.devices.iter();
-        devices.any(|device| device.id.as_deref() == Some(id)) || self.port_mut(id).is_some()
+        devices.any(|device| device.id.as_deref() == Some(id))
+            || self.port_mut(id).is_some()
+            || self.unit_mut(id).is_some()
     }
 
     /// The port `id`, and the means to change the ports of its device.
@@ -102,11 +114,24 @@ impl Machine {
         }
     }
 
+    /// The unit `id`, and the means to change those of its device.
+    fn unit_mut(&mut self, id: &str) -> Option<(&ScsiHandle<Storage>, &mut PluggedUnit)> {
+        let mut devices = self.hardware.devices.iter_mut();
+        devices.find_map(|device| {
+            let Control::Scsi(handle, units) = &mut device.control else {
+                return None;
+            };
+            let unit = units.iter_mut().find(|unit| unit.id.as_deref() == Some(id));
+            Some((&*handle, unit?))
+        })
+    }
+
     /// Ends devices that are off their bus, when what they have in flight is done, and tells
     /// monitors.
     pub(super) fn see_off(&mut self) {
-        self.see_off_ports();
         self.tell_filters();
+        self.see_off_children();
+        self.tell_trays();
         for place in self.hardware.pci.departures().take() {
             let devices = &mut self.hardware.devices;
             let gone = devices
@@ -129,27 +154,38 @@ impl Machine {
             id, seat, control, ..
         } = device;
         drop(seat);
-        if let Control::Serial(_, ports) = control {
-            self.tell_ports_deleted(ports);
-        }
+        let children = match control {
+            Control::Serial(_, ports) => ports.into_iter().map(|port| port.id).collect(),
+            Control::Scsi(_, units) => units.into_iter().map(|unit| unit.id).collect(),
+            _ => Vec::new(),
+        };
+        self.tell_children_deleted(children);
         self.tell_deleted(id.as_deref());
     }
 
-    /// Forgets ports whose host end is free, and tells monitors.
-    fn see_off_ports(&mut self) {
+    /// Forgets ports and units whose host end is free, and tells monitors.
+    fn see_off_children(&mut self) {
         let mut gone = Vec::new();
         for device in &mut self.hardware.devices {
-            if let Control::Serial(_, ports) = &mut device.control {
-                let left =
-                    |port: &mut PluggedPort| port.leaving && port.tenancy.strong_count() == 0;
-                gone.extend(ports.extract_if(.., left));
+            match &mut device.control {
+                Control::Serial(_, ports) => {
+                    let left =
+                        |port: &mut PluggedPort| port.leaving && port.tenancy.strong_count() == 0;
+                    gone.extend(ports.extract_if(.., left).map(|port| port.id));
+                }
+                Control::Scsi(_, units) => {
+                    let left =
+                        |unit: &mut PluggedUnit| unit.leaving && unit.tenancy.strong_count() == 0;
+                    gone.extend(units.extract_if(.., left).map(|unit| unit.id));
+                }
+                _ => {}
             }
         }
-        self.tell_ports_deleted(gone);
+        self.tell_children_deleted(gone);
     }
 
-    fn tell_ports_deleted(&self, ports: Vec<PluggedPort>) {
-        for id in ports.into_iter().filter_map(|port| port.id) {
+    fn tell_children_deleted(&self, ids: Vec<Option<String>>) {
+        for id in ids.into_iter().flatten() {
             let data = json!({"device": id, "path": format!("/machine/peripheral/{id}")});
             self.tell(&Event::new("DEVICE_DELETED", data));
         }

@@ -11,5 +11,6 @@ pub(super) mod object;
 pub(super) mod qom;
 pub(super) mod query;
 pub(super) mod run;
+pub(super) mod tray;
 
 pub(super) use introspect::version;
