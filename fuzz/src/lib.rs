@@ -18,6 +18,7 @@ mod device;
 mod forge;
 mod front;
 mod mmio;
+mod net;
 mod p9;
 mod pci;
 mod restore;

@@ -6,8 +6,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use testkit::{
     AVAIL, BOUNDARY, Interrupts, NEXT, Ram, RawDescriptor, Segment, Space, USED, describe, memory,
 };
-use virtio_device::{ByteOrder, 
-    Chain, Features, QueueSize, Ring, RingConfig, RingFormat, RingPosition, Virtqueue,
+use virtio_device::{
+    ByteOrder, Chain, Features, QueueSize, Ring, RingConfig, RingFormat, RingPosition, Virtqueue,
 };
 
 use crate::forge::{self, Buffer, Descriptor, Few, Place, segments, steps};

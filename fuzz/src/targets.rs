@@ -4,6 +4,7 @@ pub use crate::blk::blk;
 pub use crate::ccw::ccw;
 pub use crate::channel::channel_programs;
 pub use crate::mmio::mmio;
+pub use crate::net::net;
 pub use crate::p9::p9;
 pub use crate::pci::pci;
 pub use crate::restore::restore;
@@ -19,6 +20,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("split_ring", split_ring),
     ("packed_ring", packed_ring),
     ("blk", blk),
+    ("net", net),
     ("rng", rng),
     ("serial", serial),
     ("p9", p9),
