@@ -135,6 +135,10 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         &mut self,
         chains: impl ExactSizeIterator<Item = (&'c mut Chain, u32)>,
     ) {
+        if chains.len() <= 1 {
+            chains.for_each(|(chain, written)| self.push(chain, written));
+            return;
+        }
         self.expose();
         self.until_exposed = chains.len() as u32 + 1;
         for (chain, written) in chains {

@@ -290,7 +290,9 @@ impl Receiver {
         let mut start = [0; flow::LOOKS_AT as usize];
         let looked = terms.looks_at().min(len).min(start.len());
         let start = start.get_mut(..looked).unwrap_or_default();
-        self.peek(queue.view(), start, direct, terms);
+        if looked > 0 {
+            self.peek(queue.view(), start, direct, terms);
+        }
         let Some(admitted) = terms.admit(head, start, len) else {
             return Ok(None);
         };
