@@ -69,8 +69,8 @@ impl Netdev {
                 .port(*hub)
                 .map(Kind::Hub)
                 .map_err(|error| BadOption::new(option, error, "fewer devices"))?,
-            NetdevKind::User => {
-                let (passt, socket) = Passt::start(option)?;
+            NetdevKind::User { program } => {
+                let (passt, socket) = Passt::start(option, program)?;
                 let stream = Stream::on(socket);
                 let stream = stream.map_err(|error| BadOption::new(option, error, ""))?;
                 Kind::Passt(Arc::new(stream), passt)

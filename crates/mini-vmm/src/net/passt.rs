@@ -18,19 +18,19 @@ impl Passt {
     ///
     /// # Errors
     /// Where it is not installed or does not start.
-    pub(super) fn start(option: &str) -> Result<(Self, OwnedFd), BadOption> {
-        spawn().map_err(|error| {
-            let accepted = "with the program passt installed";
-            BadOption::new(option, format_args!("passt: {error}"), accepted)
+    pub(super) fn start(option: &str, program: &str) -> Result<(Self, OwnedFd), BadOption> {
+        spawn(program).map_err(|error| {
+            let accepted = "the program passt, installed";
+            BadOption::property(option, "path", program, error, accepted)
         })
     }
 }
 
-fn spawn() -> io::Result<(Passt, OwnedFd)> {
+fn spawn(program: &str) -> io::Result<(Passt, OwnedFd)> {
     let (ours, theirs) = UnixStream::pair()?;
     let theirs = OwnedFd::from(theirs);
     let number = theirs.as_raw_fd();
-    let mut command = Command::new("passt");
+    let mut command = Command::new(program);
     command
         .args(["--foreground", "--quiet", "--one-off", "--fd"])
         .arg(number.to_string())

@@ -26,7 +26,10 @@ pub enum NetdevKind {
         hub: u32,
     },
     /// The network as a process of this user sees it, by way of `passt`.
-    User,
+    User {
+        /// The program, looked for as a shell does.
+        program: String,
+    },
 }
 
 /// Which tap interface, and how.
@@ -188,8 +191,9 @@ fn hubport(kv: &mut KeyVals) -> Result<NetdevKind, BadOption> {
     Ok(NetdevKind::Hub { hub: hub as u32 })
 }
 
-fn user(_: &mut KeyVals) -> Result<NetdevKind, BadOption> {
-    Ok(NetdevKind::User)
+fn user(kv: &mut KeyVals) -> Result<NetdevKind, BadOption> {
+    let program = kv.take("path").unwrap_or_else(|| "passt".to_owned());
+    Ok(NetdevKind::User { program })
 }
 
 /// Takes a key of which we implement one value only.
@@ -227,6 +231,7 @@ const MAX_IFNAME: usize = 15;
 const MAX_QUEUES: u64 = 255;
 const TYPE: Key = ("type", "");
 const ID: Key = ("id", "identifier");
+const PATH: Key = ("path", "the program passt (default: the one in PATH)");
 const KINDS: &[(&str, &[Key], Build)] = &[
     (
         "tap",
@@ -284,6 +289,6 @@ const KINDS: &[(&str, &[Key], Build)] = &[
         &[TYPE, ID, ("hubid", "number of the hub")],
         hubport,
     ),
-    ("user", &[TYPE, ID], user),
-    ("passt", &[TYPE, ID], user),
+    ("user", &[TYPE, ID, PATH], user),
+    ("passt", &[TYPE, ID, PATH], user),
 ];
