@@ -25,4 +25,5 @@ mod restore;
 mod ring;
 mod ring_model;
 mod rng;
+mod scsi;
 mod serial;

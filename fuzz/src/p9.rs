@@ -18,7 +18,9 @@ use crate::forge::Few;
 /// The 9P transport, whose client sends messages of any kind.
 pub fn p9(data: &[u8]) {
     let mut u = Unstructured::new(data);
-    let Ok(look) = u.arbitrary::<u8>() else { return };
+    let Ok(look) = u.arbitrary::<u8>() else {
+        return;
+    };
     let model = match look % 4 {
         0 => return play(Share::new(Synth::new()), &mut u),
         1 => SecurityModel::None,
@@ -45,7 +47,11 @@ struct Directory(TempDir);
 impl Directory {
     fn new() -> Self {
         let memory = tempfile::tempdir_in("/dev/shm");
-        let this = Self(memory.or_else(|_| tempfile::tempdir()).expect("a directory"));
+        let this = Self(
+            memory
+                .or_else(|_| tempfile::tempdir())
+                .expect("a directory"),
+        );
         let below = this.root().join("a/b");
         std::fs::create_dir_all(below).expect("directories");
         std::fs::write(this.root().join("c"), "contents").expect("a file");
@@ -200,7 +206,9 @@ impl Words {
     /// The fields of each request, in their order.
     fn body(&self, kind: u8) -> Body {
         let [fid, other] = self.fids.map(|fid| u32::from(fid % 8));
-        let [name, second] = self.names.map(|name| NAMES[usize::from(name) % NAMES.len()]);
+        let [name, second] = self
+            .names
+            .map(|name| NAMES[usize::from(name) % NAMES.len()]);
         let [a, b] = self.numbers;
         let body = Body::new().u32(fid);
         match kind {
@@ -209,7 +217,11 @@ impl Words {
             108 => Body::new().u16(a as u16),
             110 => body.u32(other).u16(2).string(name).string(second),
             12 => body.u32(a & 0o7003),
-            14 => body.string(name).u32(a & 0o7003 | 0o100).u32(b & 0o7777).u32(0),
+            14 => body
+                .string(name)
+                .u32(a & 0o7003 | 0o100)
+                .u32(b & 0o7777)
+                .u32(0),
             16 => body.string(name).string(second).u32(0),
             18 => body.string(name).u32(a).u32(b).u32(0).u32(0),
             20 => body.u32(other).string(name),
@@ -218,11 +230,25 @@ impl Words {
                 [self.offset; 4].into_iter().fold(body, Body::u64)
             }
             30 => body.u32(other).string(XATTRS[a as usize % XATTRS.len()]),
-            32 => body.string(XATTRS[a as usize % XATTRS.len()]).u64((b & 0x1ffff).into()).u32(0),
+            32 => body
+                .string(XATTRS[a as usize % XATTRS.len()])
+                .u64((b & 0x1ffff).into())
+                .u32(0),
             40 | 116 => body.u64(self.offset).u32(a),
             118 => Body::write(fid, self.offset & 0xffff_ffff, &self.tail.0),
-            52 => body.u8(a as u8 & 3).u32(0).u64(self.offset).u64(b.into()).u32(1).string("c"),
-            54 => body.u8(a as u8 & 3).u64(self.offset).u64(b.into()).u32(2).string("c"),
+            52 => body
+                .u8(a as u8 & 3)
+                .u32(0)
+                .u64(self.offset)
+                .u64(b.into())
+                .u32(1)
+                .string("c"),
+            54 => body
+                .u8(a as u8 & 3)
+                .u64(self.offset)
+                .u64(b.into())
+                .u32(2)
+                .string("c"),
             70 => body.u32(other).string(name),
             72 => body.string(name).u32(a & 0o7777).u32(0),
             74 => body.string(name).u32(other).string(second),
@@ -239,6 +265,23 @@ const KINDS: [u8; 29] = [
     110, 116, 118, 118, 120, 122,
 ];
 const NAMES: [&str; 12] = [
-    "a", "b", "c", "d", "..", ".", "", "a/b", "FLUSH", "WRITE", "ReadDirDir", ".virtfs_metadata",
+    "a",
+    "b",
+    "c",
+    "d",
+    "..",
+    ".",
+    "",
+    "a/b",
+    "FLUSH",
+    "WRITE",
+    "ReadDirDir",
+    ".virtfs_metadata",
 ];
-const XATTRS: [&str; 5] = ["", "user.a", "user.virtfs.mode", "system.posix_acl_access", "trusted.a"];
+const XATTRS: [&str; 5] = [
+    "",
+    "user.a",
+    "user.virtfs.mode",
+    "system.posix_acl_access",
+    "trusted.a",
+];

@@ -10,6 +10,7 @@ pub use crate::pci::pci;
 pub use crate::restore::restore;
 pub use crate::ring::{packed_ring, split_ring};
 pub use crate::rng::rng;
+pub use crate::scsi::scsi;
 pub use crate::serial::serial;
 
 /// A target: what it does with an input.
@@ -22,6 +23,7 @@ pub const ALL: &[(&str, Target)] = &[
     ("blk", blk),
     ("net", net),
     ("rng", rng),
+    ("scsi", scsi),
     ("serial", serial),
     ("p9", p9),
     ("pci", pci),
