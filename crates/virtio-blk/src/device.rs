@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use guest_io::block::Failures;
+use guest_io::block::{Failures, Throttle};
 use virtio_device::props::OnOffAuto;
 use virtio_device::virtio_bindings::virtio_blk as abi;
 use virtio_device::{
@@ -14,6 +14,7 @@ use virtio_device::{
 
 use crate::config::Setup;
 use crate::limits::{Limits, RangeLimit};
+use crate::pace::Pace;
 use crate::resize::{DriverBell, Resizer};
 use crate::shared::{Cache, Shared};
 use crate::{Backend, BlkError, BlkProps, BlkWorker, layout};
@@ -31,6 +32,7 @@ pub struct Blk<B> {
     /// The `writeback` field of a device that was reset.
     write_back: bool,
     bell: DriverBell,
+    throttle: Option<Arc<Throttle>>,
 }
 
 impl<B: Backend> Blk<B> {
@@ -62,8 +64,16 @@ impl<B: Backend> Blk<B> {
             queue_size: props.size()?,
             write_back,
             bell: DriverBell::default(),
+            throttle: None,
             backend,
         })
+    }
+
+    /// The same device, whose queues together keep to `throttle`. Requests wait in their rings.
+    #[must_use]
+    pub fn throttled(mut self, throttle: Throttle) -> Self {
+        self.throttle = Some(Arc::new(throttle));
+        self
     }
 
     /// A way to change the size of the disk later.
@@ -101,7 +111,8 @@ impl<B: Backend> Blk<B> {
         let size = self.queue_size.get();
         let channel = self.backend.channel(size)?;
         let (shared, cache) = (self.shared.clone(), self.cache(features));
-        Ok(BlkWorker::new(queue, size, channel, shared, cache, order))
+        let pace = self.throttle.clone().map(Pace::new).transpose()?;
+        Ok(BlkWorker::new(queue, size, channel, shared, cache, order).paced(pace))
     }
 }
 
@@ -180,6 +191,7 @@ impl<B: Backend> VirtioDevice for Blk<B> {
             queues: _,
             queue_size: _,
             bell: _,
+            throttle: _,
             write_back,
         } = self;
         let write_back = *write_back;

@@ -12,6 +12,7 @@ mod device;
 mod error;
 mod layout;
 mod limits;
+mod pace;
 mod props;
 mod request;
 mod requests;
@@ -25,7 +26,9 @@ pub use props::BlkProps;
 pub use resize::Resizer;
 pub use worker::BlkWorker;
 
-pub use guest_io::block::{Backend, Channel, Facts, NullChannel, NullDisk, RawChannel, RawImage};
+pub use guest_io::block::{
+    Backend, Channel, Facts, NullChannel, NullDisk, Rate, Rates, RawChannel, RawImage, Throttle,
+};
 pub use virtio_device::props::Size;
 
 pub use {guest_io, virtio_device};

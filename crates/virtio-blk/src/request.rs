@@ -10,6 +10,7 @@ use virtio_device::{Buffer, ByteOrder, Chain, GuestView};
 use crate::Channel;
 use crate::command::{Command, HEADER, Operation, Range, SEGMENT, Status};
 use crate::limits::RangeLimit;
+use crate::pace::Pace;
 use crate::shared::{Cache, Shared};
 
 /// The place of one request, used again by the next.
@@ -51,6 +52,16 @@ pub(crate) struct Tools<'t, 'm: 't, M: GuestMemory, G, C> {
     pub(crate) shared: &'t Shared,
     pub(crate) cache: Cache,
     pub(crate) order: ByteOrder,
+    pub(crate) pace: Option<&'t Pace>,
+}
+
+impl<M: GuestMemory, G, C> Tools<'_, '_, M, G, C> {
+    /// Counts a request that transfers so many bytes, where somebody counts.
+    fn charge(&self, bytes: u32) {
+        if let Some(pace) = self.pace {
+            pace.charge(bytes);
+        }
+    }
 }
 
 impl Request {
@@ -121,6 +132,7 @@ impl Request {
             }
             Command::Ranges(operation, limit) => {
                 self.load_ranges(operation, limit, view, tools)?;
+                tools.charge(0);
                 self.sync = operation == Operation::WriteZeroes && tools.shared.stable(tools.cache);
                 Ok(self.step(token, tools.channel, tools.shared))
             }
@@ -136,6 +148,7 @@ impl Request {
     ) -> Result<Option<Outcome>, Status> {
         let len = self.room();
         let range = tools.shared.limits.range(sector, len.into())?;
+        tools.charge(len);
         let Tools {
             memory,
             iovecs,
@@ -164,6 +177,7 @@ impl Request {
     ) -> Result<Option<Outcome>, Status> {
         let len = self.payload();
         let range = tools.shared.limits.range(sector, len.into())?;
+        tools.charge(len);
         let flags = match tools.shared.stable(tools.cache) {
             true => Flags::DSYNC,
             false => Flags::NONE,

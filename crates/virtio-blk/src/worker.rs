@@ -1,5 +1,6 @@
 //! The data plane: one worker for each queue.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use guest_io::{Iovecs, Storage};
@@ -10,6 +11,7 @@ use virtio_device::{
 };
 
 use crate::Channel;
+use crate::pace::Pace;
 use crate::request::{Outcome, Request, Tools};
 use crate::requests::Requests;
 use crate::shared::{Cache, Shared};
@@ -24,6 +26,8 @@ pub struct BlkWorker<C> {
     order: ByteOrder,
     requests: Requests,
     storage: Storage,
+    /// Where the disk has a throttle.
+    pace: Option<Pace>,
     /// No new requests are taken, until the next kick.
     draining: bool,
 }
@@ -47,8 +51,15 @@ impl<C> BlkWorker<C> {
             // A driver that fills the ring has `size` in flight; one more can be popped into.
             requests: Requests::new(usize::from(size) + 1),
             storage: Storage::new(),
+            pace: None,
             draining: false,
         }
+    }
+
+    /// The same at a pace.
+    pub(crate) fn paced(mut self, pace: Option<Pace>) -> Self {
+        self.pace = pace;
+        self
     }
 
     /// Answers what has ended, takes what is new, answers what of that has ended meanwhile.
@@ -91,9 +102,11 @@ impl<C> BlkWorker<C> {
             shared: &self.shared,
             cache: self.cache,
             order: self.order,
+            pace: self.pace.as_ref(),
         };
         while let Some((index, request)) = self.requests.spare() {
-            if !queue.pop(&mut request.chain)? {
+            let paced = tools.pace.is_none_or(Pace::may_begin);
+            if !paced || !queue.pop(&mut request.chain)? {
                 break;
             }
             match request.start(index as u64, queue.view(), &mut tools) {
@@ -133,7 +146,10 @@ impl<C: Channel<AS::T>, AS: AddressSpace> Worker<AS> for BlkWorker<C> {
         self.serve(cx)
     }
 
-    fn event(&mut self, _token: u16, cx: &mut Cx<'_, AS>) -> Result<Progress> {
+    fn event(&mut self, token: u16, cx: &mut Cx<'_, AS>) -> Result<Progress> {
+        if let Some(pace) = self.pace.as_ref().filter(|_| token == PACE) {
+            pace.awake()?;
+        }
         self.serve(cx)
     }
 
@@ -142,6 +158,13 @@ impl<C: Channel<AS::T>, AS: AddressSpace> Worker<AS> for BlkWorker<C> {
             add(Source {
                 token: COMPLETIONS,
                 fd,
+                interest: Interest::Read,
+            });
+        }
+        if let Some(pace) = &self.pace {
+            add(Source {
+                token: PACE,
+                fd: pace.as_fd(),
                 interest: Interest::Read,
             });
         }
@@ -160,3 +183,4 @@ fn complete<M: GuestMemory>(queue: &mut Virtqueue<'_, M>, request: &mut Request,
 }
 
 const COMPLETIONS: u16 = 0;
+const PACE: u16 = 1;

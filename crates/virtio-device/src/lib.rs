@@ -30,6 +30,7 @@ mod queue;
 mod ring;
 mod split;
 mod state;
+mod timer;
 mod view;
 mod worker;
 
@@ -44,6 +45,7 @@ pub use interrupt::{DeviceHost, Interrupt, IrqSource};
 pub use queue::Virtqueue;
 pub use ring::{QueueSize, Ring, RingArea, RingConfig, RingFormat, RingPosition};
 pub use state::SavedState;
+pub use timer::Timer;
 pub use view::GuestView;
 pub use worker::{Cx, Interest, Progress, Reactor, Source, Worker};
 

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use virtio_device::props::PropError;
 use virtio_device::{
     Activation, AddressSpace, ConfigCell, DeviceId, Error, Features, Info, Placed, QueueSize,
-    Result, SavedState, VirtioDevice,
+    Result, SavedState, Timer, VirtioDevice,
 };
 
 use crate::quota::Quota;
-use crate::timer::Timer;
 use crate::{EntropySource, RngProps, RngWorker};
 
 /// An entropy device that gives its guest what `S` yields.

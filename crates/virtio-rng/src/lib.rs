@@ -11,7 +11,6 @@ mod pool;
 mod props;
 mod quota;
 mod source;
-mod timer;
 mod worker;
 
 pub use device::Rng;

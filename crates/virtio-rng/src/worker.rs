@@ -5,14 +5,13 @@ use std::time::Instant;
 
 use virtio_device::vm_memory::GuestMemory;
 use virtio_device::{
-    AddressSpace, Chain, Cx, GuestView, Interest, Progress, QueueError, Result, Source, Virtqueue,
-    Worker,
+    AddressSpace, Chain, Cx, GuestView, Interest, Progress, QueueError, Result, Source, Timer,
+    Virtqueue, Worker,
 };
 
 use crate::EntropySource;
 use crate::pool::{Pool, Supply};
 use crate::quota::Quota;
-use crate::timer::Timer;
 
 /// Serves the request queue of an [`Rng`](crate::Rng).
 ///

@@ -2,14 +2,17 @@
 //!
 //! [`Backend`] and [`Channel`] are the seam between a device (a virtio block device, a SCSI logical
 //! unit) and its storage. A [`RawImage`] is a raw file or a block device of the host, a
-//! [`NullDisk`] reads as zeroes and forgets what is written.
+//! [`NullDisk`] reads as zeroes and forgets what is written. A [`Throttle`] says how much of it there
+//! may be in a second.
 
 mod backend;
 mod failures;
 mod null;
 mod raw;
+mod throttle;
 
 pub use backend::{Backend, Channel, Facts};
 pub use failures::Failures;
 pub use null::{NullChannel, NullDisk};
 pub use raw::{RawChannel, RawImage};
+pub use throttle::{Rate, Rates, Throttle};

@@ -1,4 +1,4 @@
-//! A one-shot timer that an event loop can watch.
+//! A one-shot timer that an event loop can watch, for workers that have to wait.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,18 +9,25 @@ use rustix::time::{
     timerfd_settime,
 };
 
-/// A timerfd(2) on the monotonic clock.
-pub(crate) struct Timer(OwnedFd);
+/// A timerfd(2) on the monotonic clock: a [`Source`](crate::Source) that becomes readable once.
+#[derive(Debug)]
+pub struct Timer(OwnedFd);
 
 impl Timer {
     /// A timer that is not armed.
-    pub(crate) fn new() -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// Where the host is out of descriptors or memory.
+    pub fn new() -> io::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         Ok(Self(timerfd_create(TimerfdClockId::Monotonic, flags)?))
     }
 
     /// Makes the descriptor readable after `delay`, which is not zero.
-    pub(crate) fn fire_in(&self, delay: Duration) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of `timerfd_settime(2)`.
+    pub fn fire_in(&self, delay: Duration) -> io::Result<()> {
         self.set(Timespec {
             tv_sec: delay.as_secs().try_into().unwrap_or(i64::MAX),
             tv_nsec: delay.subsec_nanos().into(),
@@ -28,7 +35,10 @@ impl Timer {
     }
 
     /// Makes the descriptor not readable, now and later.
-    pub(crate) fn disarm(&self) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// Those of `timerfd_settime(2)`.
+    pub fn disarm(&self) -> io::Result<()> {
         self.set(Timespec::default())
     }
 
