@@ -9,7 +9,8 @@ use rustix::fs::OFlags;
 use virtio_blk::BlkError;
 
 use crate::files::Files;
-use crate::options::{BadOption, Cache, DriveOptions, DriveSource};
+use crate::options::{BackingSource, BadOption, Cache, DriveOptions, DriveSource};
+use crate::qcow2::{Backing, Qcow2Image};
 
 /// Tells the device that has a drive of another size, in bytes.
 pub type Resize = Box<dyn Fn(u64) -> Result<(), BlkError> + Send>;
@@ -20,6 +21,7 @@ pub struct Drive {
     /// How it is to be used.
     pub options: DriveOptions,
     file: Arc<File>,
+    qcow2: Option<Qcow2Image>,
 }
 
 impl Drive {
@@ -29,12 +31,17 @@ impl Drive {
     /// A file that cannot be opened, or that is no raw image, under the option's name.
     pub fn open(options: &DriveOptions, files: &Files, zeroes: &Zeroes) -> Result<Self, BadOption> {
         let file = match &options.source {
-            DriveSource::File(path) => open(options, files, path)?,
+            DriveSource::File(path) | DriveSource::Qcow2(path, _) => open(options, files, path)?,
             DriveSource::Null(_) => zeroes.file()?,
+        };
+        let qcow2 = match &options.source {
+            DriveSource::Qcow2(_, backing) => Some(qcow2(options, files, &file, backing)?),
+            _ => None,
         };
         Ok(Self {
             options: options.clone(),
             file: Arc::new(file),
+            qcow2,
         })
     }
 
@@ -46,6 +53,11 @@ impl Drive {
         self.file.try_clone()
     }
 
+    /// The image, if it is one of that format.
+    pub fn qcow2(&self) -> Option<&Qcow2Image> {
+        self.qcow2.as_ref()
+    }
+
     /// Gives it `size` bytes, and the device behind `resizer` as well. The image is never shorter
     /// than the disk.
     ///
@@ -55,6 +67,9 @@ impl Drive {
     pub fn resize(&mut self, resizer: Option<&Resize>, size: u64) -> Result<(), BlkError> {
         if self.options.read_only {
             return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem).into());
+        }
+        if self.qcow2.is_some() {
+            return Err(io::Error::from(io::ErrorKind::Unsupported).into());
         }
         if !size.is_multiple_of(SECTOR) {
             let multiple = SECTOR as u32;
@@ -79,12 +94,14 @@ impl Drive {
         match self.options.source {
             DriveSource::File(_) => guest_io::Disk::new(self.file()?)?.size(),
             DriveSource::Null(size) => Ok(size),
+            DriveSource::Qcow2(..) => Ok(self.qcow2.as_ref().map_or(0, Qcow2Image::size)),
         }
     }
 
     fn set_size(&mut self, size: u64) -> io::Result<()> {
         match &mut self.options.source {
             DriveSource::File(_) => self.file.set_len(size),
+            DriveSource::Qcow2(..) => Err(io::ErrorKind::Unsupported.into()),
             DriveSource::Null(bytes) => {
                 *bytes = size;
                 Ok(())
@@ -145,6 +162,36 @@ fn open(options: &DriveOptions, files: &Files, path: &Path) -> Result<File, BadO
         ));
     }
     Ok(file)
+}
+
+/// Opens the format inside of `file`, and what is under it.
+fn qcow2(
+    options: &DriveOptions,
+    files: &Files,
+    file: &File,
+    backing: &Option<BackingSource>,
+) -> Result<Qcow2Image, BadOption> {
+    let bad = |key: &str, path: String, error: io::Error| {
+        BadOption::property("-drive", key, &path, error, "a qcow2 image of its own")
+    };
+    let backing = match backing {
+        None => None,
+        Some(BackingSource { path, qcow2 }) => {
+            let file = files.open(path, OFlags::RDONLY);
+            let file = file
+                .map_err(|error| bad("backing.file.filename", path.display().to_string(), error))?;
+            Some(match qcow2 {
+                true => Backing::Qcow2(file),
+                false => Backing::Raw(file),
+            })
+        }
+    };
+    let own = file.try_clone();
+    let image = own.and_then(|file| Qcow2Image::open(file, options.read_only, backing));
+    let image = image.map_err(|error| bad("file", options.source.to_string(), error))?;
+    Ok(image
+        .write_through(options.cache == Cache::WriteThrough)
+        .discard(options.discard))
 }
 
 fn accepted_file(options: &DriveOptions) -> &'static str {

@@ -54,6 +54,7 @@ pub mod pci;
 pub mod pidfile;
 pub mod ports;
 pub mod processors;
+pub mod qcow2;
 pub mod qmp;
 pub mod qtest;
 pub mod sandbox;

@@ -3,7 +3,9 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use guest_io::block::{Backend, Channel, Facts, NullChannel, NullDisk, RawChannel, RawImage};
+use guest_io::block::{
+    Backend, Channel, Facts, NullChannel, NullDisk, Rates, RawChannel, RawImage,
+};
 use guest_io::{
     Completion, Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment, SubmitError, Submitted,
 };
@@ -34,12 +36,18 @@ impl Storage {
     /// The storage of `drive`, set up as its options say; `read_only` whatever they say.
     ///
     /// # Errors
-    /// A host without descriptors to give.
+    /// A drive that SCSI disks cannot be on yet, or a host without descriptors to give.
     pub fn new(drive: &Drive, read_only: bool) -> io::Result<Self> {
         let options = &drive.options;
+        if options.rates != Rates::default() {
+            return Err(io::Error::other("throttled drives are for virtio-blk"));
+        }
         let file = drive.file()?;
         Ok(match options.source {
             DriveSource::Null(size) => Self::Null(NullDisk::on(file, size)),
+            DriveSource::Qcow2(..) => {
+                return Err(io::Error::other("qcow2 images are for virtio-blk"));
+            }
             DriveSource::File(_) => Self::Raw(
                 RawImage::new(file)?
                     .read_only(read_only || options.read_only)

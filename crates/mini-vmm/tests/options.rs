@@ -236,11 +236,11 @@ fn every_option_refuses_what_it_does_not_know() {
         ),
         (
             "-kernel k -drive id=d",
-            "-drive file=: missing; accepted: the path of a raw image",
+            "-drive file=: missing; accepted: the path of an image",
         ),
         (
-            "-kernel k -drive id=d,file=x,format=qcow2",
-            "-drive format=qcow2: not accepted; accepted: raw",
+            "-kernel k -drive id=d,file=x,format=vmdk",
+            "-drive format=vmdk: not accepted; accepted: raw, qcow2",
         ),
         (
             "-kernel k -drive id=d,file=x,if=ide",

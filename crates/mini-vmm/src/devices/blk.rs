@@ -1,6 +1,8 @@
 //! `virtio-blk`: a disk on a `-drive`.
 
-use virtio_blk::{Backend, Blk, BlkError, BlkProps, NullDisk, RawImage, Resizer};
+use std::io;
+
+use virtio_blk::{Backend, Blk, BlkError, BlkProps, NullDisk, Rates, RawImage, Resizer, Throttle};
 
 use super::virtio::{Device, Model, ModelProps, bad_property};
 use super::{Control, Parts};
@@ -27,9 +29,16 @@ impl ModelProps for BlkProps {
         let made = made.and_then(|file| match drive.options.source {
             DriveSource::File(_) => {
                 let image = RawImage::new(file)?;
-                make(self, set_up(image, &drive.options))
+                make(self, set_up(image, &drive.options), drive.options.rates)
             }
-            DriveSource::Null(size) => make(self, NullDisk::on(file, size)),
+            DriveSource::Qcow2(..) => {
+                let image = drive.qcow2().cloned();
+                let image = image
+                    .ok_or(io::ErrorKind::NotFound)
+                    .map_err(io::Error::from)?;
+                make(self, image, drive.options.rates)
+            }
+            DriveSource::Null(size) => make(self, NullDisk::on(file, size), drive.options.rates),
         });
         match made {
             Ok((device, resizer)) => {
@@ -44,8 +53,15 @@ impl ModelProps for BlkProps {
     }
 }
 
-fn make(props: &BlkProps, backend: impl Backend) -> Result<(Device, Resizer), BlkError> {
-    let device = Blk::new(props, backend)?;
+fn make(
+    props: &BlkProps,
+    backend: impl Backend,
+    rates: Rates,
+) -> Result<(Device, Resizer), BlkError> {
+    let mut device = Blk::new(props, backend)?;
+    if let Some(throttle) = Throttle::new(rates) {
+        device = device.throttled(throttle);
+    }
     let resizer = device.resizer();
     Ok((Box::new(device), resizer))
 }

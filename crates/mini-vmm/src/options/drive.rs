@@ -4,7 +4,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::keyval::Key;
-use super::{BadOption, KeyVals, values};
+use virtio_blk::Rates;
+
+use super::{BadOption, KeyVals, throttling, values};
 
 /// One `-drive` or `-blockdev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub struct DriveOptions {
     pub cache: Cache,
     /// Hands the guest's discards to the host.
     pub discard: bool,
+    /// How much it may do in a second.
+    pub rates: Rates,
     /// Is a disk by itself, a `virtio-blk-pci`, without a `-device` (`if=virtio`).
     pub disk: bool,
 }
@@ -28,8 +32,19 @@ pub struct DriveOptions {
 pub enum DriveSource {
     /// In a raw image or a block device.
     File(PathBuf),
+    /// In a qcow2 image, above another image if it has one.
+    Qcow2(PathBuf, Option<BackingSource>),
     /// Nowhere: this many bytes that read as zeroes, whatever is written (QEMU's `null-co`).
     Null(u64),
+}
+
+/// The image under a qcow2 image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackingSource {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Whether it is a qcow2 image itself, and not a raw one.
+    pub qcow2: bool,
 }
 
 /// Caching on the host, in QEMU's words.
@@ -49,7 +64,7 @@ impl DriveOptions {
     pub fn parse(text: &str, index: usize) -> Result<Self, BadOption> {
         let mut kv = KeyVals::parse(DRIVE, text, None);
         kv.check(DRIVE_KEYS)?;
-        kv.take_word("format", &["raw"])?;
+        let format = kv.take_word("format", &["raw", "qcow2"])?;
         let disk = kv.take_word("if", &["none", "virtio"])? == "virtio";
         let id = match kv.take("id") {
             None if disk => format!("virtio{index}"),
@@ -62,12 +77,19 @@ impl DriveOptions {
         kv.take_switch("auto-read-only", false)?;
         let size = null_size(&mut kv, "file.size")?;
         check_null(&mut kv, NULL_KEYS)?;
+        let file = kv.require("file", "the path of an image")?;
+        let backing = backing(&mut kv)?;
+        let source = match format {
+            "qcow2" => DriveSource::Qcow2(file.into(), backing),
+            _ => source(&file, size),
+        };
         Ok(Self {
             id: values::identifier(DRIVE, &id)?,
-            source: source(&kv.require("file", "the path of a raw image")?, size),
+            source,
             read_only: kv.take_switch("readonly", false)?,
             cache: cache(kv.take_word("cache", &["writeback", "writethrough", "none"])?),
             discard: discards(&mut kv)?,
+            rates: throttling::take(&mut kv)?,
             disk,
         })
     }
@@ -106,6 +128,7 @@ impl DriveOptions {
                 false => Cache::WriteBack,
             },
             discard: discards(&mut kv)?,
+            rates: Rates::default(),
             disk: false,
         })
     }
@@ -114,7 +137,7 @@ impl DriveOptions {
     pub fn help() -> String {
         let mut text = String::from("Drives (-drive id=ID,file=PATH[,...]):\n");
         for (key, help) in DRIVE_KEYS.iter().filter(|(_, help)| !help.is_empty()) {
-            text.push_str(&format!("  {key:<10} {help}\n"));
+            text.push_str(&format!("  {key:<32} {help}\n"));
         }
         text
     }
@@ -123,7 +146,7 @@ impl DriveOptions {
 impl fmt::Display for DriveSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => path.display().fmt(f),
+            Self::File(path) | Self::Qcow2(path, _) => path.display().fmt(f),
             Self::Null(_) => f.write_str(NULL),
         }
     }
@@ -135,6 +158,15 @@ fn source(file: &str, size: u64) -> DriveSource {
         NULL => DriveSource::Null(size),
         _ => DriveSource::File(file.into()),
     }
+}
+
+fn backing(kv: &mut KeyVals) -> Result<Option<BackingSource>, BadOption> {
+    let qcow2 = kv.take_word("backing.driver", &["raw", "qcow2"])? == "qcow2";
+    let path = kv.take("backing.file.filename");
+    Ok(path.map(|path| BackingSource {
+        path: path.into(),
+        qcow2,
+    }))
 }
 
 fn null_size(kv: &mut KeyVals, key: &str) -> Result<u64, BadOption> {
@@ -175,9 +207,17 @@ const DRIVE_KEYS: &[Key] = &[
     ("id", "identifier, for a device's drive= property"),
     (
         "file",
-        "path of a raw image or a block device; null-co:// for zeroes",
+        "path of an image or a block device; null-co:// for zeroes",
     ),
-    ("format", "raw, the only one: a format is never guessed"),
+    (
+        "format",
+        "raw (default) or qcow2: a format is never guessed",
+    ),
+    (
+        "backing.file.filename",
+        "what is under a qcow2 image; nothing is opened by its word alone",
+    ),
+    ("backing.driver", "its format, raw (default) or qcow2"),
     (
         "if",
         "none (default): a -device uses it; virtio: it is a virtio-blk-pci by itself",
@@ -187,6 +227,34 @@ const DRIVE_KEYS: &[Key] = &[
     (
         "discard",
         "unmap: hand discards to the host; ignore (default)",
+    ),
+    (
+        "throttling.iops-total",
+        "requests in a second, 0 (default): no limit",
+    ),
+    (
+        "throttling.iops-total-max",
+        "requests in a second after a time of rest",
+    ),
+    (
+        "throttling.iops-total-max-length",
+        "for so many seconds (default 1)",
+    ),
+    (
+        "throttling.iops-size",
+        "a request of more bytes than this counts as several",
+    ),
+    (
+        "throttling.bps-total",
+        "bytes in a second, 0 (default): no limit",
+    ),
+    (
+        "throttling.bps-total-max",
+        "bytes in a second after a time of rest",
+    ),
+    (
+        "throttling.bps-total-max-length",
+        "for so many seconds (default 1)",
     ),
     ("file.size", "bytes of a disk of zeroes (default 1G)"),
     ("auto-read-only", ""),

@@ -16,6 +16,7 @@ mod near;
 mod netdev;
 mod object;
 mod table;
+mod throttling;
 mod unused;
 mod values;
 
@@ -25,7 +26,7 @@ use std::time::Duration;
 pub use chardev::{ChardevKind, ChardevOptions, SocketOptions};
 pub use cpu::{CpuOptions, Signature};
 pub use device::DeviceOptions;
-pub use drive::{Cache, DriveOptions, DriveSource};
+pub use drive::{BackingSource, Cache, DriveOptions, DriveSource};
 pub use error::BadOption;
 pub use fsdev::{FsdevKind, FsdevOptions};
 pub use keyval::{Key, KeyVals};

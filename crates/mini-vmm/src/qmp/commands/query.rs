@@ -99,6 +99,7 @@ fn inserted(drive: &Drive) -> Result<Value, QmpError> {
     let driver = match options.source {
         DriveSource::File(_) => "raw",
         DriveSource::Null(_) => "null-co",
+        DriveSource::Qcow2(..) => "qcow2",
     };
     let file = options.source.to_string();
     Ok(json!({

@@ -1,6 +1,7 @@
 //! Trays and what is in them.
 
 use serde_json::{Value, json};
+use virtio_blk::Rates;
 
 use crate::options::{Cache, DriveOptions, DriveSource};
 use crate::qmp::arguments::Arguments;
@@ -61,6 +62,7 @@ pub(in crate::qmp) fn change(
         read_only: true,
         cache: Cache::WriteBack,
         discard: false,
+        rates: Rates::default(),
         disk: false,
     };
     let force = arguments.switch("force");

@@ -1,0 +1,294 @@
+//! Images in QEMU's format qcow2, by the crate imago.
+//!
+//! A format is never guessed, and a backing image is opened only where the command line names it:
+//! what an image's header says came from who wrote the image, which may have been a guest.
+
+use std::fs::File;
+use std::io::{self, ErrorKind};
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use guest_io::block::{Backend, Channel, Facts};
+use guest_io::{
+    Access, BlockSize, Completion, Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment,
+    SubmitError, Submitted, lock,
+};
+use imago::io_buffers::IoBuffer;
+use imago::qcow2::Qcow2;
+use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder};
+use imago::{file, raw};
+use virtio_device::vm_memory::bitmap::BitmapSlice;
+
+/// An open image. Its clones are the same image.
+#[derive(Clone, Debug)]
+pub struct Qcow2Image {
+    image: Arc<Image>,
+    read_only: bool,
+    write_through: bool,
+    discard: bool,
+}
+
+/// What an image has under the data that it does not have itself.
+#[derive(Debug)]
+pub enum Backing {
+    /// A raw image.
+    Raw(File),
+    /// Another qcow2 image, which has nothing below it.
+    Qcow2(File),
+}
+
+#[derive(Debug)]
+struct Image(RwLock<FormatAccess<file::File>>);
+
+impl Qcow2Image {
+    /// Opens the image in `file`, which nobody else may have.
+    ///
+    /// # Errors
+    /// [`WouldBlock`](ErrorKind::WouldBlock) where it is in use; else where it is no such image,
+    /// or has a backing image and none is given, or the other way round.
+    pub fn open(file: File, read_only: bool, backing: Option<Backing>) -> io::Result<Self> {
+        let access = match read_only {
+            true => Access::Read,
+            false => Access::Write,
+        };
+        lock(&file, access)?;
+        let mut image = open(&file, !read_only)?;
+        match (image.implicit_backing_file(), backing) {
+            (None, None) => {}
+            (Some(_), Some(backing)) => image.set_backing(Some(backing.open()?)),
+            (Some(name), None) => return Err(unnamed(name)),
+            (None, Some(_)) => return Err(io::Error::other("it has no backing image")),
+        }
+        Ok(Self {
+            image: Arc::new(Image(RwLock::new(FormatAccess::new(image)))),
+            read_only,
+            write_through: false,
+            discard: false,
+        })
+    }
+
+    /// Has each write on stable storage before it completes.
+    #[must_use]
+    pub fn write_through(mut self, on: bool) -> Self {
+        self.write_through = on;
+        self
+    }
+
+    /// Gives up clusters that the driver discards.
+    #[must_use]
+    pub fn discard(mut self, on: bool) -> Self {
+        self.discard = on;
+        self
+    }
+
+    /// Size of the disk in bytes.
+    pub fn size(&self) -> u64 {
+        self.image.read().size()
+    }
+}
+
+impl Backend for Qcow2Image {
+    type Channel<G: MemoryGuard + Send + Sync> = Qcow2Channel;
+
+    fn facts(&self) -> io::Result<Facts> {
+        Ok(Facts {
+            size: self.size(),
+            block_size: BlockSize {
+                logical: 512,
+                physical: 512,
+            },
+            read_only: self.read_only,
+            write_back: !self.write_through,
+        })
+    }
+
+    /// It was claimed when it was opened. Tables in memory are shared with nobody.
+    fn claim(&self, shared: bool) -> io::Result<()> {
+        match shared && !self.read_only {
+            true => Err(io::Error::new(
+                ErrorKind::InvalidInput,
+                "qcow2 is not shared",
+            )),
+            false => Ok(()),
+        }
+    }
+
+    fn channel<G: MemoryGuard + Send + Sync>(&self, _depth: u16) -> io::Result<Qcow2Channel> {
+        Ok(Qcow2Channel {
+            image: self.image.clone(),
+            buffer: IoBuffer::new(PIECE, ALIGNMENT)?,
+            discard: self.discard,
+        })
+    }
+}
+
+impl Backing {
+    fn open(self) -> io::Result<FormatAccess<file::File>> {
+        let file = match self {
+            Self::Raw(ref file) | Self::Qcow2(ref file) => file,
+        };
+        lock(file, Access::Read)?;
+        match self {
+            Self::Raw(file) => {
+                let storage = file::File::try_from(file)?;
+                let image = raw::Raw::builder(storage).open(DenyImplicitOpenGate::default())?;
+                Ok(FormatAccess::new(image))
+            }
+            Self::Qcow2(file) => {
+                let image = open(&file, false)?;
+                match image.implicit_backing_file() {
+                    Some(name) => Err(unnamed(name)),
+                    None => Ok(FormatAccess::new(image)),
+                }
+            }
+        }
+    }
+}
+
+fn open(file: &File, writable: bool) -> io::Result<Qcow2<file::File>> {
+    let mut image = Qcow2::open_image(file::File::try_from(file.try_clone()?)?, writable)?;
+    if image.requires_external_data_file() {
+        return Err(io::Error::other("its data are in another file"));
+    }
+    image.set_data_file(None);
+    image.set_backing(None);
+    Ok(image)
+}
+
+fn unnamed(name: &str) -> io::Error {
+    io::Error::other(format!(
+        "it has the backing image '{name}', which is opened only where backing.file.filename= names it"
+    ))
+}
+
+impl Image {
+    fn read(&self) -> RwLockReadGuard<'_, FormatAccess<file::File>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, FormatAccess<file::File>> {
+        self.0.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes durable what was written.
+    fn sync(&self) -> io::Result<()> {
+        let image = self.read();
+        image.flush()?;
+        image.sync()
+    }
+}
+
+/// A worker's way to a [`Qcow2Image`]: everything is done at once.
+pub struct Qcow2Channel {
+    image: Arc<Image>,
+    /// Between guest memory, which the guest may change at any time, and imago's slices.
+    buffer: IoBuffer,
+    discard: bool,
+}
+
+impl Qcow2Channel {
+    fn read_all<B: BitmapSlice>(
+        &mut self,
+        mut offset: u64,
+        iovecs: &mut Iovecs<'_, B>,
+    ) -> io::Result<usize> {
+        let (total, image) = (iovecs.remaining(), self.image.read());
+        while !iovecs.is_empty() {
+            let len = iovecs.remaining().min(PIECE);
+            image.read(self.buffer.as_mut_range(0..len), offset)?;
+            iovecs.copy_in(self.buffer.as_ref_range(0..len).into_slice());
+            offset += len as u64;
+        }
+        Ok(total)
+    }
+
+    fn write_all<B: BitmapSlice>(
+        &mut self,
+        mut offset: u64,
+        flags: Flags,
+        iovecs: &mut Iovecs<'_, B>,
+    ) -> io::Result<usize> {
+        let (total, image) = (iovecs.remaining(), self.image.read());
+        while !iovecs.is_empty() {
+            let len = iovecs.remaining().min(PIECE);
+            iovecs.copy_out(self.buffer.as_mut_range(0..len).into_slice());
+            image.write(self.buffer.as_ref_range(0..len), offset)?;
+            offset += len as u64;
+        }
+        drop(image);
+        if flags.contains(Flags::DSYNC) {
+            self.image.sync()?;
+        }
+        Ok(total)
+    }
+}
+
+impl<G: MemoryGuard> Channel<G> for Qcow2Channel {
+    fn read<B: BitmapSlice, S: IntoIterator<Item = Segment>>(
+        &mut self,
+        offset: u64,
+        iovecs: &mut Iovecs<'_, B>,
+        _deferred: Deferred<'_, G, S>,
+    ) -> Result<Submitted, SubmitError> {
+        Ok(Submitted::Done(self.read_all(offset, iovecs)))
+    }
+
+    fn write<B: BitmapSlice, S: IntoIterator<Item = Segment>>(
+        &mut self,
+        offset: u64,
+        flags: Flags,
+        iovecs: &mut Iovecs<'_, B>,
+        _deferred: Deferred<'_, G, S>,
+    ) -> Result<Submitted, SubmitError> {
+        Ok(Submitted::Done(self.write_all(offset, flags, iovecs)))
+    }
+
+    fn sync_data(&mut self, _token: u64) -> Result<Submitted, SubmitError> {
+        Ok(done(self.image.sync()))
+    }
+
+    fn discard(&mut self, _token: u64, range: FileRange) -> Result<Submitted, SubmitError> {
+        Ok(done(match self.discard {
+            true => self
+                .image
+                .write()
+                .discard_to_zero(range.offset(), range.len()),
+            false => Ok(()),
+        }))
+    }
+
+    fn write_zeroes(
+        &mut self,
+        _token: u64,
+        range: FileRange,
+        _may_unmap: bool,
+    ) -> Result<Submitted, SubmitError> {
+        let image = self.image.read();
+        Ok(done(image.write_zeroes(range.offset(), range.len())))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Option<Completion> {
+        None
+    }
+
+    fn completion_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+fn done(result: io::Result<()>) -> Submitted {
+    Submitted::Done(result.map(|()| 0))
+}
+
+/// What is copied at a time.
+const PIECE: usize = 256 << 10;
+/// Enough for direct I/O.
+const ALIGNMENT: usize = 4096;
+
+#[cfg(test)]
+#[path = "qcow2_tests.rs"]
+mod tests;

@@ -1,0 +1,152 @@
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+
+use imago::FormatCreateBuilder;
+use testkit::{Options, Response, TestBus};
+use virtio_blk::{Blk, BlkProps};
+use virtio_device::Features;
+
+use super::*;
+
+const SIZE: u64 = 4 << 20;
+const OK: u8 = 0;
+const IN: u32 = 0;
+const OUT: u32 = 1;
+const FLUSH: u32 = 4;
+const DISCARD: u32 = 11;
+const WRITE_ZEROES: u32 = 13;
+
+/// An empty image, whose header names `backing` with its format.
+fn image(backing: Option<(&str, &str)>) -> File {
+    let file = tempfile::tempfile().unwrap();
+    let storage = file::File::try_from(file.try_clone().unwrap()).unwrap();
+    let mut builder = Qcow2::<file::File>::create_builder(storage).size(SIZE);
+    if let Some((name, format)) = backing {
+        builder = builder.backing(name.to_owned(), format.to_owned());
+    }
+    builder.create().unwrap();
+    file
+}
+
+/// Another description of the same file, because locks are those of descriptions.
+fn open_again(file: &File) -> File {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let mut options = File::options();
+    options.read(true).write(true).open(path).unwrap()
+}
+
+fn boot(image: Qcow2Image) -> TestBus {
+    let device = Blk::new(&BlkProps::default(), image).unwrap();
+    let mut bus = TestBus::with(device, Options::default());
+    let offered = bus.core().offered();
+    let features = Features::from_bits(offered.bits() & 0xff_ffff);
+    bus.boot(Features::VERSION_1 | features);
+    bus
+}
+
+fn request(bus: &mut TestBus, kind: u32, sector: u64, data: &[u8], room: u32) -> Response {
+    let header = [u64::from(kind).to_le_bytes(), sector.to_le_bytes()].concat();
+    let writable = [room, 1];
+    let writable = &writable[usize::from(room == 0)..];
+    match data {
+        [] => bus.request(0, &[&header], writable),
+        _ => bus.request(0, &[&header, data], writable),
+    }
+}
+
+fn read(bus: &mut TestBus, sector: u64, len: u32) -> Vec<u8> {
+    let mut bytes = request(bus, IN, sector, &[], len).bytes;
+    assert_eq!(bytes.pop(), Some(OK), "read of sector {sector}");
+    bytes
+}
+
+fn succeed(bus: &mut TestBus, kind: u32, sector: u64, data: &[u8]) {
+    let answer = request(bus, kind, sector, data, 0);
+    assert_eq!(answer.bytes, [OK], "request {kind}");
+}
+
+fn range(sector: u64, sectors: u32) -> Vec<u8> {
+    [sector.to_le_bytes(), u64::from(sectors).to_le_bytes()].concat()
+}
+
+fn error(result: io::Result<Qcow2Image>) -> String {
+    result.unwrap_err().to_string()
+}
+
+#[test]
+fn what_is_written_is_there_when_it_is_opened_again() {
+    let file = image(None);
+    let data: Vec<u8> = (0..PIECE + 4096).map(|i| (i / 7) as u8).collect();
+    let image = Qcow2Image::open(open_again(&file), false, None).unwrap();
+    assert_eq!(image.size(), SIZE);
+    let mut bus = boot(image.discard(true));
+    succeed(&mut bus, OUT, 8, &data);
+    assert_eq!(read(&mut bus, 8, data.len() as u32), data);
+    succeed(&mut bus, WRITE_ZEROES, 0, &range(8, 8));
+    succeed(&mut bus, DISCARD, 0, &range(128, 128));
+    succeed(&mut bus, FLUSH, 0, &[]);
+    drop(bus);
+    let image = Qcow2Image::open(open_again(&file), true, None).unwrap();
+    let mut bus = boot(image);
+    assert_eq!(read(&mut bus, 0, 8192), [0; 8192]);
+    assert_eq!(read(&mut bus, 128, 65536), [0; 65536]);
+    assert_eq!(read(&mut bus, 256, 4096), data[126976..131072]);
+    let refused = request(&mut bus, OUT, 0, &[0; 512], 0);
+    assert_eq!(refused.bytes, [1], "read-only");
+}
+
+#[test]
+fn a_flushed_image_needs_no_orderly_end() {
+    let file = image(None);
+    let mut bus = boot(Qcow2Image::open(open_again(&file), false, None).unwrap());
+    succeed(&mut bus, OUT, 100, &[7; 4096]);
+    succeed(&mut bus, FLUSH, 0, &[]);
+    let mut copy = tempfile::tempfile().unwrap();
+    io::copy(&mut open_again(&file), &mut copy).unwrap();
+    let mut bus = boot(Qcow2Image::open(copy, false, None).unwrap());
+    assert_eq!(read(&mut bus, 100, 4096), [7; 4096]);
+}
+
+#[test]
+fn a_backing_image_is_opened_only_where_it_is_asked_for() {
+    let base = tempfile::tempfile().unwrap();
+    base.write_all_at(&[3; 8192], 0).unwrap();
+    base.set_len(SIZE).unwrap();
+    let file = image(Some(("/etc/passwd", "raw")));
+    let alone = error(Qcow2Image::open(open_again(&file), false, None));
+    assert!(
+        alone.contains("/etc/passwd") && alone.contains("backing.file.filename"),
+        "{alone}"
+    );
+    let backing = Some(Backing::Raw(open_again(&base)));
+    let mut bus = boot(Qcow2Image::open(open_again(&file), false, backing).unwrap());
+    assert_eq!(read(&mut bus, 0, 8192), [3; 8192]);
+    succeed(&mut bus, OUT, 0, &[4; 512]);
+    let both = [[4; 512].as_slice(), &[3; 512]].concat();
+    assert_eq!(read(&mut bus, 0, 1024), both);
+    let mut below = [0; 512];
+    base.read_exact_at(&mut below, 0).unwrap();
+    assert_eq!(below, [3; 512], "the base is never written");
+}
+
+#[test]
+fn what_does_not_fit_is_refused() {
+    let raw = tempfile::tempfile().unwrap();
+    raw.set_len(SIZE).unwrap();
+    assert!(Qcow2Image::open(open_again(&raw), false, None).is_err());
+    let file = image(None);
+    let needless = Some(Backing::Raw(open_again(&raw)));
+    let needless = error(Qcow2Image::open(open_again(&file), false, needless));
+    assert!(needless.contains("no backing image"), "{needless}");
+    let first = Qcow2Image::open(open_again(&file), false, None).unwrap();
+    let second = Qcow2Image::open(open_again(&file), false, None).unwrap_err();
+    assert_eq!(second.kind(), ErrorKind::WouldBlock);
+    assert!(
+        first.claim(true).is_err(),
+        "its tables are shared with nobody"
+    );
+    let nested = image(Some(("base", "qcow2")));
+    let below = Some(Backing::Qcow2(image(Some(("more", "raw")))));
+    let nested = error(Qcow2Image::open(nested, false, below));
+    assert!(nested.contains("'more'"), "{nested}");
+}
