@@ -122,12 +122,19 @@ impl DevicePio for PciHotplug {
             .for_each(|(to, from)| *to = from);
     }
 
+    /// Writing which devices are to leave acknowledges them, which QEMU does not have. Without it
+    /// every event would ask again for what the guest is about to let go; a guest that answers twice
+    /// lets go of what has come in between.
     fn pio_write(&self, _: PioAddress, offset: PioAddressOffset, data: &[u8]) {
-        if let (EJECT, &[a, b, c, d]) = (offset, data) {
-            let slots = u32::from_le_bytes([a, b, c, d]);
-            (0..SLOTS)
+        let Ok(slots) = data.try_into().map(u32::from_le_bytes) else {
+            return;
+        };
+        match offset {
+            DOWN => self.slots().down &= !slots,
+            EJECT => (0..SLOTS)
                 .filter(|device| slots & bit(*device) != 0)
-                .for_each(|device| self.eject(device));
+                .for_each(|device| self.eject(device)),
+            _ => {}
         }
     }
 }
@@ -267,6 +274,22 @@ mod tests {
         assert_eq!(departures.take(), [place]);
         eject(&registers, 1 << 6);
         assert!(departures.take().is_empty(), "an empty slot");
+    }
+
+    #[test]
+    fn a_request_is_told_until_it_is_acknowledged() {
+        let (registers, departures) = registers();
+        registers.ask_to_leave(Slot::new(6, 0));
+        let acknowledge = |slots: u32| {
+            registers.pio_write(PioAddress(0), DOWN, &slots.to_le_bytes());
+        };
+        acknowledge(1 << 5);
+        assert_eq!(read(&registers, DOWN), 1 << 6);
+        acknowledge(1 << 6);
+        assert_eq!(read(&registers, DOWN), 0);
+        assert!(departures.take().is_empty(), "it is not gone by that");
+        registers.ask_to_leave(Slot::new(6, 0));
+        assert_eq!(read(&registers, DOWN), 1 << 6, "asked again");
     }
 
     #[test]

@@ -24,9 +24,18 @@ pub(super) fn slots() -> Vec<u8> {
     aml.extend(notify_slots());
     let [up, down] = ["PCIU", "PCID"].map(Path::new);
     let notify = |slots, what| MethodCall::new(Path::new(NOTIFY), vec![slots, what]);
-    let (came, leave) = (notify(&up, &DEVICE_CHECK), notify(&down, &EJECT_REQUEST));
-    let look = Method::new(Path::new(LOOK), 0, true, vec![&came, &leave]);
-    aml.extend(bytes(&look));
+    aml.extend(bytes(&Method::new(
+        Path::new(LOOK),
+        0,
+        true,
+        vec![
+            &notify(&up, &DEVICE_CHECK),
+            &Store::new(&Local(0), &down),
+            // Acknowledges what was read, so that each request is made once.
+            &Store::new(&down, &Local(0)),
+            &notify(&Local(0), &EJECT_REQUEST),
+        ],
+    )));
     aml
 }
 
