@@ -13,15 +13,15 @@ use virtio_mmio::vm_device::{DeviceMmio, DevicePio};
 use virtio_pci::virtio_bus::{Doorbell, IoEventFds};
 use virtio_pci::{PciParts, PciProps, PciSlot, PciTransport, Place};
 use vm_pci::{
-    Bdf, BusId, ConfigPorts, HostBridge, IoAddr, IrqPin, MsiMessage, MsiSink, MsiVector,
-    PciFunction, RootComplex, RootPort, RootPortConfig, Slot, Windows,
+    Bdf, BusId, ConfigPorts, HostBridge, InterruptPin, IoAddr, IrqPin, MsiMessage, MsiSink,
+    MsiVector, PciFunction, RootComplex, RootPort, RootPortConfig, Slot, Windows,
 };
 
 use crate::forge::{self, Buffer, Few, segments, steps};
 use crate::front::{Front, Ground, Kind, offer};
 
-/// A transitional block device on the root bus and a modern entropy device behind a root port,
-/// whose guest accesses anything at any time.
+/// A transitional block device on the root bus and a modern entropy device behind a root port, where
+/// it comes and goes. The guest accesses anything at any time.
 pub fn pci(data: &[u8]) {
     let mut u = Unstructured::new(data);
     let look = u.arbitrary().unwrap_or_default();
@@ -51,6 +51,12 @@ enum Step {
     Resume(bool),
     /// A machine's reset, and its firmware.
     Reset,
+    /// The device behind the port is to leave.
+    Button,
+    /// It comes back.
+    Plug,
+    /// It goes without a word.
+    TearOut,
 }
 
 #[derive(Arbitrary, Clone, Copy, Debug)]
@@ -139,6 +145,9 @@ struct Machine {
     ground: Ground,
     root: Arc<RootComplex>,
     ports: ConfigPorts,
+    port: Arc<RootPort>,
+    /// Behind the port.
+    bus: BusId,
     boards: [Board; 2],
 }
 
@@ -206,26 +215,39 @@ impl Machine {
             mmio64: Some(0x80_0000_0000..=0x8f_ffff_ffff),
         };
         let root = Arc::new(RootComplex::new(windows, bridge).expect("a root complex"));
-        let port = Arc::new(RootPort::new(RootPortConfig::new(1)).expect("a port"));
+        let config = RootPortConfig {
+            hot_plug: true,
+            msi: Some(Arc::new(Sink)),
+            intx: Some((InterruptPin::A, Arc::new(Wire))),
+            ..RootPortConfig::new(1)
+        };
+        let port = Arc::new(RootPort::new(config).expect("a port"));
         let boards = [Kind::Blk, Kind::Rng].map(|kind| Board::new(&ground, kind, look));
         let bus = root
-            .attach_port(PLACES[1].slot(), port)
+            .attach_port(PLACES[1].slot(), Arc::clone(&port))
             .expect("a free slot");
-        let attach = |bus: BusId, at: Bdf, board: &Board| {
-            let function = board.transport.clone();
-            root.attach(bus, at.slot(), function).expect("a free slot");
-        };
-        attach(BusId::ROOT, PLACES[0], &boards[0]);
-        attach(bus, PLACES[2], &boards[1]);
+        let disk = boards[0].transport.clone();
+        root.attach(BusId::ROOT, PLACES[0].slot(), disk)
+            .expect("a free slot");
         let ports = ConfigPorts::new(root.clone());
         let machine = Self {
             ground,
             root,
             ports,
+            port,
+            bus,
             boards,
         };
+        machine.plug();
+        machine.root.reset();
         machine.enable();
         machine
+    }
+
+    /// Puts the entropy device behind the port, where it may be already.
+    fn plug(&self) {
+        let function = self.boards[1].transport.clone();
+        let _ = self.root.attach(self.bus, PLACES[2].slot(), function);
     }
 
     fn enable(&self) {
@@ -277,6 +299,9 @@ impl Machine {
                 self.root.reset();
                 self.enable();
             }
+            Step::Button => self.port.press_attention_button(),
+            Step::Plug => self.plug(),
+            Step::TearOut => drop(self.root.detach(self.bus, 0)),
             step => self.access(&step),
         }
     }
@@ -341,6 +366,7 @@ impl Machine {
     }
 
     fn mend(&self) {
+        self.plug();
         self.root.reset();
         self.enable();
         for which in [false, true] {
