@@ -10,7 +10,9 @@ parameter() { tr ' ' '\n' < /proc/cmdline | sed -n "s/^$1=//p"; }
 # The name (vda) of the disk with a serial number.
 disk() {
     for entry in /sys/block/vd*; do
-        [ "$(cat "$entry/serial")" = "$1" ] && echo "${entry##*/}" && return 0
+        entry_serial=
+        read -r entry_serial 2> /dev/null < "$entry/serial"
+        [ "$entry_serial" = "$1" ] && echo "${entry##*/}" && return 0
     done
     return 1
 }
@@ -18,7 +20,9 @@ disk() {
 # The device node of the virtio-serial port with a name.
 port() {
     for entry in /sys/class/virtio-ports/*; do
-        [ "$(cat "$entry/name" 2>/dev/null)" = "$1" ] && echo "/dev/${entry##*/}" && return 0
+        entry_name=
+        read -r entry_name 2> /dev/null < "$entry/name"
+        [ "$entry_name" = "$1" ] && echo "/dev/${entry##*/}" && return 0
     done
     return 1
 }

@@ -274,7 +274,9 @@ const FSTAB_ROOT: &str = "/proc /root/proc none move 0 0\n\
     /sys /root/sys none move 0 0\n\
     /dev /root/dev none move 0 0\n";
 const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
-pub(super) const SCRIPTS: [(&str, &str); 18] = [
+/// One script for both ways of it.
+const HOTPLUG: &str = include_str!("../../guest/hotplug.sh");
+pub(super) const SCRIPTS: [(&str, &str); 20] = [
     ("sbin/init", include_str!("../../guest/init.sh")),
     ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
     ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),
@@ -291,6 +293,8 @@ pub(super) const SCRIPTS: [(&str, &str); 18] = [
     ("scenarios/reboot.sh", include_str!("../../guest/reboot.sh")),
     ("scenarios/kill.sh", include_str!("../../guest/kill.sh")),
     ("scenarios/ends.sh", include_str!("../../guest/ends.sh")),
+    ("scenarios/hotplug-acpi.sh", HOTPLUG),
+    ("scenarios/hotplug-native.sh", HOTPLUG),
     (
         "scenarios/interrupts.sh",
         include_str!("../../guest/interrupts.sh"),

@@ -216,6 +216,12 @@ impl Machine {
         self.option("-monitor", &format!("unix:{path}{listens}"));
     }
 
+    /// Has the VMM listen for a QMP client, on the socket called `name`.
+    pub fn monitor_qmp(&mut self, name: &str) {
+        let path = self.file(name).display().to_string();
+        self.option("-qmp", &format!("unix:{path},server=on,wait=off"));
+    }
+
     /// Adds a word to the kernel's command line.
     pub fn parameter(&mut self, word: &str) {
         self.parameters.push(word.to_owned());

@@ -10,6 +10,7 @@
 pub mod demo;
 pub mod image;
 pub mod machine;
+pub mod qmp;
 pub mod run;
 pub mod s390x;
 pub mod scenario;

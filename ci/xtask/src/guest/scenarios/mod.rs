@@ -3,6 +3,7 @@
 pub mod console;
 pub mod ends;
 pub mod fio;
+pub mod hotplug;
 pub mod kill;
 pub mod port;
 pub mod rebind;
@@ -13,7 +14,7 @@ pub mod root;
 use crate::guest::scenario::Scenario;
 
 /// Every scenario, in the order in which those that share a boot are run.
-pub const ALL: [Scenario; 9] = [
+pub const ALL: [Scenario; 11] = [
     root::SCENARIO,
     console::SCENARIO,
     rng::SCENARIO,
@@ -23,4 +24,6 @@ pub const ALL: [Scenario; 9] = [
     reboot::SCENARIO,
     kill::SCENARIO,
     ends::SCENARIO,
+    hotplug::ACPI,
+    hotplug::NATIVE,
 ];
