@@ -27,8 +27,6 @@ pub enum Malformed {
     ReadableAfterWritable,
     /// A buffer that wraps around the address space.
     BufferWraps,
-    /// A chain of 4 GiB.
-    TooManyBytes,
     /// An indirect descriptor that was not negotiated.
     IndirectNotNegotiated,
     /// INDIRECT together with NEXT.
@@ -63,7 +61,6 @@ impl Malformed {
         Self::EndlessChain,
         Self::ReadableAfterWritable,
         Self::BufferWraps,
-        Self::TooManyBytes,
         Self::IndirectNotNegotiated,
         Self::IndirectWithNext,
         Self::IndirectNested,
@@ -89,7 +86,7 @@ impl Malformed {
             | Self::IndexBehind => split,
             Self::Cycle => split && two,
             Self::EndlessChain => !split,
-            Self::ReadableAfterWritable | Self::TooManyBytes => two,
+            Self::ReadableAfterWritable => two,
             Self::BufferWraps => true,
             Self::IndirectNotNegotiated => !indirect,
             Self::IndirectWithNext => indirect && two,
@@ -132,9 +129,6 @@ impl Malformed {
                 vec![descriptor(16, WRITE | NEXT, 1), descriptor(16, 0, 0)]
             }
             Self::BufferWraps => vec![at(u64::MAX - 4, descriptor(16, WRITE, 0))],
-            Self::TooManyBytes => {
-                vec![descriptor(u32::MAX, NEXT, 1), descriptor(16, 0, 0)]
-            }
             Self::IndirectWithNext => {
                 let table = self.table(queue);
                 vec![

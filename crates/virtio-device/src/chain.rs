@@ -148,14 +148,15 @@ impl Chain {
             .unwrap_or_default()
     }
 
-    /// Bytes that the device may read.
+    /// Bytes that the device may read. Of a chain of 4 GiB and more, which no driver should make
+    /// (section 2.7.5), those beyond 2^32 - 1 are out of reach.
     pub fn readable_len(&self) -> u32 {
-        self.extent.readable_len as u32
+        clamp(self.extent.readable_len)
     }
 
-    /// Bytes that the device may write.
+    /// Bytes that the device may write, up to 2^32 - 1 as well: what a used length can say.
     pub fn writable_len(&self) -> u32 {
-        self.extent.writable_len as u32
+        clamp(self.extent.writable_len)
     }
 
     /// Whether it was popped and not yet pushed.
@@ -327,17 +328,15 @@ impl Extent {
         Ok(())
     }
 
-    /// Whether the length of the chain fits 32 bits. 32768 buffers do not overflow the 64-bit sums.
-    #[inline(always)]
-    pub(crate) fn fits(&self) -> bool {
-        self.readable_len + self.writable_len <= u64::from(u32::MAX)
-    }
-
     /// Number of buffers added.
     #[inline(always)]
     pub(crate) fn buffers(&self) -> usize {
         self.buffers
     }
+}
+
+fn clamp(len: u64) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
 }
 
 /// The part of `buffers` from byte `offset` on, at most `len` bytes, without empty buffers.

@@ -53,9 +53,6 @@ pub enum QueueError {
     /// A chain longer than the queue size, which includes every loop (section 2.7.5.2).
     #[error("chain longer than the queue size")]
     TooLong,
-    /// A chain of more than 2^32 - 1 bytes (section 2.7.5).
-    #[error("chain of 4 GiB or more")]
-    TooManyBytes,
     /// A device-readable descriptor after a device-writable one (section 2.7.4.2).
     #[error("device-readable descriptor after a device-writable one")]
     Order,

@@ -287,9 +287,6 @@ impl Ring {
         id: u16,
         descriptors: u32,
     ) -> Result<(), QueueError> {
-        if !extent.fits() {
-            return Err(QueueError::TooManyBytes);
-        }
         if !self.live.insert(id) {
             return Err(QueueError::InFlight { id });
         }

@@ -22,7 +22,6 @@ fn expected(malformed: Malformed) -> QueueError {
         },
         M::ReadableAfterWritable => QueueError::Order,
         M::BufferWraps | M::IndirectWraps => QueueError::Wrap,
-        M::TooManyBytes => QueueError::TooManyBytes,
         M::IndirectNotNegotiated
         | M::IndirectWithNext
         | M::IndirectNested
@@ -173,6 +172,30 @@ fn bug_02_a_length_of_four_gigabytes_is_a_length() {
         chain.writable_slices(queue.view(), 0, u32::MAX, slices)
     });
     assert!(written.is_err());
+}
+
+#[test]
+fn a_chain_of_four_gigabytes_is_as_long_as_a_length_can_say() {
+    for packed in [Features::NONE, Features::RING_PACKED] {
+        let mut rig = Rig::new(8, packed);
+        let [readable, writable] = [false, true].map(|writable| Segment {
+            address: 0,
+            len: u32::MAX,
+            writable,
+        });
+        rig.driver
+            .add(&[readable, readable, writable, writable])
+            .unwrap();
+        rig.driver.publish();
+        let chain = rig.pop().unwrap().unwrap();
+        let lengths = (chain.readable_len(), chain.writable_len());
+        assert_eq!(lengths, (u32::MAX, u32::MAX));
+        let reached: u64 = chain
+            .readable_range(0, u32::MAX)
+            .map(|buffer| u64::from(buffer.len))
+            .sum();
+        assert_eq!(reached, u64::from(u32::MAX));
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::os::unix::net::UnixStream;
 
 use common::*;
-use testkit::TestBus;
+use testkit::{Segment, TestBus};
 use virtio_device::Features;
 use virtio_net::{Framed, Net, NetProps, Plain};
 
@@ -76,6 +76,24 @@ fn frames_that_are_none_are_given_back() {
     assert_eq!(bus.request(1, &[&vec![0; 12 + 80_000]], &[]).len, 0);
     assert_eq!(bus.request(1, &[], &[100]).len, 0);
     assert_eq!(sent(&far), None);
+}
+
+#[test]
+fn a_frame_of_four_gigabytes_is_given_back() {
+    let (mut bus, far) = running(&NetProps::default(), Features::NONE);
+    let huge = Segment {
+        address: 0,
+        len: u32::MAX,
+        writable: false,
+    };
+    let queue = bus.queue(1);
+    queue.add(&[huge; 65]).unwrap();
+    queue.publish();
+    bus.notify(1);
+    bus.run();
+    assert_eq!(bus.queue(1).collect().map(|used| used.len), Some(0));
+    assert_eq!(sent(&far), None);
+    assert!(!bus.needs_reset());
 }
 
 #[test]

@@ -159,8 +159,9 @@ impl Answer {
         let sense = sense.as_ref().map_or(&[][..], AsRef::as_ref);
         let room = frame.in_at.saturating_sub(ANSWER) as usize;
         let sense = sense.get(..room.min(sense.len())).unwrap_or_default();
-        let data = chain.readable_len().saturating_sub(frame.out_at)
-            + chain.writable_len().saturating_sub(frame.in_at);
+        let data_out = chain.readable_len().saturating_sub(frame.out_at);
+        let data_in = chain.writable_len().saturating_sub(frame.in_at);
+        let data = data_out.saturating_add(data_in);
         let mut bytes = [0; ANSWER as usize + SENSE];
         bytes[..4].copy_from_slice(&order.u32_bytes(sense.len() as u32));
         let residual = data.saturating_sub(self.transferred);

@@ -71,9 +71,8 @@ pub fn odd_chains<D: VirtioDevice>(subject: &Subject<D>) {
                 try_chain(bus, features, queue, &[readable]);
                 try_chain(bus, features, queue, &[writable]);
                 try_chain(bus, features, queue, &[header[0], writable]);
-                if len < 1 << 31 {
-                    try_chain(bus, features, queue, &[readable, writable]);
-                }
+                try_chain(bus, features, queue, &[readable, readable]);
+                try_chain(bus, features, queue, &[readable, writable, writable]);
                 release(bus, &header);
             }
         }
