@@ -194,7 +194,7 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 panic=-1 softlockup_p
      mitigations=off no5lvl";
 /// Printed by the kernel at power-off, whatever the log level.
 const LAST_WORDS: &str = "reboot: Power down";
-const MODULES: [&str; 7] = [
+const MODULES: [&str; 8] = [
     "virtio_pci",
     "9pnet_virtio",
     "9p",
@@ -202,6 +202,7 @@ const MODULES: [&str; 7] = [
     "kvm_amd",
     "loop",
     "tun",
+    "8021q",
 ];
 
 #[cfg(test)]

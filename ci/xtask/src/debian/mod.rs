@@ -223,12 +223,15 @@ fn package_of(program: &str) -> Result<&'static str> {
 }
 
 /// Which package brings which program.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 11] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-system-s390x", "qemu-system-s390x"),
     ("busybox", "busybox-static"),
     ("fio", "fio"),
     ("rngtest", "rng-tools5"),
+    ("ethtool", "ethtool"),
+    ("iperf3", "iperf3"),
+    ("ip", "iproute2"),
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),

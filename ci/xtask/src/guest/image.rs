@@ -239,7 +239,7 @@ fn names(modules: &[Module]) -> String {
 const LAYOUT: u32 = 2;
 /// Enough for the tests; sparse, so it costs nothing.
 const ROOT_SIZE: &str = "384M";
-const TOOLS: [&str; 2] = ["fio", "rngtest"];
+const TOOLS: [&str; 4] = ["ethtool", "iperf3", "fio", "rngtest"];
 /// Loaded before the root file system is there, in this order.
 const EARLY: [&str; 5] = [
     "virtio_pci",
@@ -249,7 +249,7 @@ const EARLY: [&str; 5] = [
     "ext4",
 ];
 /// Loaded after it.
-const LATE: [&str; 2] = ["virtio_console", "virtio_rng"];
+const LATE: [&str; 4] = ["virtio_console", "virtio_rng", "virtio_net", "8021q"];
 const LIBRARIES: &str = "lib/x86_64-linux-gnu";
 const DIRECTORIES: [&str; 13] = [
     "bin",
@@ -276,7 +276,7 @@ const FSTAB_ROOT: &str = "/proc /root/proc none move 0 0\n\
 const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
 /// One script for both ways of it.
 const HOTPLUG: &str = include_str!("../../guest/hotplug.sh");
-pub(super) const SCRIPTS: [(&str, &str); 20] = [
+pub(super) const SCRIPTS: [(&str, &str); 21] = [
     ("sbin/init", include_str!("../../guest/init.sh")),
     ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
     ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),
@@ -292,6 +292,7 @@ pub(super) const SCRIPTS: [(&str, &str); 20] = [
     ("scenarios/rebind.sh", include_str!("../../guest/rebind.sh")),
     ("scenarios/reboot.sh", include_str!("../../guest/reboot.sh")),
     ("scenarios/kill.sh", include_str!("../../guest/kill.sh")),
+    ("scenarios/net.sh", include_str!("../../guest/net.sh")),
     ("scenarios/ends.sh", include_str!("../../guest/ends.sh")),
     ("scenarios/hotplug-acpi.sh", HOTPLUG),
     ("scenarios/hotplug-native.sh", HOTPLUG),

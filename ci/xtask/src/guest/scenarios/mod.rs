@@ -5,6 +5,7 @@ pub mod ends;
 pub mod fio;
 pub mod hotplug;
 pub mod kill;
+pub mod net;
 pub mod port;
 pub mod rebind;
 pub mod reboot;
@@ -14,7 +15,7 @@ pub mod root;
 use crate::guest::scenario::Scenario;
 
 /// Every scenario, in the order in which those that share a boot are run.
-pub const ALL: [Scenario; 11] = [
+pub const ALL: [Scenario; 12] = [
     root::SCENARIO,
     console::SCENARIO,
     rng::SCENARIO,
@@ -23,6 +24,7 @@ pub const ALL: [Scenario; 11] = [
     fio::SCENARIO,
     reboot::SCENARIO,
     kill::SCENARIO,
+    net::SCENARIO,
     ends::SCENARIO,
     hotplug::ACPI,
     hotplug::NATIVE,
