@@ -4,6 +4,7 @@
 //! keyboard controller; each of their registers would be an exit.
 
 mod control;
+mod events;
 mod hotplug;
 
 use std::ops::RangeInclusive;
@@ -24,6 +25,7 @@ use acpi_tables::xsdt::XSDT;
 use acpi_tables::{Aml, AmlSink};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryError};
 
+use crate::event_device::BoardEvent;
 use crate::layout::{self, Range};
 use crate::memory::Memory;
 use crate::ports::RESET_PORT;
@@ -121,6 +123,12 @@ impl Platform {
             devices.extend(virtio_mmio(index, *range, *gsi));
         }
         devices.extend(self.pvpanic.map(pvpanic).unwrap_or_default());
+        devices.extend(events::power_button());
+        let mut answers = vec![(BoardEvent::PowerButton, events::press())];
+        if self.pci_buses > 0 && !self.pci_express {
+            answers.push((BoardEvent::PciHotplug, hotplug::look(HOST_BRIDGE)));
+        }
+        devices.extend(events::event_device(&answers));
         dsdt.append_slice(&Scope::raw("_SB_".into(), devices));
         dsdt
     }
@@ -130,11 +138,7 @@ impl Platform {
         let resources = Raw(self.pci_resources());
         let (id, around, within) = match self.pci_express {
             true => ("PNP0A08", self.config_space(), control::capabilities()),
-            false => (
-                "PNP0A03",
-                hotplug::event_device(HOST_BRIDGE),
-                hotplug::slots(),
-            ),
+            false => ("PNP0A03", Vec::new(), hotplug::slots()),
         };
         let root = bytes(&Device::new(
             HOST_BRIDGE.into(),

@@ -24,6 +24,8 @@ pub struct EventDevice {
 pub enum BoardEvent {
     /// Devices came to the root bus, or are to leave it.
     PciHotplug = 1 << 0,
+    /// The power button was pressed.
+    PowerButton = 1 << 1,
 }
 
 impl EventDevice {

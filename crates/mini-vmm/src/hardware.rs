@@ -12,7 +12,7 @@ use crate::backends::Backends;
 use crate::chardev::Chardev;
 use crate::devices::{self, Board, Buses, Pc, Plug, Plugged};
 use crate::error::{Error, host};
-use crate::event_device::EventDevice;
+use crate::event_device::{BoardEvent, EventDevice};
 use crate::exit::Wishes;
 use crate::fw_cfg::FwCfg;
 use crate::hotplug::Departures;
@@ -131,6 +131,11 @@ impl Hardware {
             mmio,
             events,
         })
+    }
+
+    /// Presses the power button, which the guest may follow.
+    pub fn press_power_button(&self) {
+        self.events.raise(BoardEvent::PowerButton);
     }
 
     /// Stops the work of all virtio devices, when what they have in flight is done.

@@ -356,3 +356,18 @@ fn a_console_is_told_of_its_size() {
         );
     }
 }
+
+#[test]
+fn the_power_button_is_an_event_of_the_board() {
+    for machine in ["pc", "q35"] {
+        let mut vmm = start(&format!("-M {machine}"));
+        run(&mut vmm, "system_powerdown", json!({}));
+        assert_eq!(vmm.qmp().event("POWERDOWN").get("data"), None);
+        assert_eq!((vmm.input(0x608, 1), vmm.input(0x608, 1)), (2, 0));
+        let status = run(&mut vmm, "query-status", json!({}));
+        assert_eq!(
+            status["running"], true,
+            "it is the guest that turns itself off"
+        );
+    }
+}

@@ -1,18 +1,16 @@
-//! PCI hot-plug by ACPI, as the DSDT tells it: an event device that has the guest look, and slots
-//! whose devices it can let go.
+//! PCI hot-plug by ACPI, as the DSDT tells it: a method that looks what happened, and slots whose
+//! devices the guest can let go.
 //!
 //! The event's method reads which devices came and which are to leave, and notifies their slots;
-//! `_EJ0` of a slot writes where its device is let go. The registers are in [`crate::hotplug`], the
-//! event in [`crate::event_device`].
+//! `_EJ0` of a slot writes where its device is let go. The registers are in [`crate::hotplug`].
 
 use acpi_tables::aml::{
-    And, Arg, Device, Field, FieldAccessType, FieldEntry, FieldLockRule, FieldUpdateRule, If,
-    Interrupt, Local, Method, MethodCall, Name, Notify, OpRegion, OpRegionSpace, Path,
-    ResourceTemplate, Store, ZERO,
+    And, Arg, Device, FieldAccessType, If, Local, Method, MethodCall, Name, Notify, Path, Store,
+    ZERO,
 };
 
+use super::events::{field, ports};
 use super::{Raw, bytes};
-use crate::event_device::{BoardEvent, EventDevice};
 use crate::hotplug::PciHotplug;
 use crate::layout;
 
@@ -39,32 +37,9 @@ pub(super) fn slots() -> Vec<u8> {
     aml
 }
 
-/// The event device, for the slots of the host bridge called `bridge`.
-pub(super) fn event_device(bridge: &str) -> Vec<u8> {
-    let interrupt = Interrupt::new(true, false, false, false, layout::EVENT_GSI);
-    bytes(&Device::new(
-        Path::new("EVTS"),
-        vec![
-            &Name::new("_HID".into(), &"ACPI0013"),
-            &Name::new("_UID".into(), &ZERO),
-            &Name::new("_CRS".into(), &ResourceTemplate::new(vec![&interrupt])),
-            &ports("EVRG", &layout::EVENTS, &EventDevice::SIZE),
-            &field("EVRG", FieldAccessType::Byte, [(*b"PEND", 8)]),
-            // Reading takes the events, so it is done once.
-            &Method::new(
-                Path::new("_EVT"),
-                1,
-                true,
-                vec![
-                    &Store::new(&Local(0), &Path::new("PEND")),
-                    &If::new(
-                        &And::new(&ZERO, &Local(0), &(BoardEvent::PciHotplug as u8)),
-                        vec![&Path::new(&format!("\\_SB_.{bridge}.{LOOK}"))],
-                    ),
-                ],
-            ),
-        ],
-    ))
+/// What an event is answered with, by the host bridge called `bridge`: it looks what happened.
+pub(super) fn look(bridge: &str) -> Vec<u8> {
+    bytes(&Path::new(&format!("\\_SB_.{bridge}.{LOOK}")))
 }
 
 fn registers() -> Vec<u8> {
@@ -96,21 +71,6 @@ fn notify_slots() -> Vec<u8> {
         body.extend(bytes(&If::new(&wanted, vec![&notify])));
     }
     bytes(&Method::new(Path::new(NOTIFY), 2, true, vec![&Raw(body)]))
-}
-
-fn ports<'a>(name: &str, first: &'a u16, size: &'a u16) -> OpRegion<'a> {
-    OpRegion::new(Path::new(name), OpRegionSpace::SystemIO, first, size)
-}
-
-/// Fields of the ports called `region`: names and widths in bits.
-fn field<const N: usize>(
-    region: &str,
-    access: FieldAccessType,
-    fields: [([u8; 4], usize); N],
-) -> Field {
-    let fields = fields.map(|(name, width)| FieldEntry::Named(name, width));
-    let (lock, update) = (FieldLockRule::NoLock, FieldUpdateRule::WriteAsZeroes);
-    Field::new(Path::new(region), access, lock, update, fields.to_vec())
 }
 
 fn slot_path(number: u8) -> Path {

@@ -101,6 +101,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("ringbuf-write", &[("device", "str"), ("data", "str"), ("*format", "str")], chardev::write_ring),
     command("set_link", &[("name", "str"), ("up", "bool")], net::set_link),
     command("stop", &[], run::stop),
+    command("system_powerdown", &[], run::system_powerdown),
     command("system_reset", &[], run::system_reset),
 ];
 

@@ -47,6 +47,7 @@ pub(super) const EVENTS: &[(&str, &[Parameter])] = &[
     ("DEVICE_TRAY_MOVED", &[("device", "str"), ("id", "str"), ("tray-open", "bool")]),
     ("GUEST_PANICKED", &[("action", "str")]),
     ("NIC_RX_FILTER_CHANGED", &[("*name", "str"), ("path", "str")]),
+    ("POWERDOWN", &[]),
     ("RESET", &[("guest", "bool"), ("reason", "str")]),
     ("RESUME", &[]),
     ("SHUTDOWN", &[("guest", "bool"), ("reason", "str")]),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::qmp::arguments::Arguments;
 use crate::qmp::error::QmpError;
+use crate::qmp::event::Event;
 use crate::vm::{Cause, Machine, RunState};
 
 pub(in crate::qmp) fn query_status(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
@@ -32,5 +33,14 @@ pub(in crate::qmp) fn quit(machine: &mut Machine, _: Arguments) -> Result<Value,
 
 pub(in crate::qmp) fn system_reset(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
     machine.ask_reset();
+    Ok(json!({}))
+}
+
+pub(in crate::qmp) fn system_powerdown(
+    machine: &mut Machine,
+    _: Arguments,
+) -> Result<Value, QmpError> {
+    machine.hardware.press_power_button();
+    machine.tell(&Event::bare("POWERDOWN"));
     Ok(json!({}))
 }
