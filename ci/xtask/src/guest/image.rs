@@ -249,7 +249,14 @@ const EARLY: [&str; 5] = [
     "ext4",
 ];
 /// Loaded after it.
-const LATE: [&str; 4] = ["virtio_console", "virtio_rng", "virtio_net", "8021q"];
+const LATE: [&str; 6] = [
+    "virtio_console",
+    "virtio_rng",
+    "virtio_net",
+    "8021q",
+    "button",
+    "evdev",
+];
 const LIBRARIES: &str = "lib/x86_64-linux-gnu";
 const DIRECTORIES: [&str; 13] = [
     "bin",
@@ -276,7 +283,7 @@ const FSTAB_ROOT: &str = "/proc /root/proc none move 0 0\n\
 const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
 /// One script for both ways of it.
 const HOTPLUG: &str = include_str!("../../guest/hotplug.sh");
-pub(super) const SCRIPTS: [(&str, &str); 21] = [
+pub(super) const SCRIPTS: [(&str, &str); 22] = [
     ("sbin/init", include_str!("../../guest/init.sh")),
     ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
     ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),
@@ -296,6 +303,10 @@ pub(super) const SCRIPTS: [(&str, &str); 21] = [
     ("scenarios/ends.sh", include_str!("../../guest/ends.sh")),
     ("scenarios/hotplug-acpi.sh", HOTPLUG),
     ("scenarios/hotplug-native.sh", HOTPLUG),
+    (
+        "scenarios/monitor.sh",
+        include_str!("../../guest/monitor.sh"),
+    ),
     (
         "scenarios/interrupts.sh",
         include_str!("../../guest/interrupts.sh"),

@@ -5,6 +5,7 @@ pub mod ends;
 pub mod fio;
 pub mod hotplug;
 pub mod kill;
+pub mod monitor;
 pub mod net;
 pub mod port;
 pub mod rebind;
@@ -15,7 +16,7 @@ pub mod root;
 use crate::guest::scenario::Scenario;
 
 /// Every scenario, in the order in which those that share a boot are run.
-pub const ALL: [Scenario; 12] = [
+pub const ALL: [Scenario; 13] = [
     root::SCENARIO,
     console::SCENARIO,
     rng::SCENARIO,
@@ -28,4 +29,5 @@ pub const ALL: [Scenario; 12] = [
     ends::SCENARIO,
     hotplug::ACPI,
     hotplug::NATIVE,
+    monitor::SCENARIO,
 ];

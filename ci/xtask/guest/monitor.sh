@@ -1,0 +1,58 @@
+# What is done to a guest from outside while it runs. It says when it is ready for each thing: "step".
+. /scenarios/lib.sh
+
+# Its time, ten times a second, as long as it lives.
+tick() {
+    while read -r uptime _ < /proc/uptime; do
+        echo "$uptime"
+        usleep 100000
+    done
+}
+if await port org.example.ticks; then
+    tick > "$(port org.example.ticks)" &
+    fact step pause
+else
+    fail monitor-ticks "no port for ticks"
+fi
+
+await test -c /dev/hvc0
+is_resized() { [ "$(stty -F /dev/hvc0 size)" = "40 132" ]; }
+before=$(stty -F /dev/hvc0 size)
+fact step resize
+if await is_resized; then
+    pass monitor-resize "stty says $(stty -F /dev/hvc0 size), and said $before"
+else
+    fail monitor-resize "stty says $(stty -F /dev/hvc0 size), and said $before"
+fi
+
+# The field emerg_wr of the configuration space, which is at 0x2000 of the fourth BAR.
+for device in /sys/bus/pci/devices/*; do
+    [ "$(cat "$device/vendor"):$(cat "$device/class")" = 0x1af4:0x078000 ] || continue
+    read -r base _ << END
+$(sed -n 5p "$device/resource")
+END
+    devmem "$(printf %#x $((base + 0x2008)))" 32 0x21
+done
+fact step emergency
+
+await test -c /dev/hwrng
+given=$(dd if=/dev/hwrng bs=16 count=1 2> /dev/null | od -A n -t x1 | tr -d ' \n')
+case $given in
+*e6d0e6d0*) pass monitor-entropy "the daemon's bytes come: $given" ;;
+*) fail monitor-entropy "not the daemon's bytes: $given" ;;
+esac
+
+# The power button of ACPI is an input device, whose first event is its press.
+button() { sed -n '/Name="Power Button"/,/^$/s/.*Handlers=.*\(event[0-9]*\).*/\1/p' /proc/bus/input/devices; }
+has_button() { test -c "/dev/input/$(button | head -n 1)"; }
+if await has_button; then
+    exec 4< "/dev/input/$(button | head -n 1)"
+    fact step powerdown
+    if timeout 60 head -c 24 <&4 > /dev/null; then
+        pass monitor-powerdown "$(button | head -n 1) tells that the button was pressed"
+    else
+        fail monitor-powerdown "nobody pressed the button"
+    fi
+else
+    fail monitor-powerdown "no power button: $(grep Name /proc/bus/input/devices)"
+fi
