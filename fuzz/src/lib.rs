@@ -11,6 +11,7 @@ pub mod stream;
 pub mod targets;
 
 mod backend;
+mod balloon;
 mod blk;
 mod ccw;
 mod channel;

@@ -1,5 +1,6 @@
 //! The targets.
 
+pub use crate::balloon::balloon;
 pub use crate::blk::blk;
 pub use crate::ccw::ccw;
 pub use crate::channel::channel_programs;
@@ -20,6 +21,7 @@ pub type Target = fn(&[u8]);
 pub const ALL: &[(&str, Target)] = &[
     ("split_ring", split_ring),
     ("packed_ring", packed_ring),
+    ("balloon", balloon),
     ("blk", blk),
     ("net", net),
     ("rng", rng),

@@ -1,0 +1,4 @@
+//! See `fuzz::targets`.
+
+#![no_main]
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzz::targets::balloon(data));
