@@ -134,7 +134,8 @@ impl<R: Reclaim> BalloonWorker<R> {
             hints.command(self.order.u32(command));
         }
         for buffer in self.chain.writable() {
-            if view.check(buffer.address, buffer.len, Permissions::ReadWrite) {
+            let there = view.check(buffer.address, buffer.len, Permissions::ReadWrite);
+            if there && buffer.len > 0 {
                 hints.hint(buffer.address, buffer.len.into());
             }
         }
