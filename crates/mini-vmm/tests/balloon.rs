@@ -60,6 +60,24 @@ fn inflation_gives_memory_back_and_deflation_costs_nothing() {
     assert_eq!(vmm.terminate(), Some(0));
 }
 
+/// As QEMU 11.1's was seen, with Linux 6.1.
+#[test]
+fn it_looks_as_qemus_does() {
+    let mut vmm = start("-M q35 -m 128 -device virtio-balloon-pci-transitional,addr=05.0");
+    let balloon = VirtioPci::find(&mut vmm, 5, 0xe000_0000);
+    assert_eq!(balloon.offered(&mut vmm), 0x101_3000_0012);
+    let config = |vmm: &mut Vmm, offset| balloon.config(vmm, offset, 4);
+    let fields = [0, 4, 8, 12, 16].map(|offset| config(&mut vmm, offset));
+    assert_eq!(fields, [0, 0, 0, 0, 0xffff_ffff]);
+    balloon.negotiate(&mut vmm, !(1 << 30));
+    for queue in 0..3 {
+        assert_eq!(balloon.queue(&mut vmm, queue, None).size(), 128);
+    }
+    let ids = [0, 8, 0x2c].map(|offset| balloon.pci.read(&mut vmm, offset, 4));
+    assert_eq!(ids, [0x1002_1af4, 0x00ff_0000, 0x0005_1af4]);
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
 #[test]
 fn the_monitor_sets_a_size_and_hears_of_what_the_guest_does() {
     let mut vmm = start("-M pc -m 128 -device virtio-balloon-pci,addr=4.0");

@@ -186,6 +186,11 @@ impl VirtioPci {
 }
 
 impl VirtioQueue {
+    /// Its size, which is what the device has at most.
+    pub fn size(&self) -> u16 {
+        self.size
+    }
+
     /// Makes a request available, without telling the device. Returns where its parts are.
     pub fn add(&mut self, vmm: &mut Vmm, parts: &[Part<'_>]) -> Vec<u64> {
         let head = self.next;
