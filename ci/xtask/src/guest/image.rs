@@ -236,7 +236,7 @@ fn names(modules: &[Module]) -> String {
 }
 
 /// To be raised when this file changes what it makes from equal parts.
-const LAYOUT: u32 = 2;
+const LAYOUT: u32 = 3;
 /// Enough for the tests; sparse, so it costs nothing.
 const ROOT_SIZE: &str = "384M";
 const TOOLS: [&str; 4] = ["ethtool", "iperf3", "fio", "rngtest"];
@@ -249,7 +249,8 @@ const EARLY: [&str; 5] = [
     "ext4",
 ];
 /// Loaded after it.
-const LATE: [&str; 6] = [
+const LATE: [&str; 7] = [
+    "virtio_balloon",
     "virtio_console",
     "virtio_rng",
     "virtio_net",
@@ -283,7 +284,7 @@ const FSTAB_ROOT: &str = "/proc /root/proc none move 0 0\n\
 const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
 /// One script for both ways of it.
 const HOTPLUG: &str = include_str!("../../guest/hotplug.sh");
-pub(super) const SCRIPTS: [(&str, &str); 22] = [
+pub(super) const SCRIPTS: [(&str, &str); 24] = [
     ("sbin/init", include_str!("../../guest/init.sh")),
     ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
     ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),
@@ -300,6 +301,14 @@ pub(super) const SCRIPTS: [(&str, &str); 22] = [
     ("scenarios/reboot.sh", include_str!("../../guest/reboot.sh")),
     ("scenarios/kill.sh", include_str!("../../guest/kill.sh")),
     ("scenarios/net.sh", include_str!("../../guest/net.sh")),
+    (
+        "scenarios/balloon.sh",
+        include_str!("../../guest/balloon.sh"),
+    ),
+    (
+        "scenarios/balloon-reporting.sh",
+        include_str!("../../guest/balloon.sh"),
+    ),
     ("scenarios/ends.sh", include_str!("../../guest/ends.sh")),
     ("scenarios/hotplug-acpi.sh", HOTPLUG),
     ("scenarios/hotplug-native.sh", HOTPLUG),

@@ -1,5 +1,6 @@
 //! The scenarios, one to a file.
 
+pub mod balloon;
 pub mod console;
 pub mod ends;
 pub mod fio;
@@ -16,7 +17,7 @@ pub mod root;
 use crate::guest::scenario::Scenario;
 
 /// Every scenario, in the order in which those that share a boot are run.
-pub const ALL: [Scenario; 13] = [
+pub const ALL: [Scenario; 15] = [
     root::SCENARIO,
     console::SCENARIO,
     rng::SCENARIO,
@@ -30,4 +31,6 @@ pub const ALL: [Scenario; 13] = [
     hotplug::ACPI,
     hotplug::NATIVE,
     monitor::SCENARIO,
+    balloon::SCENARIO,
+    balloon::REPORTING,
 ];
