@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex};
 use anyhow::{Context, Result, anyhow};
 use mini_vmm::backends::Backends;
 use mini_vmm::chardev::Host;
-use mini_vmm::devices::{self, Board, Buses, Plugged, Seat};
+use mini_vmm::devices::{self, Board, Buses, Control, Plugged, Seat};
 use mini_vmm::exit::Wishes;
 use mini_vmm::memory::{Memory, SharedMemory};
 use mini_vmm::options::{BadOption, Config, DeviceOptions};
 use mini_vmm::workers::Workers;
 use rustix::fs::MemfdFlags;
+use virtio_balloon::PAGE;
 use virtio_ccw::css::ChannelSubsystem;
 use vm_memory::{FileOffset, GuestAddress};
 
@@ -99,6 +100,19 @@ impl Machine {
         if let Seat::Ccw(transport) = self.plugged.swap_remove(index).seat {
             transport.detach();
         }
+        Ok(())
+    }
+
+    /// Asks the guest to leave so many megabytes of its memory to itself.
+    pub(crate) fn set_balloon(&self, megabytes: u64) -> Result<()> {
+        let mut plugged = self.plugged.iter();
+        let handle = plugged.find_map(|device| match &device.control {
+            Control::Balloon(handle) => Some(handle),
+            _ => None,
+        });
+        let left = self.config.memory.saturating_sub(megabytes << 20);
+        let pages = u32::try_from(left / PAGE)?;
+        handle.context("no balloon")?.set_target(pages);
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! What happens to the machine while it runs, on a socket, a line each, in the words of QEMU's
-//! monitor: `device_add OPTIONS`, `device_del ID`, `block_resize DRIVE BYTES`. The answer is a
-//! line, `ok` or why not.
+//! monitor: `device_add OPTIONS`, `device_del ID`, `block_resize DRIVE BYTES`, `balloon MEGABYTES`.
+//! The answer is a line, `ok` or why not.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -46,6 +46,7 @@ fn command(line: &str, machine: &mut Machine) -> Result<()> {
             machine.plug(&[options])
         }
         "device_del" => machine.unplug(rest),
+        "balloon" => machine.set_balloon(rest.parse().context("balloon MEGABYTES")?),
         "block_resize" => {
             let (drive, size) = rest.split_once(' ').context("block_resize DRIVE BYTES")?;
             machine.resize(drive, size.parse()?)

@@ -1,5 +1,5 @@
-# The machine changes while it runs: a disk grows, which an interrupt tells, and devices come and go,
-# which channel report words tell. Nothing is under way in those that go: Linux waits for ever for
+# The machine changes while it runs: a disk grows and memory shrinks, which interrupts tell, and
+# devices come and go, which channel report words tell. Nothing is under way in those that go: Linux waits for ever for
 # requests to a disk that has gone, whoever made the disk.
 . /scenarios/lib.sh
 name=$(disk resize)
@@ -12,6 +12,16 @@ if [ "$before" = 32768 ] && await size 65536 && dmesg | grep -q "$name\] new siz
     pass resize "$(dmesg | sed -n "s/.*$name\] //p" | tail -n 1)"
 else
     fail resize "from $before to $(cat "/sys/block/$name/size") sectors"
+fi
+
+total() { sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
+whole=$(total)
+smaller() { [ "$(total)" -le $((whole - 131072)) ]; }
+as_before() { [ "$(total)" -eq "$whole" ]; }
+if monitor balloon 384 && await smaller && left=$(total) && monitor balloon 512 && await as_before; then
+    pass balloon "$whole KiB were $left for a while"
+else
+    fail balloon "$whole KiB became $(total); the monitor says: $answer"
 fi
 
 place=/sys/bus/ccw/devices/0.0.0abc

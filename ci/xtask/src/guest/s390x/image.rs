@@ -99,7 +99,12 @@ fn name(path: &Path) -> Result<&str> {
 
 const INIT: &str = include_str!("../../../guest/s390x-init.sh");
 const TOOLS: [&str; 2] = ["fio", "rngtest"];
-const MODULES: [&str; 3] = ["virtio_blk", "virtio_console", "virtio_rng"];
+const MODULES: [&str; 4] = [
+    "virtio_balloon",
+    "virtio_blk",
+    "virtio_console",
+    "virtio_rng",
+];
 const LOADER: &str = "ld64.so.1";
 const LIBRARIES: &str = "lib/s390x-linux-gnu";
 const DIRECTORIES: [&str; 13] = [

@@ -111,7 +111,7 @@ const ONLINE: Scenario = Scenario {
     }),
 };
 
-/// A disk grows, devices come and go. The guest says when, to the monitor.
+/// A disk grows, memory shrinks, devices come and go. The guest says when, to the monitor.
 const PLUG: Scenario = Scenario {
     name: "plug",
     equip: |machine| {
@@ -119,13 +119,18 @@ const PLUG: Scenario = Scenario {
         machine.socket("monitor-port");
         machine.device("virtio-serial-ccw");
         machine.device("virtserialport,chardev=monitor-port,name=org.example.monitor");
+        machine.device("virtio-balloon-ccw");
         let image = machine.file("plug");
         File::create(&image)?.set_len(4 << 20)?;
         machine.drive_only("plug", &image, "");
         machine.disk("virtio-blk-ccw", "resize", 16 << 20)
     },
     play: Play::Shared(Shared {
-        checks: |_| ["resize", "plug", "plug-disk"].map(str::to_owned).to_vec(),
+        checks: |_| {
+            ["resize", "balloon", "plug", "plug-disk"]
+                .map(str::to_owned)
+                .to_vec()
+        },
         beside: |machine| vec![Verdict::of("plug-monitor", relay(machine))],
         after: nothing,
     }),
@@ -169,6 +174,7 @@ const VIEW: Scenario = Scenario {
             "revision",
             8 << 20,
         )?;
+        machine.device("virtio-balloon-ccw,devno=fe.0.0005");
         machine.device("virtio-rng-ccw,devno=fe.0.0001");
         machine.device("virtio-serial-ccw,devno=fe.0.0003");
         machine.socket("view-port");
