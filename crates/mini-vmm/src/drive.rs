@@ -155,7 +155,8 @@ fn open(options: &DriveOptions, files: &Files, path: &Path) -> Result<File, BadO
     let size = disk
         .and_then(|disk| disk.size())
         .map_err(|error| bad(&error, IMAGE))?;
-    if size % SECTOR != 0 {
+    let raw = matches!(options.source, DriveSource::File(_));
+    if raw && size % SECTOR != 0 {
         return Err(bad(
             &format_args!("size {size} is not a multiple of {SECTOR}"),
             IMAGE,
@@ -207,6 +208,8 @@ const IMAGE: &str = "a raw image of whole 512-byte sectors";
 
 #[cfg(test)]
 mod tests {
+    use imago::FormatCreateBuilder;
+    use imago::qcow2::Qcow2;
     use vmm_sys_util::tempdir::TempDir;
 
     use super::*;
@@ -240,5 +243,21 @@ mod tests {
                 .contains("directory")
         );
         assert!(try_open(dir.as_path(), ",readonly=on").is_err());
+    }
+
+    #[test]
+    fn a_qcow2_image_may_end_within_a_sector() {
+        let dir = TempDir::new().unwrap();
+        let path = image(&dir, 0);
+        let file = File::options().read(true).write(true).open(&path).unwrap();
+        let storage = imago::file::File::try_from(file.try_clone().unwrap()).unwrap();
+        let builder = Qcow2::<imago::file::File>::create_builder(storage);
+        builder.size(1 << 20).create().unwrap();
+        let len = file.metadata().unwrap().len();
+        file.set_len(len.next_multiple_of(SECTOR) + 8).unwrap();
+        let drive = try_open(&path, ",format=qcow2").unwrap();
+        assert_eq!(drive.size().unwrap(), 1 << 20);
+        let error = try_open(&path, "").unwrap_err();
+        assert!(error.contains("is not a multiple of 512"), "{error}");
     }
 }
