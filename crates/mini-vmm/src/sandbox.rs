@@ -252,13 +252,14 @@ const CHARDEV: &[i64] = &[
     c::SYS_accept4, c::SYS_epoll_ctl, c::SYS_epoll_pwait, c::SYS_epoll_wait, c::SYS_getsockopt,
     c::SYS_recvfrom, c::SYS_recvmsg, c::SYS_sendmsg, c::SYS_setsockopt, c::SYS_shutdown,
 ];
-/// Making and stopping devices and what they are connected to (an io_uring that is dropped waits for the kernel), reloading the
-/// kernel, and removing files at the end.
+/// Making and stopping devices and what they are connected to (an io_uring that is dropped waits for
+/// the kernel, a qcow2 image writes its tables), reloading the kernel, and removing files at the end.
 #[rustfmt::skip]
 const MAIN: &[i64] = &[
-    c::SYS_dup, c::SYS_epoll_create1, c::SYS_eventfd2, c::SYS_fcntl, c::SYS_fstat, c::SYS_fstatfs, c::SYS_ftruncate,
-    c::SYS_io_uring_enter, c::SYS_io_uring_register, c::SYS_lseek, c::SYS_newfstatat,
-    c::SYS_pread64, c::SYS_statx, c::SYS_timerfd_create, c::SYS_unlink, c::SYS_unlinkat,
+    c::SYS_dup, c::SYS_epoll_create1, c::SYS_eventfd2, c::SYS_fallocate, c::SYS_fcntl,
+    c::SYS_fstat, c::SYS_fstatfs, c::SYS_fsync, c::SYS_ftruncate, c::SYS_io_uring_enter,
+    c::SYS_io_uring_register, c::SYS_lseek, c::SYS_newfstatat, c::SYS_pread64, c::SYS_preadv,
+    c::SYS_pwritev, c::SYS_statx, c::SYS_timerfd_create, c::SYS_unlink, c::SYS_unlinkat,
 ];
 /// Starting devices: timers, and io_uring with the event that it signals; and stopping them.
 const VCPU: &[i64] = &[
@@ -268,12 +269,13 @@ const VCPU: &[i64] = &[
     c::SYS_io_uring_setup,
     c::SYS_timerfd_create,
 ];
-/// Disk images, the rings to which are made where they are used: SCSI disks come and go.
+/// Disk images, the rings to which are made where they are used: SCSI disks come and go. qcow2
+/// images grow, and are made durable as a whole.
 #[rustfmt::skip]
 const WORKER: &[i64] = &[
-    c::SYS_eventfd2, c::SYS_fallocate, c::SYS_fdatasync, c::SYS_io_uring_enter,
-    c::SYS_io_uring_register, c::SYS_io_uring_setup, c::SYS_pread64, c::SYS_preadv,
-    c::SYS_preadv2, c::SYS_pwrite64, c::SYS_pwritev, c::SYS_pwritev2,
+    c::SYS_eventfd2, c::SYS_fallocate, c::SYS_fdatasync, c::SYS_fsync, c::SYS_ftruncate,
+    c::SYS_io_uring_enter, c::SYS_io_uring_register, c::SYS_io_uring_setup, c::SYS_pread64,
+    c::SYS_preadv, c::SYS_preadv2, c::SYS_pwrite64, c::SYS_pwritev, c::SYS_pwritev2,
 ];
 /// Files by name.
 #[rustfmt::skip]
