@@ -223,10 +223,12 @@ fn package_of(program: &str) -> Result<&'static str> {
 }
 
 /// Which package brings which program.
-const PROGRAMS: [(&str, &str); 11] = [
+const PROGRAMS: [(&str, &str); 14] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-system-s390x", "qemu-system-s390x"),
     ("busybox", "busybox-static"),
+    ("blkdiscard", "util-linux"),
+    ("fallocate", "util-linux"),
     ("fio", "fio"),
     ("rngtest", "rng-tools5"),
     ("ethtool", "ethtool"),
@@ -235,6 +237,7 @@ const PROGRAMS: [(&str, &str); 11] = [
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
+    ("qemu-img", "qemu-utils"),
 ];
 const IMAGE: &str = "linux-image-";
 /// The series that s390x guests run besides the newest one.

@@ -239,7 +239,14 @@ fn names(modules: &[Module]) -> String {
 const LAYOUT: u32 = 3;
 /// Enough for the tests; sparse, so it costs nothing.
 const ROOT_SIZE: &str = "384M";
-const TOOLS: [&str; 4] = ["ethtool", "iperf3", "fio", "rngtest"];
+const TOOLS: [&str; 6] = [
+    "blkdiscard",
+    "ethtool",
+    "fallocate",
+    "fio",
+    "iperf3",
+    "rngtest",
+];
 /// Loaded before the root file system is there, in this order.
 const EARLY: [&str; 5] = [
     "virtio_pci",
@@ -284,13 +291,14 @@ const FSTAB_ROOT: &str = "/proc /root/proc none move 0 0\n\
 const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
 /// One script for both ways of it.
 const HOTPLUG: &str = include_str!("../../guest/hotplug.sh");
-pub(super) const SCRIPTS: [(&str, &str); 24] = [
+pub(super) const SCRIPTS: [(&str, &str); 25] = [
     ("sbin/init", include_str!("../../guest/init.sh")),
     ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
     ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),
     ("scenarios/bench.sh", include_str!("../../guest/bench.sh")),
     ("scenarios/root.sh", include_str!("../../guest/root.sh")),
     ("scenarios/fio.sh", include_str!("../../guest/fio.sh")),
+    ("scenarios/blk.sh", include_str!("../../guest/blk.sh")),
     ("scenarios/rng.sh", include_str!("../../guest/rng.sh")),
     (
         "scenarios/console.sh",

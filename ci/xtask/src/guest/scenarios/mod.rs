@@ -1,6 +1,7 @@
 //! The scenarios, one to a file.
 
 pub mod balloon;
+pub mod blk;
 pub mod console;
 pub mod ends;
 pub mod fio;
@@ -17,12 +18,13 @@ pub mod root;
 use crate::guest::scenario::Scenario;
 
 /// Every scenario, in the order in which those that share a boot are run.
-pub const ALL: [Scenario; 15] = [
+pub const ALL: [Scenario; 16] = [
     root::SCENARIO,
     console::SCENARIO,
     rng::SCENARIO,
     port::SCENARIO,
     rebind::SCENARIO,
+    blk::SCENARIO,
     fio::SCENARIO,
     reboot::SCENARIO,
     kill::SCENARIO,
