@@ -223,7 +223,7 @@ fn package_of(program: &str) -> Result<&'static str> {
 }
 
 /// Which package brings which program.
-const PROGRAMS: [(&str, &str); 14] = [
+const PROGRAMS: [(&str, &str); 26] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-system-s390x", "qemu-system-s390x"),
     ("busybox", "busybox-static"),
@@ -238,6 +238,18 @@ const PROGRAMS: [(&str, &str); 14] = [
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
     ("qemu-img", "qemu-utils"),
+    ("sg_inq", "sg3-utils"),
+    ("sg_luns", "sg3-utils"),
+    ("sg_modes", "sg3-utils"),
+    ("sg_opcodes", "sg3-utils"),
+    ("sg_persist", "sg3-utils"),
+    ("sg_readcap", "sg3-utils"),
+    ("sg_reset", "sg3-utils"),
+    ("sg_start", "sg3-utils"),
+    ("sg_turs", "sg3-utils"),
+    ("sg_unmap", "sg3-utils"),
+    ("sg_verify", "sg3-utils"),
+    ("sg_vpd", "sg3-utils"),
 ];
 const IMAGE: &str = "linux-image-";
 /// The series that s390x guests run besides the newest one.

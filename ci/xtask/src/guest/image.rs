@@ -239,13 +239,26 @@ fn names(modules: &[Module]) -> String {
 const LAYOUT: u32 = 3;
 /// Enough for the tests; sparse, so it costs nothing.
 const ROOT_SIZE: &str = "384M";
-const TOOLS: [&str; 6] = [
+const TOOLS: [&str; 19] = [
     "blkdiscard",
     "ethtool",
     "fallocate",
     "fio",
     "iperf3",
+    "mke2fs",
     "rngtest",
+    "sg_inq",
+    "sg_luns",
+    "sg_modes",
+    "sg_opcodes",
+    "sg_persist",
+    "sg_readcap",
+    "sg_reset",
+    "sg_start",
+    "sg_turs",
+    "sg_unmap",
+    "sg_verify",
+    "sg_vpd",
 ];
 /// Loaded before the root file system is there, in this order.
 const EARLY: [&str; 5] = [
@@ -256,7 +269,7 @@ const EARLY: [&str; 5] = [
     "ext4",
 ];
 /// Loaded after it.
-const LATE: [&str; 7] = [
+const LATE: [&str; 11] = [
     "virtio_balloon",
     "virtio_console",
     "virtio_rng",
@@ -264,6 +277,10 @@ const LATE: [&str; 7] = [
     "8021q",
     "button",
     "evdev",
+    "virtio_scsi",
+    "sd_mod",
+    "sr_mod",
+    "sg",
 ];
 const LIBRARIES: &str = "lib/x86_64-linux-gnu";
 const DIRECTORIES: [&str; 13] = [
@@ -291,7 +308,7 @@ const FSTAB_ROOT: &str = "/proc /root/proc none move 0 0\n\
 const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
 /// One script for both ways of it.
 const HOTPLUG: &str = include_str!("../../guest/hotplug.sh");
-pub(super) const SCRIPTS: [(&str, &str); 25] = [
+pub(super) const SCRIPTS: [(&str, &str); 26] = [
     ("sbin/init", include_str!("../../guest/init.sh")),
     ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
     ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),
@@ -300,6 +317,7 @@ pub(super) const SCRIPTS: [(&str, &str); 25] = [
     ("scenarios/fio.sh", include_str!("../../guest/fio.sh")),
     ("scenarios/blk.sh", include_str!("../../guest/blk.sh")),
     ("scenarios/rng.sh", include_str!("../../guest/rng.sh")),
+    ("scenarios/scsi.sh", include_str!("../../guest/scsi.sh")),
     (
         "scenarios/console.sh",
         include_str!("../../guest/console.sh"),

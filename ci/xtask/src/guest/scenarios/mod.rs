@@ -14,11 +14,12 @@ pub mod rebind;
 pub mod reboot;
 pub mod rng;
 pub mod root;
+pub mod scsi;
 
 use crate::guest::scenario::Scenario;
 
 /// Every scenario, in the order in which those that share a boot are run.
-pub const ALL: [Scenario; 16] = [
+pub const ALL: [Scenario; 17] = [
     root::SCENARIO,
     console::SCENARIO,
     rng::SCENARIO,
@@ -26,6 +27,7 @@ pub const ALL: [Scenario; 16] = [
     rebind::SCENARIO,
     blk::SCENARIO,
     fio::SCENARIO,
+    scsi::SCENARIO,
     reboot::SCENARIO,
     kill::SCENARIO,
     net::SCENARIO,
