@@ -153,6 +153,20 @@ fn directories_are_made_listed_and_removed_under_every_model() {
 }
 
 #[test]
+fn ten_thousand_entries_are_listed_once_each() {
+    let share = Share::new();
+    for number in 0..10_000 {
+        fs::write(share.path(&format!("file-{number}")), "").unwrap();
+    }
+    let mut client = share.client(SecurityModel::MappedXattr);
+    let entries = client.list(0, 1, 32 << 10).unwrap();
+    let mut names: Vec<_> = entries.iter().map(|entry| &entry.name).collect();
+    names.sort();
+    names.dedup();
+    assert_eq!((entries.len(), names.len()), (10_002, 10_002));
+}
+
+#[test]
 fn links_and_nodes_are_made_under_every_model() {
     for model in models() {
         let share = Share::new();
