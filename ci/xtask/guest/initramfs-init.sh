@@ -8,6 +8,20 @@ while read -r module; do
     insmod "/modules/$module.ko" || echo "initramfs: cannot load $module"
 done < /modules/order
 
+# A root file system over 9P is named by its tag: root9p=TAG.
+read -r line < /proc/cmdline
+case " $line " in
+*" root9p="*)
+    tag=${line##*root9p=}
+    while read -r module; do
+        insmod "/modules/$module.ko" 2>/dev/null
+    done < /modules/order.9p
+    $b mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=mmap "${tag%% *}" /root
+    $b mount -a -T /etc/fstab.root
+    exec $b switch_root /root /sbin/init
+    ;;
+esac
+
 tries=0
 while [ $tries -lt 100 ]; do
     for disk in /sys/block/vd*; do

@@ -194,13 +194,15 @@ const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 panic=-1 softlockup_p
      mitigations=off no5lvl";
 /// Printed by the kernel at power-off, whatever the log level.
 const LAST_WORDS: &str = "reboot: Power down";
-const MODULES: [&str; 8] = [
+const MODULES: [&str; 10] = [
     "virtio_pci",
     "9pnet_virtio",
     "9p",
     "overlay",
     "kvm_amd",
     "loop",
+    "crc32c_generic",
+    "ext4",
     "tun",
     "8021q",
 ];

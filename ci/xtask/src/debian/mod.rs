@@ -223,7 +223,7 @@ fn package_of(program: &str) -> Result<&'static str> {
 }
 
 /// Which package brings which program.
-const PROGRAMS: [(&str, &str); 26] = [
+const PROGRAMS: [(&str, &str); 30] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-system-s390x", "qemu-system-s390x"),
     ("busybox", "busybox-static"),
@@ -250,6 +250,10 @@ const PROGRAMS: [(&str, &str); 26] = [
     ("sg_unmap", "sg3-utils"),
     ("sg_verify", "sg3-utils"),
     ("sg_vpd", "sg3-utils"),
+    ("git", "git"),
+    ("rsync", "rsync"),
+    ("setfattr", "attr"),
+    ("getfattr", "attr"),
 ];
 const IMAGE: &str = "linux-image-";
 /// The series that s390x guests run besides the newest one.

@@ -77,6 +77,8 @@ struct Parts {
     tools: Vec<Program>,
     early: Vec<Module>,
     late: Vec<Module>,
+    /// Those that a root file system over 9P takes.
+    share: Vec<Module>,
 }
 
 impl Parts {
@@ -87,6 +89,7 @@ impl Parts {
             kernel.load_order(&[&EARLY[..], &LATE].concat())?,
         );
         let late = all.into_iter().skip(early.len()).collect();
+        let share = kernel.load_order(&SHARE)?;
         let tools = TOOLS
             .iter()
             .map(|name| debian.program(name))
@@ -97,6 +100,7 @@ impl Parts {
             tools,
             early,
             late,
+            share,
         })
     }
 
@@ -149,10 +153,11 @@ impl Parts {
         archive
             .file("bin/busybox", &fs::read(&self.busybox.path)?)
             .file("init", INITRAMFS_INIT.as_bytes());
-        for module in &self.early {
+        for module in self.early.iter().chain(&self.share) {
             archive.file(&format!("modules/{}.ko", module.name), &module.object);
         }
         archive.file("modules/order", names(&self.early).as_bytes());
+        archive.file("modules/order.9p", names(&self.share).as_bytes());
         Ok(archive.finish())
     }
 
@@ -199,7 +204,7 @@ fn remove_others(guests: &Path) -> Result<()> {
 }
 
 /// The program to `/bin`, its libraries to the loader's default directory.
-fn copy_program(program: &Program, tree: &Path) -> Result<()> {
+pub(super) fn copy_program(program: &Program, tree: &Path) -> Result<()> {
     let name = |path: &Path| {
         path.file_name()
             .map(PathBuf::from)
@@ -268,6 +273,8 @@ const EARLY: [&str; 5] = [
     "crc32c_generic",
     "ext4",
 ];
+/// Loaded where the root file system is one over 9P.
+const SHARE: [&str; 2] = ["9pnet_virtio", "9p"];
 /// Loaded after it.
 const LATE: [&str; 11] = [
     "virtio_balloon",
@@ -308,7 +315,7 @@ const FSTAB_ROOT: &str = "/proc /root/proc none move 0 0\n\
 const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
 /// One script for both ways of it.
 const HOTPLUG: &str = include_str!("../../guest/hotplug.sh");
-pub(super) const SCRIPTS: [(&str, &str); 26] = [
+pub(super) const SCRIPTS: [(&str, &str); 27] = [
     ("sbin/init", include_str!("../../guest/init.sh")),
     ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
     ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),
@@ -352,5 +359,6 @@ pub(super) const SCRIPTS: [(&str, &str); 26] = [
         "scenarios/restart.sh",
         include_str!("../../guest/restart.sh"),
     ),
+    ("scenarios/share.sh", include_str!("../../guest/share.sh")),
     ("scenarios/view.sh", include_str!("../../guest/view.sh")),
 ];

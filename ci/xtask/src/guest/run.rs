@@ -14,6 +14,7 @@ use crate::debian::Debian;
 use crate::ground::Ground;
 use crate::guest::image::Image;
 use crate::guest::scenario::TOOLS;
+use crate::guest::scenarios::share;
 use crate::guest::suite::RESULTS;
 use crate::guest::verdict::Verdict;
 use crate::report::Count;
@@ -46,7 +47,7 @@ impl Guests {
         let (debian, guests) = (Debian::new(&target), target.join(GUESTS));
         let image = Image::build(&debian, &guests)?;
         let qemu = debian.program("qemu-system-x86_64")?.path;
-        for name in TOOLS {
+        for name in TOOLS.iter().chain(&share::PROGRAMS) {
             debian.program(name)?;
         }
         let vmm = match &choice.vmm {

@@ -15,11 +15,12 @@ pub mod reboot;
 pub mod rng;
 pub mod root;
 pub mod scsi;
+pub mod share;
 
 use crate::guest::scenario::Scenario;
 
 /// Every scenario, in the order in which those that share a boot are run.
-pub const ALL: [Scenario; 17] = [
+pub const ALL: [Scenario; 18] = [
     root::SCENARIO,
     console::SCENARIO,
     rng::SCENARIO,
@@ -37,4 +38,5 @@ pub const ALL: [Scenario; 17] = [
     monitor::SCENARIO,
     balloon::SCENARIO,
     balloon::REPORTING,
+    share::SCENARIO,
 ];
