@@ -170,7 +170,7 @@ fn utf8(path: &Path) -> Result<&str> {
 
 /// Below the target directory; `guest` itself is the directory of a cargo profile.
 const GUESTS: &str = "guests";
-const TEST_LIMIT: Duration = Duration::from_secs(20 * 60);
+const TEST_LIMIT: Duration = Duration::from_secs(40 * 60);
 const DEMO_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// For one boot of one VMM with all that is measured in it.
 const BOOT_LIMIT: Duration = Duration::from_secs(5 * 60);
