@@ -97,7 +97,7 @@ fn a_source_of_entropy_is_a_file_and_is_not_waited_for() {
     for (source, expected) in [
         (
             ".",
-            "mini-vmm: -object filename=.: is a directory; accepted: ",
+            "mini-vmm: -object rng-random filename=.: is a directory; accepted: ",
         ),
         (
             "fifo",
