@@ -11,7 +11,7 @@ round=0
 await() {
     tries=0
     until "$@" > /dev/null 2>&1; do
-        [ $tries -lt 600 ] || return 1
+        [ $tries -lt 2000 ] || return 1
         tries=$((tries + 1))
         usleep 50000
     done
@@ -36,9 +36,12 @@ desk() {
 # The disk is as large as what is written, which is not the same in two rounds that follow each
 # other; what is read comes from the disk, as it was not there before.
 use_blk() {
+    answer="did not appear"
     await disk_at "$2" || return 1
     data=/tmp/data$((round % 2))
+    answer="cannot be written"
     dd if=$data of="$node" bs=64k oflag=direct 2> /dev/null || return 1
+    answer="does not hold what was written"
     read -r sum < $data.sum
     [ "$(sha256sum < "$node")" = "$sum" ]
 }
@@ -83,9 +86,10 @@ use_port() {
 use_serial() { use_port "$@"; }
 
 # The disk of a PCI device. To ask each disk for its serial number would be a request to each.
+# A node is there a moment before its disk can be opened.
 disk_at() {
     for entry in "$1"/virtio*/block/*; do node=/dev/${entry##*/}; done
-    [ -b "$node" ]
+    [ -b "$node" ] && dd if="$node" of=/dev/null count=0
 }
 
 bound() { [ -e "$1"/virtio*/driver ]; }
