@@ -10,7 +10,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -18,6 +18,7 @@ use anyhow::{Context, Result, bail};
 use crate::console::{coloured, line};
 use crate::cpio::Archive;
 use crate::debian::{Debian, Program};
+use crate::guest::scenario::SILENCE as SILENCE_IN_GUEST;
 use crate::kernel::Kernel;
 use crate::process::Process;
 
@@ -66,49 +67,62 @@ impl L1 {
     /// Boots L1, runs `command` in it, feeds each line that it prints to `each`, and powers off.
     /// Returns the command's exit status.
     ///
-    /// Where L1 itself goes down before that, it is booted once more, and that is said: now and
-    /// then a processor of L1 stops for good inside its KVM, whichever VMM runs there. No program
-    /// in L1 can do that to it, so a second time is an error.
+    /// Where L1 itself goes down before that, or nothing is heard of it any more, it is booted again,
+    /// and that is said: now and then a processor of L1 stops for good inside its KVM, whichever VMM
+    /// runs there. No program in L1 can do that to it, so there is an end to these times.
     pub fn run(
         &self,
         command: &[OsString],
         limit: Duration,
         mut each: impl FnMut(&str),
     ) -> Result<i32> {
-        if let Ok(status) = self.attempt(command, limit, &mut each)? {
-            return Ok(status);
+        let deadline = Instant::now() + limit;
+        for _ in 0..ATTEMPTS {
+            match self.attempt(command, deadline, &mut each)? {
+                Ok(status) => return Ok(status),
+                Err(end) => line(format_args!("the emulated machine {end}; once more")),
+            }
         }
-        line("the emulated machine's own kernel went down; once more from the start");
-        match self.attempt(command, limit, &mut each)? {
-            Ok(status) => Ok(status),
-            Err(ended) => bail!("L1 ended before its command did ({ended}); see the lines above"),
-        }
+        bail!("L1 ended {ATTEMPTS} times before its command did; see the lines above")
     }
 
-    /// The command's exit status, or how QEMU ended where L1 went down before the command did.
+    /// The command's exit status, or what happened to L1 before the command ended.
     fn attempt(
         &self,
         command: &[OsString],
-        limit: Duration,
+        deadline: Instant,
         each: &mut impl FnMut(&str),
-    ) -> Result<Result<i32, ExitStatus>> {
+    ) -> Result<Result<i32, String>> {
         let status = self.share.join("status");
         let _ = fs::remove_file(&status);
         fs::write(self.share.join("command"), script(command)?)?;
-        let ended =
-            Process::spawn(&self.qemu_command())?.drain(Instant::now() + limit, |line| {
-                if !line.ends_with(LAST_WORDS) {
-                    each(line);
-                }
-            })?;
-        match fs::read_to_string(&status) {
-            Ok(text) => text
+        let qemu = Process::spawn(&self.qemu_command())?;
+        let ended = qemu.drain_while_it_speaks(deadline, SILENCE, |line| {
+            if !line.ends_with(LAST_WORDS) {
+                each(line);
+            }
+        })?;
+        match (fs::read_to_string(&status), ended) {
+            (Ok(text), _) => text
                 .trim()
                 .parse()
                 .map(Ok)
                 .context("L1 left no exit status"),
-            Err(_) => Ok(Err(ended)),
+            (Err(_), Some(ended)) => Ok(Err(format!("went down ({ended})"))),
+            (Err(_), None) => Ok(Err(self.silence())),
         }
+    }
+
+    /// With the last that it wrote of its processes, which shows whether its kernel still ran.
+    fn silence(&self) -> String {
+        let processes = self.share.join("processes");
+        let age = fs::metadata(&processes)
+            .and_then(|data| data.modified())
+            .map(|time| time.elapsed().unwrap_or_default().as_secs());
+        let age = age.map_or_else(|error| error.to_string(), |age| format!("{age} s ago"));
+        let list = fs::read_to_string(&processes).unwrap_or_default();
+        let silence = SILENCE.as_secs();
+        format!("was silent for {silence} s (its processes, {age}:\n{list})")
     }
 
     fn qemu_command(&self) -> Command {
@@ -141,7 +155,7 @@ fn build_initramfs(kernel: &Kernel, busybox: &Program) -> Result<Vec<u8>> {
         .link("bin/sh", "busybox")
         .file("init", INIT.as_bytes());
     let mut order = String::new();
-    for module in kernel.load_order(&MODULES)? {
+    for module in kernel.load_order(MODULES)? {
         order.push_str(&format!("{}\n", module.name));
         archive.file(&format!("modules/{}.ko", module.name), &module.object);
     }
@@ -170,7 +184,7 @@ fn quoted(word: &str) -> String {
 }
 
 const INIT: &str = include_str!("../guest/l1-init.sh");
-const MACHINE: [&str; 16] = [
+const MACHINE: &[&str] = &[
     "-accel",
     "tcg,thread=multi",
     "-cpu",
@@ -192,9 +206,13 @@ const MACHINE: [&str; 16] = [
 /// Mitigations cost much under TCG.
 const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=1 panic=-1 softlockup_panic=1 \
      mitigations=off no5lvl";
+/// How often it is booted, at most.
+const ATTEMPTS: u32 = 3;
+/// Longer than anything in it may be silent.
+const SILENCE: Duration = Duration::from_secs(SILENCE_IN_GUEST.as_secs() + 120);
 /// Printed by the kernel at power-off, whatever the log level.
 const LAST_WORDS: &str = "reboot: Power down";
-const MODULES: [&str; 10] = [
+const MODULES: &[&str] = &[
     "virtio_pci",
     "9pnet_virtio",
     "9p",

@@ -1,6 +1,9 @@
 //! A child process whose output is read line by line, with a time limit on every wait.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::spawn;
@@ -63,12 +66,26 @@ impl Process {
     }
 
     /// Feeds every line to `each` until the child ends, and returns its status.
-    pub fn drain(mut self, deadline: Instant, mut each: impl FnMut(&str)) -> Result<ExitStatus> {
+    pub fn drain(self, deadline: Instant, each: impl FnMut(&str)) -> Result<ExitStatus> {
+        let name = self.name.clone();
+        self.drain_while_it_speaks(deadline, Duration::MAX, each)?
+            .with_context(|| killed(&name))
+    }
+
+    /// The same; `None` if the child said nothing for as long as `silence`, and was killed for it.
+    pub fn drain_while_it_speaks(
+        mut self,
+        deadline: Instant,
+        silence: Duration,
+        mut each: impl FnMut(&str),
+    ) -> Result<Option<ExitStatus>> {
         loop {
-            match self.line(deadline) {
+            let next = Instant::now().checked_add(silence);
+            match self.line(next.map_or(deadline, |next| next.min(deadline))) {
                 Ok(line) => each(&line),
-                Err(Silence::Ended) => return self.wait(deadline),
-                Err(Silence::TimedOut) => bail!("{} did not end in time and was killed", self.name),
+                Err(Silence::Ended) => return self.wait(deadline).map(Some),
+                Err(Silence::TimedOut) if Instant::now() < deadline => return Ok(None),
+                Err(Silence::TimedOut) => bail!(killed(&self.name)),
             }
         }
     }
@@ -80,7 +97,7 @@ impl Process {
                 return Ok(status);
             }
             if Instant::now() >= deadline {
-                bail!("{} did not end in time and was killed", self.name);
+                bail!(killed(&self.name));
             }
             std::thread::sleep(POLL);
         }
@@ -91,10 +108,59 @@ impl Process {
         Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)
     }
 
-    /// Sends SIGKILL and waits.
+    /// Sends SIGKILL and waits, but not for ever: a process that its kernel holds does not end.
     pub fn kill(&mut self) -> Result<ExitStatus> {
         self.child.kill()?;
-        Ok(self.child.wait()?)
+        self.wait(Instant::now() + DEATH)
+    }
+
+    /// What its threads do, a line each: name, state, where the kernel has them wait, and the clock
+    /// ticks that they were given in a second.
+    pub fn threads(&self) -> String {
+        let before = Thread::all(self.id());
+        std::thread::sleep(Duration::from_secs(1));
+        let threads = Thread::all(self.id()).into_iter().map(|(number, now)| {
+            let ticks = before
+                .get(&number)
+                .map_or(now.ticks, |then| now.ticks - then.ticks);
+            format!("\n      {} {} {} {ticks}", now.name, now.state, now.place)
+        });
+        threads.collect()
+    }
+}
+
+/// A thread of a process, as proc(5) shows it.
+struct Thread {
+    name: String,
+    state: String,
+    place: String,
+    ticks: u64,
+}
+
+impl Thread {
+    /// By number; a thread that ends while we look is left out.
+    fn all(process: u32) -> BTreeMap<String, Self> {
+        let tasks = fs::read_dir(format!("/proc/{process}/task"));
+        let tasks = tasks.into_iter().flatten().flatten();
+        let threads = tasks.filter_map(|task| {
+            let number = task.file_name().to_string_lossy().into_owned();
+            Some((number, Self::of(&task.path())?))
+        });
+        threads.collect()
+    }
+
+    fn of(task: &Path) -> Option<Self> {
+        let stat = fs::read_to_string(task.join("stat")).ok()?;
+        // A name may have spaces and parentheses of its own.
+        let (head, fields) = stat.rsplit_once(") ")?;
+        let fields: Vec<_> = fields.split(' ').collect();
+        let ticks = |index: usize| fields.get(index)?.parse::<u64>().ok();
+        Some(Self {
+            name: head.split_once('(')?.1.to_owned(),
+            state: (*fields.first()?).to_owned(),
+            place: fs::read_to_string(task.join("wchan")).unwrap_or_default(),
+            ticks: ticks(USER_TIME)? + ticks(SYSTEM_TIME)?,
+        })
     }
 }
 
@@ -157,7 +223,16 @@ fn forward(stream: impl Read + Send + 'static, lines: Sender<String>) {
     });
 }
 
+fn killed(name: &str) -> String {
+    format!("{name} did not end in time and was killed")
+}
+
 const POLL: Duration = Duration::from_millis(20);
+/// How long a process may take to go once it was killed.
+const DEATH: Duration = Duration::from_secs(30);
+/// Fields of proc(5)'s `stat`, counted from the state.
+const USER_TIME: usize = 11;
+const SYSTEM_TIME: usize = 12;
 
 #[cfg(test)]
 mod tests {
@@ -178,6 +253,29 @@ mod tests {
         lines.sort();
         assert_eq!(lines, ["one", "two"]);
         assert_eq!(status.code(), Some(3));
+    }
+
+    #[test]
+    fn process_that_falls_silent_is_killed_before_its_deadline() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo one; sleep 60"]);
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut lines = 0;
+        let ended = Process::spawn(&command)
+            .unwrap()
+            .drain_while_it_speaks(deadline, Duration::from_millis(200), |_| lines += 1)
+            .unwrap();
+        assert_eq!((ended, lines), (None, 1));
+        assert!(Instant::now() < deadline - Duration::from_secs(30));
+    }
+
+    #[test]
+    fn process_shows_what_its_threads_do() {
+        let mut command = Command::new("sleep");
+        command.arg("60");
+        let process = Process::spawn(&command).unwrap();
+        let threads = process.threads();
+        assert!(threads.contains("\n      sleep S "), "{threads:?}");
     }
 
     #[test]

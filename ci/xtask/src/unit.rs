@@ -75,7 +75,7 @@ fn run_examples() -> Result<Count> {
         })
 }
 
-const EXAMPLES: [(&str, &str); 5] = [
+const EXAMPLES: &[(&str, &str)] = &[
     ("virtio-device", "zero"),
     ("virtio-bus", "transport"),
     ("virtio-mmio", "vmm"),

@@ -85,11 +85,11 @@ impl Parts {
     fn collect(debian: &Debian) -> Result<Self> {
         let kernel = debian.kernel()?;
         let (early, all) = (
-            kernel.load_order(&EARLY)?,
-            kernel.load_order(&[&EARLY[..], &LATE].concat())?,
+            kernel.load_order(EARLY)?,
+            kernel.load_order(&[EARLY, LATE].concat())?,
         );
         let late = all.into_iter().skip(early.len()).collect();
-        let share = kernel.load_order(&SHARE)?;
+        let share = kernel.load_order(SHARE)?;
         let tools = TOOLS
             .iter()
             .map(|name| debian.program(name))
@@ -244,7 +244,7 @@ fn names(modules: &[Module]) -> String {
 const LAYOUT: u32 = 3;
 /// Enough for the tests; sparse, so it costs nothing.
 const ROOT_SIZE: &str = "384M";
-const TOOLS: [&str; 19] = [
+const TOOLS: &[&str] = &[
     "blkdiscard",
     "ethtool",
     "fallocate",
@@ -266,7 +266,7 @@ const TOOLS: [&str; 19] = [
     "sg_vpd",
 ];
 /// Loaded before the root file system is there, in this order.
-const EARLY: [&str; 5] = [
+const EARLY: &[&str] = &[
     "virtio_pci",
     "virtio_mmio",
     "virtio_blk",
@@ -274,9 +274,9 @@ const EARLY: [&str; 5] = [
     "ext4",
 ];
 /// Loaded where the root file system is one over 9P.
-const SHARE: [&str; 2] = ["9pnet_virtio", "9p"];
+const SHARE: &[&str] = &["9pnet_virtio", "9p"];
 /// Loaded after it.
-const LATE: [&str; 11] = [
+const LATE: &[&str] = &[
     "virtio_balloon",
     "virtio_console",
     "virtio_rng",
@@ -290,7 +290,7 @@ const LATE: [&str; 11] = [
     "sg",
 ];
 const LIBRARIES: &str = "lib/x86_64-linux-gnu";
-const DIRECTORIES: [&str; 13] = [
+const DIRECTORIES: &[&str] = &[
     "bin",
     "dev",
     LIBRARIES,
@@ -315,7 +315,7 @@ const FSTAB_ROOT: &str = "/proc /root/proc none move 0 0\n\
 const INITRAMFS_INIT: &str = include_str!("../../guest/initramfs-init.sh");
 /// One script for both ways of it.
 const HOTPLUG: &str = include_str!("../../guest/hotplug.sh");
-pub(super) const SCRIPTS: [(&str, &str); 27] = [
+pub(super) const SCRIPTS: &[(&str, &str)] = &[
     ("sbin/init", include_str!("../../guest/init.sh")),
     ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
     ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),

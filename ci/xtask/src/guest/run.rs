@@ -47,7 +47,7 @@ impl Guests {
         let (debian, guests) = (Debian::new(&target), target.join(GUESTS));
         let image = Image::build(&debian, &guests)?;
         let qemu = debian.program("qemu-system-x86_64")?.path;
-        for name in TOOLS.iter().chain(&share::PROGRAMS) {
+        for name in TOOLS.iter().chain(share::PROGRAMS) {
             debian.program(name)?;
         }
         let vmm = match &choice.vmm {

@@ -70,7 +70,9 @@ impl Guest {
                 }
                 Err(Silence::Ended) => return Ok(Report::Ended),
                 Err(Silence::TimedOut) => {
-                    bail!("silent for {} s; {}", limit.as_secs(), self.last_words())
+                    let (limit, threads) = (limit.as_secs(), self.process.threads());
+                    let words = self.last_words();
+                    bail!("{SILENT} {limit} s; the VMM's threads:{threads}\n{words}")
                 }
             }
         }
@@ -173,6 +175,8 @@ fn parse(line: &str) -> Option<Report> {
     }
 }
 
+/// How the error begins that says that nothing was reported in time.
+pub const SILENT: &str = "silent for";
 const RECENT: usize = 25;
 const POWER_OFF: Duration = Duration::from_secs(60);
 

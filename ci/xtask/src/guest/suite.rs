@@ -1,7 +1,7 @@
 //! Runs scenarios: those that may share a boot in one, the others each in their own.
 
-use std::collections::BTreeSet;
-use std::fs::File;
+use std::collections::{BTreeSet, HashSet};
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::thread::spawn;
@@ -13,7 +13,7 @@ use crate::console::{Paint, line, seconds};
 use crate::guest::image::Image;
 use crate::guest::machine::{LOG, Machine, Vmm};
 use crate::guest::scenario::{BOOT, Equip, Play, SILENCE, Scenario, Shared, Solo, in_l1};
-use crate::guest::session::{Guest, Report};
+use crate::guest::session::{Guest, Report, SILENT};
 use crate::guest::verdict::Verdict;
 use crate::report::Count;
 
@@ -27,6 +27,8 @@ pub struct Suite {
     work: PathBuf,
     results: File,
     count: Count,
+    /// The checks that the results file had already.
+    earlier: HashSet<String>,
     /// Verdicts of the boot that is under way.
     boot: Vec<Verdict>,
     /// What names of checks and scenarios begin with.
@@ -35,16 +37,27 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Prepares a run: results and logs go to `share`, disks to `work`.
+    /// Prepares a run: results and logs go to `share`, disks to `work`. Boots whose results are there
+    /// already, because the machine below went down after them, are not made again.
     pub fn new(vmm: Vmm, image: Image, share: &Path, work: &Path) -> Result<Self> {
-        let results = File::create(share.join(RESULTS))?;
+        let path = share.join(RESULTS);
+        let results = File::options().append(true).create(true).open(&path)?;
+        let earlier: Vec<_> = fs::read_to_string(&path)?
+            .lines()
+            .filter_map(Verdict::from_line)
+            .collect();
+        let mut count = Count::default();
+        earlier
+            .iter()
+            .for_each(|verdict| count.add(Count::one(verdict.result.is_ok())));
         Ok(Self {
             vmm,
             image,
             share: share.to_owned(),
             work: work.to_owned(),
             results,
-            count: Count::default(),
+            count,
+            earlier: earlier.into_iter().map(|verdict| verdict.check).collect(),
             boot: Vec::new(),
             label: String::new(),
             processors: None,
@@ -97,31 +110,51 @@ impl Suite {
     /// One machine, one boot; what goes wrong with it as a whole is a failed check of its own.
     ///
     /// One level down, where the emulated SVM now and then ends a guest of several processors in a
-    /// triple fault, whichever VMM runs it, a boot that failed by one is made again, and that is said.
+    /// triple fault or stops one of them for good, whichever VMM runs it, a boot that failed by that is
+    /// made again, and that is said.
     fn boot(
         &mut self,
         name: &str,
         equip: &[Equip],
         play: impl Fn(&mut Self, &mut Machine) -> Result<()>,
     ) -> Result<()> {
-        let mut left = BOOTS;
-        loop {
+        if self.earlier.contains(&self.name_of(name)) {
+            return Ok(());
+        }
+        for left in (0..BOOTS).rev() {
             let log = self.boot_once(name, equip, &play)?;
-            left -= 1;
-            let failed = self.boot.iter().any(|verdict| verdict.result.is_err());
-            if !(failed && left > 0 && in_l1() && log.contains(TRIPLE_FAULT)) {
-                break;
+            match self.excuse(&log) {
+                Some(excuse) if left > 0 && in_l1() => line(format_args!(
+                    "  {excuse}, as the emulated SVM has it: what this boot said does not count"
+                )),
+                _ => break,
             }
-            line(
-                "  a triple fault, as the emulated SVM has them: what this boot said does not count",
-            );
             self.boot.clear();
         }
-        for verdict in std::mem::take(&mut self.boot) {
+        let verdicts = std::mem::take(&mut self.boot);
+        for verdict in &verdicts {
             self.count.add(Count::one(verdict.result.is_ok()));
-            self.results.write_all(verdict.to_line().as_bytes())?;
         }
-        Ok(())
+        let lines: String = verdicts.iter().map(Verdict::to_line).collect();
+        Ok(self.results.write_all(lines.as_bytes())?)
+    }
+
+    /// Whether a boot that failed did so as those do that the emulated SVM ended, and how.
+    fn excuse(&self, log: &str) -> Option<&'static str> {
+        let mut failures = self
+            .boot
+            .iter()
+            .filter_map(|verdict| verdict.result.as_ref().err());
+        if failures.any(|failure| failure.starts_with(SILENT)) {
+            return Some("a guest that stopped for good");
+        }
+        let failed = self.boot.iter().any(|verdict| verdict.result.is_err());
+        (failed && log.contains(TRIPLE_FAULT)).then_some("a triple fault")
+    }
+
+    /// The check that a boot as a whole is, with its label.
+    fn name_of(&self, boot: &str) -> String {
+        format!("{}{boot}-boot", self.label)
     }
 
     /// Returns what the console said.
@@ -143,10 +176,10 @@ impl Suite {
         let played = equipped.and_then(|()| play(self, &mut machine));
         let detail = played.map(|()| seconds(start.elapsed()));
         self.record(Verdict::of(&format!("{name}-boot"), detail));
-        let log = std::fs::read(machine.file(LOG)).unwrap_or_default();
+        let log = fs::read(machine.file(LOG)).unwrap_or_default();
         let kept = self.share.join(format!("{}{name}.console.log", self.label));
-        let _ = std::fs::write(kept, &log);
-        std::fs::remove_dir_all(&directory)?;
+        let _ = fs::write(kept, &log);
+        fs::remove_dir_all(&directory)?;
         Ok(String::from_utf8_lossy(&log).into_owned())
     }
 
@@ -233,7 +266,7 @@ fn crashed(name: &str) -> Verdict {
 }
 
 /// How often a boot is made, at most.
-const BOOTS: u32 = 4;
+const BOOTS: u32 = 3;
 /// What mini-vmm says of one.
 const TRIPLE_FAULT: &str = "triple fault of the guest";
 /// The name of the results file in the share: one [`Verdict`] per line.

@@ -63,7 +63,7 @@ impl Within {
         match self.what {
             What::Suite => {
                 let suite = Suite::new(vmm, image, &self.share, work)?;
-                Ok(suite.run(&ALL, &self.filter)?.failed == 0)
+                Ok(suite.run(ALL, &self.filter)?.failed == 0)
             }
             What::Demo => demo::run(&vmm, &image, work),
             What::Bench => {

@@ -64,7 +64,7 @@ fn initramfs(debian: &Debian, kernel: &Kernel) -> Result<Vec<u8>> {
         archive.file(path, text.as_bytes());
     }
     let mut order = String::new();
-    for module in kernel.load_order(&MODULES)? {
+    for module in kernel.load_order(MODULES)? {
         order.push_str(&format!("{}\n", module.name));
         archive.file(&format!("modules/{}.ko", module.name), &module.object);
     }
@@ -98,8 +98,8 @@ fn name(path: &Path) -> Result<&str> {
 }
 
 const INIT: &str = include_str!("../../../guest/s390x-init.sh");
-const TOOLS: [&str; 2] = ["fio", "rngtest"];
-const MODULES: [&str; 4] = [
+const TOOLS: &[&str] = &["fio", "rngtest"];
+const MODULES: &[&str] = &[
     "virtio_balloon",
     "virtio_blk",
     "virtio_console",
@@ -107,7 +107,7 @@ const MODULES: [&str; 4] = [
 ];
 const LOADER: &str = "ld64.so.1";
 const LIBRARIES: &str = "lib/s390x-linux-gnu";
-const DIRECTORIES: [&str; 13] = [
+const DIRECTORIES: &[&str] = &[
     "bin",
     "dev",
     "lib",

@@ -39,7 +39,7 @@ pub(super) enum Release {
 
 /// All courses. Four processors, and so four queues of a disk, cost more than they have of the host:
 /// they only do what needs them.
-pub(super) const COURSES: [Course; 3] = [
+pub(super) const COURSES: &[Course] = &[
     Course {
         label: "s390x-",
         kernel: Release::LongTerm,

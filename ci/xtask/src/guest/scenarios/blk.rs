@@ -18,7 +18,7 @@ pub const SCENARIO: Scenario = Scenario {
     name: "blk",
     equip,
     play: Play::Shared(Shared {
-        checks: |_| CHECKS.map(str::to_owned).to_vec(),
+        checks: |_| CHECKS.iter().copied().map(str::to_owned).collect(),
         beside,
         after: |machine| {
             vec![
@@ -96,7 +96,7 @@ fn unmapped(machine: &Machine) -> Result<String> {
 
 const SHAPE: &str = "logical_block_size=4k,physical_block_size=16k,min_io_size=32k,opt_io_size=64k,\
     discard_granularity=8k,max-discard-segments=4";
-const CHECKS: [&str; 6] = [
+const CHECKS: &[&str] = &[
     "blk-topology",
     "blk-cache",
     "blk-discard",

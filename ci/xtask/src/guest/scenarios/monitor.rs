@@ -105,6 +105,7 @@ impl Outside<'_> {
         self.monitor.execute("stop", json!({}))?;
         let status = self.monitor.execute("query-status", json!({}))?;
         ensure!(status["status"] == "paused", "{status}");
+        let usual = self.ticks.get_ref().read_timeout()?;
         self.ticks.get_ref().set_read_timeout(Some(PAUSE))?;
         // What was said before the stop may still be on its way.
         let mut last = before;
@@ -112,7 +113,7 @@ impl Outside<'_> {
             ensure!(tick - before < PAUSE.as_secs_f64(), "it goes on: {tick}");
             last = tick;
         }
-        self.ticks.get_ref().set_read_timeout(None)?;
+        self.ticks.get_ref().set_read_timeout(usual)?;
         self.monitor.execute("cont", json!({}))?;
         let after = self.tick()?;
         ensure!(

@@ -220,6 +220,7 @@ fn accept(listener: &TcpListener) -> Result<TcpStream> {
         match listener.accept() {
             Ok((stream, _)) => {
                 stream.set_nonblocking(false)?;
+                stream.set_read_timeout(Some(PATIENCE))?;
                 stream.set_write_timeout(Some(PATIENCE))?;
                 return Ok(stream);
             }
@@ -263,7 +264,7 @@ const TAPS: [Tap; 3] = [
     },
 ];
 /// What the guest must report with any VMM, and with ours besides.
-const CHECKS: [&str; 13] = [
+const CHECKS: &[&str] = &[
     "net-ping",
     "net-tap-send",
     "net-tap-receive",
@@ -278,7 +279,7 @@ const CHECKS: [&str; 13] = [
     "net-transfer",
     "net-packed",
 ];
-const OURS: [&str; 2] = ["net-coalescing", "net-mmio"];
+const OURS: &[&str] = &["net-coalescing", "net-mmio"];
 /// Of QMP.
 const MONITOR: &str = "net-qmp";
 /// How often the guest asks for frames, and how many it gets.

@@ -149,7 +149,7 @@ fn package(target: &Path) -> Result<PathBuf> {
 }
 
 /// Programs that this guest has besides those of every guest.
-pub const PROGRAMS: [&str; 4] = ["git", "rsync", "setfattr", "getfattr"];
+pub const PROGRAMS: &[&str] = &["git", "rsync", "setfattr", "getfattr"];
 /// As many as `guest/share.sh` makes.
 const CHECKS: usize = 11;
 /// Files in one directory.
