@@ -22,12 +22,12 @@ impl Pace {
     }
 
     /// Whether a request may begin now. If not, the timer fires when one may.
-    pub(crate) fn may_begin(&self) -> bool {
-        match self.throttle.delay() {
-            None => true,
-            // A request that nothing would wake is let through.
-            Some(delay) => self.timer.fire_in(delay).is_err(),
+    pub(crate) fn may_begin(&mut self) -> bool {
+        let delay = self.throttle.delay();
+        if let Some(delay) = delay {
+            self.timer.fire_in(delay);
         }
+        delay.is_none()
     }
 
     /// Counts a request that transfers so many bytes.
@@ -36,8 +36,8 @@ impl Pace {
     }
 
     /// The timer has been heard.
-    pub(crate) fn awake(&self) -> io::Result<()> {
-        self.timer.disarm()
+    pub(crate) fn awake(&mut self) {
+        self.timer.disarm();
     }
 }
 

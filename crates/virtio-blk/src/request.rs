@@ -52,13 +52,13 @@ pub(crate) struct Tools<'t, 'm: 't, M: GuestMemory, G, C> {
     pub(crate) shared: &'t Shared,
     pub(crate) cache: Cache,
     pub(crate) order: ByteOrder,
-    pub(crate) pace: Option<&'t Pace>,
+    pub(crate) pace: Option<&'t mut Pace>,
 }
 
 impl<M: GuestMemory, G, C> Tools<'_, '_, M, G, C> {
     /// Counts a request that transfers so many bytes, where somebody counts.
     fn charge(&self, bytes: u32) {
-        if let Some(pace) = self.pace {
+        if let Some(pace) = &self.pace {
             pace.charge(bytes);
         }
     }

@@ -102,10 +102,10 @@ impl<C> BlkWorker<C> {
             shared: &self.shared,
             cache: self.cache,
             order: self.order,
-            pace: self.pace.as_ref(),
+            pace: self.pace.as_mut(),
         };
         while let Some((index, request)) = self.requests.spare() {
-            let paced = tools.pace.is_none_or(Pace::may_begin);
+            let paced = tools.pace.as_mut().is_none_or(|pace| pace.may_begin());
             if !paced || !queue.pop(&mut request.chain)? {
                 break;
             }
@@ -147,8 +147,8 @@ impl<C: Channel<AS::T>, AS: AddressSpace> Worker<AS> for BlkWorker<C> {
     }
 
     fn event(&mut self, token: u16, cx: &mut Cx<'_, AS>) -> Result<Progress> {
-        if let Some(pace) = self.pace.as_ref().filter(|_| token == PACE) {
-            pace.awake()?;
+        if let Some(pace) = self.pace.as_mut().filter(|_| token == PACE) {
+            pace.awake();
         }
         self.serve(cx)
     }

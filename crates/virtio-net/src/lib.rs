@@ -32,7 +32,6 @@ mod rss;
 mod rules;
 mod saved;
 mod shared;
-mod timer;
 mod transmit;
 mod worker;
 

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use virtio_device::vm_memory::GuestMemory;
-use virtio_device::{AddressSpace, Cx, Interest, Progress, QueueError, Source, Virtqueue};
+use virtio_device::{AddressSpace, Cx, Interest, Progress, QueueError, Source, Timer, Virtqueue};
 
 use crate::Line;
 use crate::coalesce::Coalesce;
@@ -12,7 +12,6 @@ use crate::hash::Hash;
 use crate::header::Header;
 use crate::receive::{Received, Receiver, Terms};
 use crate::shared::Shared;
-use crate::timer::Timer;
 use crate::transmit::{Transmitted, Transmitter};
 
 /// What a worker keeps of a pair, and hands back when it stops.

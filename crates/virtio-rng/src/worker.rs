@@ -59,7 +59,7 @@ impl<S: EntropySource> RngWorker<S> {
         };
         match blocked {
             Blocked::No => {}
-            Blocked::Quota => self.await_quota()?,
+            Blocked::Quota => self.await_quota(),
             Blocked::Source => self.await_source(cx)?,
         }
         Ok(Progress::Idle)
@@ -114,9 +114,8 @@ impl<S: EntropySource> RngWorker<S> {
         supply
     }
 
-    fn await_quota(&mut self) -> Result<()> {
-        let wait = self.quota.wait(Instant::now());
-        Ok(self.timer.fire_in(wait)?)
+    fn await_quota(&mut self) {
+        self.timer.fire_in(self.quota.wait(Instant::now()));
     }
 
     fn await_source<AS: AddressSpace>(&self, cx: &mut Cx<'_, AS>) -> Result<()> {
@@ -140,7 +139,7 @@ impl<S: EntropySource, AS: AddressSpace> Worker<AS> for RngWorker<S> {
         match token {
             // Not watched for longer than it is needed: many a source is always readable.
             SOURCE => cx.unwatch(SOURCE),
-            _ => self.timer.disarm()?,
+            _ => self.timer.disarm(),
         }
         self.serve(cx)
     }

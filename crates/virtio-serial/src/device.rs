@@ -8,14 +8,13 @@ use std::time::Duration;
 use virtio_device::props::PropError;
 use virtio_device::{
     Activation, AddressSpace, ConfigCell, DeviceId, Error, Features, Info, Placed, Result,
-    SavedState, VirtioDevice,
+    SavedState, Timer, VirtioDevice,
 };
 
 use crate::handle::Inbox;
 use crate::port_state::PortState;
 use crate::ports::{Negotiated, Ports};
 use crate::roster::Roster;
-use crate::timer::Timer;
 use crate::worker::Office;
 use crate::{Port, SerialHandle, SerialProps, SerialWorker, config_space, queues, saved};
 

@@ -23,7 +23,6 @@ mod queues;
 mod receive;
 mod roster;
 mod saved;
-mod timer;
 mod transmit;
 mod watch;
 mod worker;

@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use virtio_device::ByteOrder;
+use virtio_device::{ByteOrder, Timer};
 
 use crate::port_state::PortState;
 use crate::roster::Change;
-use crate::timer::Timer;
 
 /// What outlives a worker.
 pub(crate) struct Ports {
