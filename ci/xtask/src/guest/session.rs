@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::console::{Paint, line};
 use crate::guest::machine::{LOG, Machine};
 use crate::guest::verdict::Verdict;
 use crate::process::{Process, Silence};
@@ -21,6 +22,8 @@ pub struct Guest {
     process: Process,
     log: File,
     recent: VecDeque<String>,
+    /// When a reader of our output last saw that the guest is at work.
+    sign: Instant,
 }
 
 /// What a guest says.
@@ -54,6 +57,7 @@ impl Guest {
             process,
             log,
             recent: VecDeque::new(),
+            sign: Instant::now(),
         })
     }
 
@@ -65,6 +69,7 @@ impl Guest {
                 Ok(line) => {
                     self.keep(&line)?;
                     if let Some(report) = parse(&line) {
+                        self.show_life(&line);
                         return Ok(report);
                     }
                 }
@@ -142,6 +147,14 @@ impl Guest {
         format!("the console's last lines:{}", lines.concat())
     }
 
+    /// Many a scenario prints its verdicts at its end; until then this tells it from one that hangs.
+    fn show_life(&mut self, report: &str) {
+        if self.sign.elapsed() >= SIGN {
+            line(Paint::Faint.on(format!("  {report}")));
+            self.sign = Instant::now();
+        }
+    }
+
     fn keep(&mut self, line: &str) -> Result<()> {
         writeln!(self.log, "{line}").context("the console's log")?;
         if self.recent.len() == RECENT {
@@ -178,6 +191,8 @@ fn parse(line: &str) -> Option<Report> {
 /// How the error begins that says that nothing was reported in time.
 pub const SILENT: &str = "silent for";
 const RECENT: usize = 25;
+/// How often a guest at work is shown to be, at most.
+const SIGN: Duration = Duration::from_secs(20);
 const POWER_OFF: Duration = Duration::from_secs(60);
 
 #[cfg(test)]
