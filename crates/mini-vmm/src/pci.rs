@@ -42,6 +42,8 @@ pub struct Pci {
 /// What is behind a root port.
 struct Behind {
     bus: BusId,
+    /// The port's own number on the root bus.
+    device: u8,
     port: Arc<RootPort>,
     /// Chassis and number, which no other slot has.
     slot: (u64, u16),
@@ -180,14 +182,19 @@ impl Pci {
                 Place::RootPort
             },
             msi: Arc::clone(&self.wires.msi),
-            // Behind a port there is one device, number 0; the port stands for its slot.
-            intx: root
-                .then(|| self.lines.pin(location.slot.device()))
-                .flatten(),
+            intx: self.lines.pin(self.root_device(location)),
             ioeventfds: doorbells.map(|doorbells| Arc::clone(doorbells) as _),
             // A test makes its accesses one after the other, and expects the last one to have worked.
             reset_waits: doorbells.is_none(),
         }
+    }
+
+    /// The device of the root bus whose pins those at `location` are. Behind a port there is one
+    /// device, number 0, so its pins are the port's own (PCI-to-PCI Bridge Architecture 1.2, section
+    /// 9.1).
+    fn root_device(&self, location: Location) -> u8 {
+        let port = self.ports.values().find(|port| port.bus == location.bus);
+        port.map_or(location.slot.device(), |port| port.device)
     }
 
     /// Plugs `function` in at `location`.
@@ -236,6 +243,7 @@ impl Pci {
         let bus = self.root.attach_port(location.slot, Arc::clone(&port));
         let behind = Behind {
             bus: bus.map_err(|error| bad(&error))?,
+            device: location.slot.device(),
             port,
             slot,
             hot_plug: settings.hot_plug,

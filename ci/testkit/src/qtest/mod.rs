@@ -8,7 +8,7 @@ mod qmp;
 mod virtio;
 mod vmm;
 
-pub use pci::PciDevice;
+pub use pci::{PciBus, PciDevice};
 pub use qmp::Qmp;
 pub use virtio::{Part, VirtioPci, VirtioQueue};
 pub use vmm::Vmm;

@@ -1,18 +1,51 @@
-//! A function of bus 0, by configuration mechanism #1.
+//! A PCI function, by configuration mechanism #1.
 
 use super::Vmm;
 
-/// The function 0 of a slot of bus 0.
+/// The function 0 of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PciDevice {
+    bus: u8,
     slot: u8,
 }
 
+/// A bus behind a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PciBus(u8);
+
+impl PciBus {
+    /// The device on it; `None` where there is nothing.
+    pub fn first(self, vmm: &mut Vmm) -> Option<PciDevice> {
+        PciDevice {
+            bus: self.0,
+            slot: 0,
+        }
+        .present(vmm)
+    }
+}
+
 impl PciDevice {
-    /// The one in `slot`; `None` where there is nothing.
+    /// The one in `slot` of bus 0; `None` where there is nothing.
     pub fn find(vmm: &mut Vmm, slot: u8) -> Option<Self> {
-        let this = Self { slot };
-        (this.read(vmm, 0, 2) != 0xffff).then_some(this)
+        Self { bus: 0, slot }.present(vmm)
+    }
+
+    /// Opens a port: the bus behind it gets a number, and memory from `window` on, of so many bytes.
+    pub fn open(self, vmm: &mut Vmm, number: u8, window: u32, bytes: u32) -> PciBus {
+        self.write(
+            vmm,
+            BUSES,
+            4,
+            u32::from(number) << 8 | u32::from(number) << 16,
+        );
+        let memory = window >> 16 | (window + bytes - 1) & 0xfff0_0000;
+        self.write(vmm, MEMORY_WINDOW, 4, memory);
+        self.enable(vmm);
+        PciBus(number)
+    }
+
+    fn present(self, vmm: &mut Vmm) -> Option<Self> {
+        (self.read(vmm, 0, 2) != 0xffff).then_some(self)
     }
 
     /// Reads `width` bytes of configuration space.
@@ -64,7 +97,8 @@ impl PciDevice {
     }
 
     fn select(self, vmm: &mut Vmm, offset: u8) {
-        let address = 1 << 31 | u32::from(self.slot) << 11 | u32::from(offset);
+        let function = u32::from(self.bus) << 16 | u32::from(self.slot) << 11;
+        let address = 1 << 31 | function | u32::from(offset);
         vmm.output(ADDRESS, 4, address);
     }
 }
@@ -73,4 +107,7 @@ const ADDRESS: u16 = 0xcf8;
 const DATA: u16 = 0xcfc;
 const COMMAND: u8 = 4;
 const BAR0: u8 = 0x10;
+/// Registers of a port.
+const BUSES: u8 = 0x18;
+const MEMORY_WINDOW: u8 = 0x20;
 const CAPABILITIES: u8 = 0x34;

@@ -39,6 +39,11 @@ impl VirtioPci {
     /// Finds the device in `slot`, maps it at `window` and resets it.
     pub fn find(vmm: &mut Vmm, slot: u8, window: u32) -> Self {
         let pci = PciDevice::find(vmm, slot).expect("a device");
+        Self::at(vmm, pci, window)
+    }
+
+    /// The same for a device that was found already.
+    pub fn at(vmm: &mut Vmm, pci: PciDevice, window: u32) -> Self {
         assert_eq!(pci.read(vmm, 0, 2), 0x1af4);
         pci.enable(vmm);
         let mut this = Self {
@@ -96,6 +101,16 @@ impl VirtioPci {
     pub fn set_config_vector(&self, vmm: &mut Vmm, vector: u16) {
         vmm.store(self.common + CONFIG_VECTOR, 2, vector.into());
         assert_eq!(vmm.load(self.common + CONFIG_VECTOR, 2), u64::from(vector));
+    }
+
+    /// The sizes that its queues have at most.
+    pub fn queue_sizes(&self, vmm: &mut Vmm) -> Vec<u16> {
+        let count = vmm.load(self.common + QUEUES, 2);
+        let mut size = |queue| {
+            vmm.store(self.common + QUEUE_SELECT, 2, queue);
+            vmm.load(self.common + QUEUE_SIZE, 2) as u16
+        };
+        (0..count).map(&mut size).collect()
     }
 
     /// Features that are offered.
@@ -289,6 +304,7 @@ const VENDOR: u8 = 9;
 const MSIX: u8 = 0x11;
 const STATUS: u64 = 0x14;
 const CONFIG_VECTOR: u64 = 0x10;
+const QUEUES: u64 = 0x12;
 const QUEUE_SELECT: u64 = 0x16;
 const QUEUE_SIZE: u64 = 0x18;
 const QUEUE_VECTOR: u64 = 0x1a;
