@@ -114,8 +114,8 @@ impl Process {
         self.wait(Instant::now() + DEATH)
     }
 
-    /// What its threads do, a line each: name, state, where the kernel has them wait, and the clock
-    /// ticks that they were given in a second.
+    /// What its threads and those of its children do, a line each: name, state, where the kernel has
+    /// them wait, and the clock ticks that they were given in a second.
     pub fn threads(&self) -> String {
         let before = Thread::all(self.id());
         std::thread::sleep(Duration::from_secs(1));
@@ -140,13 +140,19 @@ struct Thread {
 impl Thread {
     /// By number; a thread that ends while we look is left out.
     fn all(process: u32) -> BTreeMap<String, Self> {
-        let tasks = fs::read_dir(format!("/proc/{process}/task"));
-        let tasks = tasks.into_iter().flatten().flatten();
-        let threads = tasks.filter_map(|task| {
+        let mut threads = BTreeMap::new();
+        for task in fs::read_dir(format!("/proc/{process}/task"))
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let number = task.file_name().to_string_lossy().into_owned();
-            Some((number, Self::of(&task.path())?))
-        });
-        threads.collect()
+            threads.extend(Self::of(&task.path()).map(|thread| (number, thread)));
+            let children = fs::read_to_string(task.path().join("children")).unwrap_or_default();
+            let children = children.split_whitespace().flat_map(str::parse);
+            threads.extend(children.flat_map(Self::all));
+        }
+        threads
     }
 
     fn of(task: &Path) -> Option<Self> {

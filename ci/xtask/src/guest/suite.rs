@@ -27,7 +27,7 @@ pub struct Suite {
     work: PathBuf,
     results: File,
     count: Count,
-    /// The checks that the results file had already.
+    /// The checks of the run that this one resumes.
     earlier: HashSet<String>,
     /// Verdicts of the boot that is under way.
     boot: Vec<Verdict>,
@@ -37,31 +37,35 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Prepares a run: results and logs go to `share`, disks to `work`. Boots whose results are there
-    /// already, because the machine below went down after them, are not made again.
+    /// Prepares a run: results and logs go to `share`, disks to `work`.
     pub fn new(vmm: Vmm, image: Image, share: &Path, work: &Path) -> Result<Self> {
-        let path = share.join(RESULTS);
-        let results = File::options().append(true).create(true).open(&path)?;
-        let earlier: Vec<_> = fs::read_to_string(&path)?
-            .lines()
-            .filter_map(Verdict::from_line)
-            .collect();
-        let mut count = Count::default();
-        earlier
-            .iter()
-            .for_each(|verdict| count.add(Count::one(verdict.result.is_ok())));
+        let results = File::options()
+            .append(true)
+            .create(true)
+            .open(share.join(RESULTS))?;
         Ok(Self {
             vmm,
             image,
             share: share.to_owned(),
             work: work.to_owned(),
             results,
-            count,
-            earlier: earlier.into_iter().map(|verdict| verdict.check).collect(),
+            count: Count::default(),
+            earlier: HashSet::new(),
             boot: Vec::new(),
             label: String::new(),
             processors: None,
         })
+    }
+
+    /// Takes over what the share has of a run that was cut short: boots with results are not made
+    /// again.
+    pub fn resume(mut self) -> Result<Self> {
+        let text = fs::read_to_string(self.share.join(RESULTS))?;
+        for verdict in text.lines().filter_map(Verdict::from_line) {
+            self.count.add(Count::one(verdict.result.is_ok()));
+            self.earlier.insert(verdict.check);
+        }
+        Ok(self)
     }
 
     /// The same with `label` before the names of scenarios and checks.

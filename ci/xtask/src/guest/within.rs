@@ -62,7 +62,7 @@ impl Within {
         let (vmm, image) = (Vmm::new(&self.vmm, &self.cpu), Image::open(&self.image));
         match self.what {
             What::Suite => {
-                let suite = Suite::new(vmm, image, &self.share, work)?;
+                let suite = Suite::new(vmm, image, &self.share, work)?.resume()?;
                 Ok(suite.run(ALL, &self.filter)?.failed == 0)
             }
             What::Demo => demo::run(&vmm, &image, work),
