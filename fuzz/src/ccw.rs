@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arbitrary::{Arbitrary, Unstructured};
+use testkit::channel::command::*;
 use testkit::channel::{Ccw, Channel, Interruptions};
 use testkit::{BOUNDARY, DriverQueue, Space};
 use virtio_ccw::css::ChannelSubsystem;
@@ -327,19 +328,6 @@ const WORDS: u64 = BOUNDARY + 0x20_0000;
 
 /// In byte 5 of a path-management word.
 const ENABLED: u8 = 0x80;
-const WRITE_FEAT: u8 = 0x11;
-const READ_FEAT: u8 = 0x12;
-const SET_VQ: u8 = 0x13;
-const WRITE_CONF: u8 = 0x21;
-const READ_CONF: u8 = 0x22;
-const WRITE_STATUS: u8 = 0x31;
-const READ_VQ_CONF: u8 = 0x32;
-const VDEV_RESET: u8 = 0x33;
-const SET_IND: u8 = 0x43;
-const SET_CONF_IND: u8 = 0x53;
-const READ_STATUS: u8 = 0x72;
-const SET_IND_ADAPTER: u8 = 0x73;
-const SET_VIRTIO_REV: u8 = 0x83;
 const COMMANDS: [u8; 13] = [
     WRITE_FEAT,
     READ_FEAT,

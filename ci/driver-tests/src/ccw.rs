@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use testkit::channel::Channel;
+use testkit::channel::command::*;
 use virtio_drivers::transport::{DeviceStatus, DeviceType, InterruptStatus, Transport};
 use virtio_drivers::{PhysAddr, Result};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -206,20 +207,6 @@ impl Drop for CcwDriver {
 }
 
 const SENSE_ID: u8 = 0xe4;
-/// Commands (section 4.3.1.1).
-const WRITE_FEAT: u8 = 0x11;
-const READ_FEAT: u8 = 0x12;
-const SET_VQ: u8 = 0x13;
-const WRITE_CONF: u8 = 0x21;
-const READ_CONF: u8 = 0x22;
-const WRITE_STATUS: u8 = 0x31;
-const READ_VQ_CONF: u8 = 0x32;
-const VDEV_RESET: u8 = 0x33;
-const SET_IND: u8 = 0x43;
-const SET_CONF_IND: u8 = 0x53;
-const READ_STATUS: u8 = 0x72;
-const SET_IND_ADAPTER: u8 = 0x73;
-const SET_VIRTIO_REV: u8 = 0x83;
 /// Where the indicators are.
 const SUMMARY: u64 = 0x200;
 const INDICATORS: u64 = 0x208;

@@ -1,5 +1,7 @@
 //! A guest's way to a device on channel I/O: instructions, channel programs, interruptions.
 
+pub mod command;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};

@@ -13,23 +13,10 @@ use virtio_ccw::css::ChannelSubsystem;
 use virtio_ccw::{CcwParts, CcwProps, CcwTransport};
 use virtio_device::{Features, RingConfig, VirtioDevice};
 
+pub(crate) use testkit::channel::command::*;
 #[allow(unused_imports, reason = "not every test needs both")]
 pub(crate) use testkit::{Knobs, Toy};
 
-/// Commands of virtio (section 4.3.1.1), and some that are not.
-pub(crate) const WRITE_FEAT: u8 = 0x11;
-pub(crate) const READ_FEAT: u8 = 0x12;
-pub(crate) const SET_VQ: u8 = 0x13;
-pub(crate) const WRITE_CONF: u8 = 0x21;
-pub(crate) const READ_CONF: u8 = 0x22;
-pub(crate) const WRITE_STATUS: u8 = 0x31;
-pub(crate) const READ_VQ_CONF: u8 = 0x32;
-pub(crate) const VDEV_RESET: u8 = 0x33;
-pub(crate) const SET_IND: u8 = 0x43;
-pub(crate) const SET_CONF_IND: u8 = 0x53;
-pub(crate) const READ_STATUS: u8 = 0x72;
-pub(crate) const SET_IND_ADAPTER: u8 = 0x73;
-pub(crate) const SET_VIRTIO_REV: u8 = 0x83;
 /// Command reject, in the first sense byte.
 pub(crate) const REJECT: u8 = 0x80;
 
