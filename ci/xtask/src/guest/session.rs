@@ -193,7 +193,8 @@ pub const SILENT: &str = "silent for";
 const RECENT: usize = 25;
 /// How often a guest at work is shown to be, at most.
 const SIGN: Duration = Duration::from_secs(20);
-const POWER_OFF: Duration = Duration::from_secs(60);
+/// A disk of the host that is busy with others makes a last flush slow.
+const POWER_OFF: Duration = Duration::from_secs(120);
 
 #[cfg(test)]
 mod tests {
