@@ -5,9 +5,9 @@
 //! reset, pause and saved state. What the core needs of a transport is [`VirtioBus`].
 //!
 //! The core turns a device's workers into [`Job`]s and gives them to the VMM's [`Runner`], which
-//! decides where they run: [`ThreadRunner`] gives each a thread, [`InlineRunner`] runs them by
-//! hand (tests, fuzzing), and with the feature `event-manager` a job is a subscriber of rust-vmm's
-//! event-manager.
+//! decides where they run: [`ThreadRunner`] gives each a thread, [`SharedThread`] has one for many,
+//! [`InlineRunner`] runs them by hand (tests, fuzzing), and with the feature `event-manager` a job
+//! is a subscriber of rust-vmm's event-manager.
 
 #![forbid(unsafe_code)]
 
@@ -20,9 +20,11 @@ mod host;
 mod inline;
 mod job;
 mod kicks;
+mod patience;
 mod queue_regs;
 mod reactor;
 mod runner;
+mod shared;
 mod state;
 mod status;
 mod stopped;
@@ -38,6 +40,7 @@ pub use job::{Job, Ready};
 pub use kicks::Kicks;
 pub use queue_regs::{QueueAddress, QueueRegs};
 pub use runner::{NotStarted, Runner, Running};
+pub use shared::SharedThread;
 pub use state::{CoreState, QueueState};
 pub use status::Status;
 pub use stopped::Stopped;

@@ -15,6 +15,13 @@ pub(crate) struct JobLoop<AS: AddressSpace> {
     reactor: EpollReactor,
 }
 
+/// Readable when something is ready.
+impl<AS: AddressSpace> AsRawFd for JobLoop<AS> {
+    fn as_raw_fd(&self) -> RawFd {
+        self.reactor.epoll.as_raw_fd()
+    }
+}
+
 /// What ended a wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Turn {
@@ -82,16 +89,25 @@ impl<AS: AddressSpace> JobLoop<AS> {
 
     /// Drains the job, waiting as long as it takes.
     pub(crate) fn drain(mut self) -> Job<AS> {
-        self.reactor.watch_sources_only(&self.job);
+        self.begin_to_drain();
         loop {
-            match self.job.quiesce(&mut self.reactor) {
+            match self.quiesce() {
                 Progress::Idle => return self.job,
                 Progress::Again => {}
-                // Not for ever: the source that ended the last request may have been served in
-                // the same turn as a kick.
                 Progress::InFlight => drop(self.turn(DRAIN_WAIT)),
             }
         }
+    }
+
+    /// The first step of [`drain`](Self::drain): nothing new is started any more.
+    pub(crate) fn begin_to_drain(&mut self) {
+        self.reactor.watch_sources_only(&self.job);
+    }
+
+    /// The step that is repeated, in between with a turn when something is ready, or after
+    /// [`DRAIN_WAIT`], until it is idle.
+    pub(crate) fn quiesce(&mut self) -> Progress {
+        self.job.quiesce(&mut self.reactor)
     }
 
     fn serve(&mut self, data: u64) {
@@ -196,5 +212,6 @@ pub(crate) fn events(interest: Interest) -> EventSet {
 /// Marks the number of a queue rather than the token of a source.
 const KICK: u64 = 1 << 16;
 const STOP: u64 = 1 << 17;
-/// Milliseconds.
-const DRAIN_WAIT: i32 = 10;
+/// Milliseconds to wait for what is in flight. Not for ever: the source that ended the last request
+/// may have been served in the same turn as a kick.
+pub(crate) const DRAIN_WAIT: i32 = 10;

@@ -1,6 +1,6 @@
 //! The end of a job, for those who wait for it and those who want to be told.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use virtio_device::AddressSpace;
 
@@ -72,6 +72,15 @@ impl<AS: AddressSpace> Stopped<AS> {
 
     fn lock(&self) -> MutexGuard<'_, State<AS>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells that a job died, unless it has been told how it ended.
+pub(crate) struct End<AS: AddressSpace>(pub(crate) Arc<Stopped<AS>>);
+
+impl<AS: AddressSpace> Drop for End<AS> {
+    fn drop(&mut self) {
+        self.0.tell(None);
     }
 }
 

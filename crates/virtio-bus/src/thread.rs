@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 use virtio_device::AddressSpace;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use crate::patience::Patience;
 use crate::reactor::{JobLoop, Turn};
+use crate::stopped::End;
 use crate::{Job, NotStarted, Runner, Running, Stopped};
 
 /// Gives every job a thread of its own.
@@ -131,19 +133,10 @@ impl<AS: AddressSpace> Running<AS> for RunningThread<AS> {
     }
 }
 
-/// A thread's end, if it be by a panic.
-struct End<AS: AddressSpace>(Arc<Stopped<AS>>);
-
-impl<AS: AddressSpace> Drop for End<AS> {
-    fn drop(&mut self) {
-        self.0.tell(None);
-    }
-}
-
 fn run<AS: AddressSpace>(mut job: JobLoop<AS>, limit: Duration) -> Job<AS> {
     let mut patience = Patience::new(limit);
     loop {
-        let wait = !(job.job.is_pending() || patience.poll(&mut job.job) || job.job.arm());
+        let wait = !(job.job.is_pending() || patience.poll(|| job.job.poll()) || job.job.arm());
         let asleep = wait.then(Instant::now);
         let fired = job.wait(if wait { -1 } else { 0 });
         if let Some(asleep) = asleep {
@@ -156,52 +149,6 @@ fn run<AS: AddressSpace>(mut job: JobLoop<AS>, limit: Duration) -> Job<AS> {
     }
 }
 
-/// How long to look for work before sleeping.
-struct Patience {
-    limit: Duration,
-    /// What the last work justifies.
-    window: Duration,
-    /// Whether looking for about that long would have found what ended the last sleep.
-    pays: bool,
-    /// When the work began that is being done.
-    busy_since: Instant,
-}
-
-impl Patience {
-    fn new(limit: Duration) -> Self {
-        Self {
-            limit,
-            window: Duration::ZERO,
-            pays: false,
-            busy_since: Instant::now(),
-        }
-    }
-
-    /// Looks at the drained queues for a while, if that pays. True as soon as there is work.
-    fn poll<AS: AddressSpace>(&mut self, job: &mut Job<AS>) -> bool {
-        let start = Instant::now();
-        self.window = self.limit.min((start - self.busy_since) * TIMES);
-        while self.pays && start.elapsed() < self.window {
-            if job.poll() {
-                self.busy_since = Instant::now();
-                return true;
-            }
-            // Whoever waits for this processor, a vCPU perhaps, goes first.
-            std::thread::yield_now();
-        }
-        false
-    }
-
-    /// Work came after a sleep that began at `asleep`. Part of that sleep was its own doing: the
-    /// notification and the way back.
-    fn woke(&mut self, asleep: Instant) {
-        self.busy_since = Instant::now();
-        self.pays = self.busy_since - asleep < self.window * 2;
-    }
-}
-
 /// Bytes of a thread's stack. Workers need little, and a mapping as large as a huge page may be
 /// given one.
 const STACK: usize = 256 << 10;
-/// A notification and the way out of sleep cost about this many times what serving a request does.
-const TIMES: u32 = 8;

@@ -4,16 +4,20 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use testkit::{Knobs, Options, Segment, TestBus, Toy};
-use virtio_bus::{Status, ThreadRunner};
+use testkit::{Knobs, Options, Segment, Space, TestBus, Toy};
+use virtio_bus::{Runner, SharedThread, Status, ThreadRunner};
 use virtio_device::Features;
 
 const MODERN: Features = Features::VERSION_1;
 
 fn threaded(runner: ThreadRunner) -> (TestBus, Arc<Knobs>) {
+    on(Arc::new(runner))
+}
+
+fn on(runner: Arc<dyn Runner<Space>>) -> (TestBus, Arc<Knobs>) {
     let (toy, knobs) = Toy::new(2, &[&[0], &[1]]);
     let options = Options {
-        runner: Some(Arc::new(runner)),
+        runner: Some(runner),
         ..Options::default()
     };
     (TestBus::with(toy, options), knobs)
@@ -200,9 +204,11 @@ fn no_wake_up_is_lost() {
     for features in [Features::NONE, Features::RING_PACKED] {
         for features in [features, features | Features::EVENT_IDX] {
             for poll in [Duration::ZERO, Duration::from_micros(50)] {
-                let (mut bus, _) = threaded(ThreadRunner::new("toy").poll(poll));
-                bus.boot(MODERN | features);
-                drive(&mut bus, REQUESTS);
+                for (runner, requests) in runners(poll) {
+                    let (mut bus, _) = on(runner);
+                    bus.boot(MODERN | features);
+                    drive(&mut bus, requests);
+                }
             }
         }
     }
@@ -213,24 +219,38 @@ fn no_wake_up_is_lost() {
 fn no_wake_up_is_lost_while_requests_are_in_flight() {
     for features in [Features::NONE, Features::RING_PACKED] {
         for features in [features, features | Features::EVENT_IDX] {
-            let (mut bus, knobs) = threaded(ThreadRunner::new("toy"));
-            bus.boot(MODERN | features);
-            Knobs::set(&knobs.hold, true);
-            let stop = Arc::new(AtomicBool::new(false));
-            let (stopped, back_end) = (stop.clone(), knobs.clone());
-            let back_end = std::thread::spawn(move || {
-                while !stopped.load(Ordering::Relaxed) {
-                    if Knobs::count(&back_end.held) > 0 {
-                        back_end.release();
-                    }
-                    std::thread::yield_now();
-                }
-            });
-            drive(&mut bus, REQUESTS / 2);
-            stop.store(true, Ordering::Relaxed);
-            back_end.join().unwrap();
+            for (runner, requests) in runners(Duration::from_millis(1)) {
+                let (mut bus, knobs) = on(runner);
+                bus.boot(MODERN | features);
+                drive_held(&mut bus, &knobs, requests / 2);
+            }
         }
     }
+}
+
+fn drive_held(bus: &mut TestBus, knobs: &Arc<Knobs>, requests: u32) {
+    Knobs::set(&knobs.hold, true);
+    let stop = Arc::new(AtomicBool::new(false));
+    let (stopped, back_end) = (stop.clone(), knobs.clone());
+    let back_end = std::thread::spawn(move || {
+        while !stopped.load(Ordering::Relaxed) {
+            if Knobs::count(&back_end.held) > 0 {
+                back_end.release();
+            }
+            std::thread::yield_now();
+        }
+    });
+    drive(bus, requests);
+    stop.store(true, Ordering::Relaxed);
+    back_end.join().unwrap();
+}
+
+/// Runners, and for how many requests they are to be driven.
+fn runners(poll: Duration) -> [(Arc<dyn Runner<Space>>, u32); 2] {
+    let (shared, work) = SharedThread::new(poll).unwrap();
+    std::thread::spawn(work);
+    let own = ThreadRunner::new("toy").poll(poll);
+    [(Arc::new(own), REQUESTS), (Arc::new(shared), REQUESTS / 4)]
 }
 
 fn drive(bus: &mut TestBus, requests: u32) {
