@@ -77,18 +77,24 @@ impl Workers {
     pub fn runner(&self, name: &str) -> Arc<dyn Runner<SharedMemory>> {
         let (restrict, class) = (Arc::clone(&self.restrict), self.class);
         let threads = ThreadRunner::new(name).poll(self.poll);
+        self.through(Arc::new(threads.on_start(move || restrict(class, None))))
+    }
+
+    /// `runner`, with the launcher doing what a vCPU's thread may not.
+    pub fn through(&self, runner: Arc<dyn Runner<SharedMemory>>) -> Arc<dyn Runner<SharedMemory>> {
         Arc::new(Launched {
             requests: self.requests.clone(),
-            threads: threads.on_start(move || restrict(class, None)),
+            runner,
         })
     }
 
     /// Has a thread called `name` do `work` as soon as the launcher is there. Where the host has
     /// none to give, `work` is dropped.
-    pub fn spawn(&self, name: &'static str, work: impl FnOnce() + Send + 'static) {
+    pub fn spawn(&self, name: impl Into<String>, work: impl FnOnce() + Send + 'static) {
+        let name = name.into();
         let (restrict, class) = (Arc::clone(&self.restrict), self.class);
         let start = move || {
-            let thread = std::thread::Builder::new().name(name.to_owned());
+            let thread = std::thread::Builder::new().name(name.clone());
             let started = thread.stack_size(STACK).spawn(move || {
                 restrict(class, None);
                 work();
@@ -128,7 +134,7 @@ type Restriction = Arc<dyn Fn(Class, Option<&Territory>) + Send + Sync>;
 
 struct Launched {
     requests: Sender<Request>,
-    threads: ThreadRunner,
+    runner: Arc<dyn Runner<SharedMemory>>,
 }
 
 impl Runner<SharedMemory> for Launched {
@@ -137,8 +143,8 @@ impl Runner<SharedMemory> for Launched {
         job: Job<SharedMemory>,
     ) -> Result<Box<dyn Running<SharedMemory>>, NotStarted<SharedMemory>> {
         let (reply, answer) = mpsc::sync_channel(1);
-        let threads = self.threads.clone();
-        let start = move || drop(reply.send(threads.start(job)));
+        let runner = Arc::clone(&self.runner);
+        let start = move || drop(reply.send(runner.start(job)));
         let gone = || io::Error::other("no launcher of threads");
         self.requests.send(Box::new(start)).map_err(|_| gone())?;
         answer.recv().map_err(|_| gone())?

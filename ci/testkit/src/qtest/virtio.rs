@@ -281,6 +281,12 @@ impl VirtioQueue {
         vmm.load(self.used + 4 + 8 * u64::from(self.size), 2) as u16
     }
 
+    /// Claims that `more` requests are available than there are.
+    pub fn claim(&self, vmm: &mut Vmm, more: u16) {
+        let index = vmm.load(self.available + 2, 2) as u16;
+        vmm.store(self.available + 2, 2, index.wrapping_add(more).into());
+    }
+
     fn offer(&self, vmm: &mut Vmm, head: u16) {
         let index = vmm.load(self.available + 2, 2);
         let slot = index % u64::from(self.size);

@@ -178,8 +178,7 @@ pub(super) const FIXED: &[Fixed] = &[
 
     unset("virtio-blk-* virtio-net-* scsi-hd scsi-cd", "bootindex", "The kernel is loaded directly, by no firmware."),
     only("virtio-blk-pci* virtio-serial-pci*", "class", "0", "The class code is that of the device."),
-    unset("virtio-balloon-* virtio-blk-* virtio-scsi-*", "iothread", "Each device has threads of its own."),
-    unset("virtio-blk-* virtio-scsi-*", "iothread-vq-mapping", "Each queue of a disk has a thread of its own."),
+    unset("virtio-blk-* virtio-scsi-*", "iothread-vq-mapping", "Each queue has a thread of its own, or all have that of iothread=."),
 
     unset("virtio-balloon-*", "guest-stats", "Read-only: by qom-get."),
     unset("virtio-balloon-*", "guest-stats-polling-interval", "Of a running device: by qom-set."),

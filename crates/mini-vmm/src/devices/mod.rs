@@ -18,6 +18,7 @@ mod scsi;
 mod serial;
 mod table;
 mod tenant;
+mod threads;
 mod virtio;
 
 use std::sync::Arc;

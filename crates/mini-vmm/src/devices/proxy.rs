@@ -12,6 +12,7 @@ use virtio_pci::{Error, PciParts, PciProps, PciTransport};
 use super::virtio::{Device, bad_property};
 use super::{Bay, Board, Control, Pc, Plug, Plugged, Seat};
 use crate::memory::SharedMemory;
+use crate::objects::Place;
 use crate::options::BadOption;
 use crate::workers::Workers;
 
@@ -80,6 +81,8 @@ pub(super) struct VirtioPart {
     pub(super) control: Control,
     /// Where it does its work, if not where others do.
     pub(super) workers: Option<Arc<Workers>>,
+    /// The thread that does all its work, if there is one.
+    pub(super) iothread: Option<Place>,
     /// What errors call it.
     pub(super) option: String,
 }
@@ -93,7 +96,10 @@ impl VirtioPart {
     /// What runs its workers, those of `others` unless it has its own.
     fn runner(&self, others: &Workers) -> Arc<dyn Runner<SharedMemory>> {
         let workers = self.workers.as_deref().unwrap_or(others);
-        workers.runner(self.name())
+        match &self.iothread {
+            Some(place) => place.runner(workers),
+            None => workers.runner(self.name()),
+        }
     }
 }
 

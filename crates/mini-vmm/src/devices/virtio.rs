@@ -9,6 +9,7 @@ use virtio_device::props::{self, DynProps, PropError, PropHelp};
 
 use super::fixed::FixedProps;
 use super::proxy::{Proxy, VirtioPart};
+use super::threads::Threads;
 use super::{Parts, Plug, option};
 use crate::memory::SharedMemory;
 use crate::options::{BadOption, DeviceOptions};
@@ -41,18 +42,21 @@ pub(super) fn make(
     let option = option(options);
     let (mut model, mut common, mut proxy) =
         ((model.props)(), VirtioProps::default(), proxy.props());
+    let mut threads = Threads::of(driver);
     apply(
         &option,
         options,
         &mut [
             &mut *model,
             &mut common,
+            &mut threads,
             &mut proxy,
             &mut FixedProps(driver),
         ],
     )?;
+    let iothread = threads.place(&option, &parts.backends.objects)?;
     let device = model.device(&option, &mut parts)?;
-    let layers: [&dyn DynProps; 3] = [&*model, &common, &proxy];
+    let layers: [&dyn DynProps; 4] = [&*model, &common, &threads, &proxy];
     let properties = layers.iter().flat_map(|layer| layer.describe()).collect();
     Ok(proxy.plug(VirtioPart {
         device,
@@ -62,6 +66,7 @@ pub(super) fn make(
         driver,
         control: parts.control,
         workers: parts.workers,
+        iothread,
         option,
     }))
 }
@@ -69,8 +74,8 @@ pub(super) fn make(
 /// Properties of all layers with types and defaults.
 pub(super) fn properties(driver: &'static str, model: Model, proxy: Proxy) -> Vec<PropHelp> {
     let (model, proxy) = ((model.props)(), proxy.props());
-    let fixed = FixedProps(driver);
-    let layers: [&dyn DynProps; 4] = [&*model, &VirtioProps::default(), &proxy, &fixed];
+    let (threads, fixed) = (Threads::of(driver), FixedProps(driver));
+    let layers: [&dyn DynProps; 5] = [&*model, &VirtioProps::default(), &threads, &proxy, &fixed];
     layers.iter().flat_map(|layer| layer.describe()).collect()
 }
 

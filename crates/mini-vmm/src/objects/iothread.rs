@@ -1,18 +1,74 @@
-//! `iothread`.
+//! `iothread`: a thread that does the work of the devices that name it.
 
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use virtio_bus::{Job, NotStarted, Runner, Running, SharedThread};
 use virtio_device::props::PropError;
 
-use super::{ObjectProps, Role};
+use super::{Lease, ObjectProps, Role};
 use crate::backends::Backends;
 use crate::devices::bad_property;
+use crate::memory::SharedMemory;
 use crate::options::BadOption;
+use crate::workers::Workers;
+
+/// A thread that is started for the first device, and ends with the object.
+pub struct Iothread {
+    runner: SharedThread<SharedMemory>,
+    /// What the thread is to do, until there is one.
+    work: Mutex<Option<Work>>,
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+impl Iothread {
+    fn new(poll: Duration) -> io::Result<Self> {
+        let (runner, work) = SharedThread::new(poll)?;
+        let work = Mutex::new(Some(Box::new(work) as Work));
+        Ok(Self { runner, work })
+    }
+
+    /// Has `workers` start the thread, called `name`, if it was not.
+    fn start(&self, workers: &Workers, name: String) {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(work) = work.take() {
+            workers.spawn(name, work);
+        }
+    }
+}
+
+/// The right of a device to an iothread, which is in use as long as there is one.
+#[derive(Clone)]
+pub struct Place {
+    pub(super) id: String,
+    pub(super) thread: Arc<Iothread>,
+    #[expect(dead_code, reason = "held, not read")]
+    pub(super) lease: Lease,
+}
+
+impl Place {
+    /// What runs a device there. The thread is one of `workers`.
+    pub fn runner(&self, workers: &Workers) -> Arc<dyn Runner<SharedMemory>> {
+        self.thread.start(workers, format!("IO {}", self.id));
+        workers.through(Arc::new(self.clone()))
+    }
+}
+
+impl Runner<SharedMemory> for Place {
+    fn start(
+        &self,
+        job: Job<SharedMemory>,
+    ) -> Result<Box<dyn Running<SharedMemory>>, NotStarted<SharedMemory>> {
+        self.thread.runner.start(job)
+    }
+}
 
 virtio_device::props! {
     /// Properties of an iothread.
     struct IothreadProps {
-        /// Nanoseconds to look for work before a thread sleeps, at most a millisecond.
+        /// Nanoseconds to look for work before the thread sleeps, at most a millisecond.
         "poll-max-ns" => poll_max_ns: u64 = 32_768,
         /// How that time grows; it is in proportion to the work there was, so only 0 is accepted.
         "poll-grow" => poll_grow: u64 = 0,
@@ -49,10 +105,16 @@ impl ObjectProps for IothreadProps {
                 return Err(refuse(name, value, "0"));
             }
         }
-        match self.poll_max_ns {
-            time @ 0..=MOST_POLL => Ok(Role::Iothread(Duration::from_nanos(time))),
-            time => Err(refuse("poll-max-ns", time, "a number from 0 to 1000000")),
+        if self.poll_max_ns > MOST_POLL {
+            let accepts = "a number from 0 to 1000000";
+            return Err(refuse("poll-max-ns", self.poll_max_ns, accepts));
         }
+        let thread = Iothread::new(Duration::from_nanos(self.poll_max_ns));
+        let thread = thread.map_err(|error| {
+            let accepted = "a host with descriptors left";
+            BadOption::new(option, error, accepted)
+        })?;
+        Ok(Role::Iothread(Arc::new(thread)))
     }
 }
 

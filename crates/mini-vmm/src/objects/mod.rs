@@ -10,7 +10,6 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use virtio_device::props::{DynProps, PropHelp};
 use virtio_rng::EntropySource;
@@ -19,6 +18,7 @@ use crate::backends::Backends;
 use crate::devices::{apply_pairs, property_line};
 use crate::options::{BadOption, ObjectOptions, near_matches};
 use entropy::Entropy;
+pub use iothread::{Iothread, Place};
 use table::{OBJECTS, Row};
 
 /// An object that was made.
@@ -34,9 +34,8 @@ pub struct Object {
 
 /// What an object is for.
 pub enum Role {
-    /// How long the threads of the devices that name it look for work before they sleep. Devices
-    /// have threads of their own in any case.
-    Iothread(Duration),
+    /// A thread for the devices that name it.
+    Iothread(Arc<Iothread>),
     /// A source of entropy.
     Entropy(Box<dyn Entropy>),
 }
@@ -137,23 +136,21 @@ impl Objects {
         })
     }
 
-    /// How long the threads of a device that names the `iothread` `id` look for work, and what keeps
-    /// it in use.
+    /// A place on the thread of the `iothread` `id`.
     ///
     /// # Errors
     /// An object that does not exist or is none.
-    pub fn iothread(
-        &self,
-        option: &str,
-        key: &str,
-        id: &str,
-    ) -> Result<(Duration, Lease), BadOption> {
+    pub fn iothread(&self, option: &str, key: &str, id: &str) -> Result<Place, BadOption> {
         match self.0.get(id) {
             Some(Object {
-                role: Role::Iothread(poll),
+                role: Role::Iothread(thread),
                 lease,
                 ..
-            }) => Ok((*poll, lease.clone())),
+            }) => Ok(Place {
+                id: id.to_owned(),
+                thread: Arc::clone(thread),
+                lease: lease.clone(),
+            }),
             _ => Err(self.no_such(option, key, id, "iothread")),
         }
     }

@@ -16,7 +16,7 @@ const fn row(name: &'static str, props: fn() -> Box<dyn ObjectProps>, help: &'st
 
 #[rustfmt::skip]
 pub(super) const OBJECTS: &[Row] = &[
-    row("iothread", iothread::props, "how long threads of devices look for work"),
+    row("iothread", iothread::props, "a thread for the work of the devices that name it"),
     row("rng-builtin", entropy::builtin, "entropy of the host's kernel"),
     row("rng-egd", entropy::egd, "entropy of a daemon, over a chardev"),
     row("rng-random", entropy::random, "entropy of a file"),

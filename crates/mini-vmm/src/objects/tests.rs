@@ -72,17 +72,16 @@ fn an_object_stays_as_long_as_it_is_used() {
     drop(source);
     backends.objects.remove("object-del", "b").unwrap();
     assert!(backends.objects.remove("object-del", "b").is_err());
-    let (poll, _lease) = backends
-        .objects
-        .iothread("-device", "iothread", "t")
-        .unwrap();
-    assert_eq!(poll, Duration::from_nanos(5));
+    let place = backends.objects.iothread("-device", "iothread", "t");
+    assert!(backends.objects.remove("object-del", "t").is_err());
+    drop(place);
     let error = backends.objects.entropy("-device", "rng", "t");
     let error = error.err().unwrap().to_string();
     assert_eq!(
         error,
         "-device rng=t: no such object; accepted: the id of a -object rng-"
     );
+    backends.objects.remove("object-del", "t").unwrap();
 }
 
 #[test]
