@@ -312,6 +312,46 @@ fn a_peer_that_floods_harms_neither_the_machine_nor_other_monitors() {
     assert_eq!(vmm.terminate(), Some(0));
 }
 
+/// It has room for a mebibyte; then it is cut off, and what it has not heard it knows not to know.
+#[test]
+fn a_monitor_that_does_not_hear_of_events_is_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("monitor");
+    let mut vmm = start(&format!(
+        "-M pc -chardev socket,id=deaf,path={},server=on,wait=off -mon chardev=deaf,mode=control",
+        path.display()
+    ));
+    let mut deaf = second(&path);
+    let (memory, _) = uses(&vmm);
+    let mut told = 0;
+    while connected(&mut vmm, "deaf") {
+        assert!(told < 100_000, "it is never cut off");
+        for _ in 0..500 {
+            run(&mut vmm, "stop", json!({}));
+            run(&mut vmm, "cont", json!({}));
+        }
+        told += 1000;
+    }
+    let (now, _) = uses(&vmm);
+    assert!(now < memory + (8 << 10), "{now} kB of {memory} kB");
+    let mut heard = 0;
+    while deaf.receive().is_some() {
+        heard += 1;
+    }
+    assert!(heard > 0 && heard < told, "{heard} of {told}");
+    let mut next = second(&path);
+    run(&mut vmm, "stop", json!({}));
+    next.event("STOP");
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
+/// Whether somebody is at the other end of the character device `id`.
+fn connected(vmm: &mut Vmm, id: &str) -> bool {
+    let chardevs = run(vmm, "query-chardev", json!({}));
+    let mut rows = chardevs.as_array().unwrap().iter();
+    rows.find(|row| row["label"] == id).unwrap()["frontend-open"] == true
+}
+
 #[test]
 fn many_monitors_are_served_at_the_same_time() {
     let directory = tempfile::tempdir().unwrap();
