@@ -7,31 +7,45 @@ use kvm_ioctls::{IoEventAddress, NoDatamatch, VmFd};
 use virtio_bus::{Doorbell, DoorbellAddress, DoorbellValue, IoEventFds};
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::tally::Tally;
+
 /// Registers ioeventfds of a virtual machine.
 #[derive(Clone, Debug)]
-pub struct Doorbells(pub Arc<VmFd>);
+pub struct Doorbells {
+    vm: Arc<VmFd>,
+    tally: Arc<Tally>,
+}
+
+impl Doorbells {
+    /// Those of `vm`, counted in `tally`.
+    pub fn new(vm: Arc<VmFd>, tally: Arc<Tally>) -> Self {
+        Self { vm, tally }
+    }
+}
 
 impl IoEventFds for Doorbells {
     fn assign(&self, doorbell: Doorbell, fd: &EventFd) -> io::Result<()> {
-        let (vm, at) = (&self.0, &address(doorbell.at)?);
+        let (vm, at) = (&self.vm, &address(doorbell.at)?);
         match doorbell.value {
             DoorbellValue::Any => vm.register_ioevent(fd, at, NoDatamatch),
             DoorbellValue::U16(value) => vm.register_ioevent(fd, at, value),
             DoorbellValue::U32(value) => vm.register_ioevent(fd, at, value),
             DoorbellValue::U64(value) => vm.register_ioevent(fd, at, value),
-        }
-        .map_err(io::Error::from)
+        }?;
+        self.tally.ioeventfds.more();
+        Ok(())
     }
 
     fn release(&self, doorbell: Doorbell, fd: &EventFd) -> io::Result<()> {
-        let (vm, at) = (&self.0, &address(doorbell.at)?);
+        let (vm, at) = (&self.vm, &address(doorbell.at)?);
         match doorbell.value {
             DoorbellValue::Any => vm.unregister_ioevent(fd, at, NoDatamatch),
             DoorbellValue::U16(value) => vm.unregister_ioevent(fd, at, value),
             DoorbellValue::U32(value) => vm.unregister_ioevent(fd, at, value),
             DoorbellValue::U64(value) => vm.unregister_ioevent(fd, at, value),
-        }
-        .map_err(io::Error::from)
+        }?;
+        self.tally.ioeventfds.less();
+        Ok(())
     }
 }
 

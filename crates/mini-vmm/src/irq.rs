@@ -11,20 +11,23 @@ use kvm_ioctls::VmFd;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::layout;
+use crate::tally::Tally;
 use crate::wires::Lines;
 
 /// The in-kernel interrupt controllers.
 #[derive(Clone, Debug)]
 pub struct Irqs {
     vm: Arc<VmFd>,
+    tally: Arc<Tally>,
 }
 
 impl Irqs {
-    /// Creates PIC, I/O APIC, local APICs and PIT in the kernel.
+    /// Creates PIC, I/O APIC, local APICs and PIT in the kernel. What is wired to them is counted in
+    /// `tally`.
     ///
     /// # Errors
     /// Those of KVM.
-    pub fn create(vm: Arc<VmFd>) -> io::Result<Self> {
+    pub fn create(vm: Arc<VmFd>, tally: Arc<Tally>) -> io::Result<Self> {
         vm.set_identity_map_address(layout::KVM_IDENTITY_MAP)?;
         vm.set_tss_address(layout::KVM_TSS as usize)?;
         vm.create_irq_chip()?;
@@ -32,7 +35,7 @@ impl Irqs {
             flags: KVM_PIT_SPEAKER_DUMMY,
             ..Default::default()
         })?;
-        Ok(Self { vm })
+        Ok(Self { vm, tally })
     }
 
     /// The state of the controllers at power-on, to be put back at a reset.
@@ -76,6 +79,7 @@ impl Lines for Irqs {
     fn edge(&self, gsi: u32) -> io::Result<EventFd> {
         let event = EventFd::new(EFD_NONBLOCK)?;
         self.vm.register_irqfd(&event, gsi)?;
+        self.tally.irqfds.more();
         Ok(event)
     }
 

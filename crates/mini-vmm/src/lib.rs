@@ -16,7 +16,7 @@
 //! | [`pci`], [`mmio`], [`mod@line`] | buses |
 //! | [`hotplug`], [`event_device`] | devices that come and go, and how the guest hears of it |
 //! | [`objects`] | the table of object types, which devices refer to |
-//! | [`wires`], [`msi`], [`doorbells`] | the seams of the virtio crates, and KVM behind them |
+//! | [`wires`], [`msi`], [`doorbells`], [`tally`] | the seams of the virtio crates, and KVM behind them |
 //! | [`chardev`], [`serial`], [`ports`], [`fw_cfg`] | host ends and small devices |
 //! | [`files`] | what is opened, and by whom inside the sandbox |
 //! | [`sandbox`], [`terminal`], [`signals`], [`exit`] | the process around it |
@@ -63,6 +63,7 @@ pub mod share;
 pub mod signals;
 pub mod srat;
 pub mod storage;
+pub mod tally;
 pub mod terminal;
 pub mod vcpu;
 pub mod vm;

@@ -11,6 +11,7 @@ use vm_memory::{
 };
 
 use crate::layout;
+use crate::tally::Tally;
 
 /// The guest's memory. Dirty logging would change this one line.
 pub type Memory = GuestMemoryMmap<()>;
@@ -54,11 +55,11 @@ pub fn share_heap() {
     }
 }
 
-/// Makes guest memory known to KVM.
+/// Makes guest memory known to KVM, in slots that are counted in `tally`.
 ///
 /// # Errors
 /// Those of KVM_SET_USER_MEMORY_REGION.
-pub fn register(vm: &VmFd, memory: &Memory) -> io::Result<()> {
+pub fn register(vm: &VmFd, memory: &Memory, tally: &Tally) -> io::Result<()> {
     for (slot, region) in (0u32..).zip(memory.iter()) {
         let slot = kvm_userspace_memory_region {
             slot,
@@ -70,6 +71,7 @@ pub fn register(vm: &VmFd, memory: &Memory) -> io::Result<()> {
         // SAFETY: the region stays mapped until the process ends, and no two regions of `memory`
         // share guest or host addresses.
         unsafe { vm.set_user_memory_region(slot)? };
+        tally.memory_slots.more();
     }
     Ok(())
 }

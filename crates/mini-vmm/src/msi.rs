@@ -13,6 +13,7 @@ use vm_pci::{MsiMessage, MsiSink, MsiVector};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use crate::layout::IO_APIC_PINS;
+use crate::tally::Tally;
 
 /// Makes vectors.
 ///
@@ -21,10 +22,11 @@ use crate::layout::IO_APIC_PINS;
 pub struct MsiRoutes(Arc<Table>);
 
 impl MsiRoutes {
-    /// No routes but those of the I/O APIC.
-    pub fn new(vm: Arc<VmFd>) -> Self {
+    /// No routes but those of the I/O APIC; those that come are counted in `tally`.
+    pub fn new(vm: Arc<VmFd>, tally: Arc<Tally>) -> Self {
         Self(Arc::new(Table {
             vm,
+            tally,
             messages: Mutex::default(),
         }))
     }
@@ -98,6 +100,7 @@ struct Route {
 /// KVM's routing table, which can only be replaced as a whole.
 struct Table {
     vm: Arc<VmFd>,
+    tally: Arc<Tally>,
     messages: Mutex<Vec<Entry>>,
 }
 
@@ -156,10 +159,12 @@ impl Table {
                 self.update(&entries)?;
                 if !bound {
                     self.vm.register_irqfd(&route.event, route.gsi)?;
+                    self.tally.irqfds.more();
                 }
             }
             None if bound => {
                 self.vm.unregister_irqfd(&route.event, route.gsi)?;
+                self.tally.irqfds.less();
                 self.set(&mut entries, route, Entry::Taken);
             }
             None => {}
@@ -184,9 +189,13 @@ impl Table {
                 Entry::Bound(message) => Some(routed(gsi, message)),
                 Entry::Free | Entry::Taken => None,
             });
-        let table = KvmIrqRouting::from_entries(&pins.chain(messages).collect::<Vec<_>>());
+        let routes: Vec<_> = pins.chain(messages).collect();
+        let table = KvmIrqRouting::from_entries(&routes);
         let table = table.map_err(|error| io::Error::other(format!("{error:?}")))?;
-        self.vm.set_gsi_routing(&table).map_err(io::Error::from)
+        self.vm.set_gsi_routing(&table)?;
+        let pins = IO_APIC_PINS as usize;
+        self.tally.msi_routes.set(routes.len().saturating_sub(pins));
+        Ok(())
     }
 
     fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {

@@ -22,6 +22,7 @@ use crate::memory::{self, SharedMemory};
 use crate::options::{BadOption, Config};
 use crate::sandbox::{self, Class};
 use crate::signals;
+use crate::tally::Tally;
 use crate::vcpu::Vcpu;
 use crate::wires::Wires;
 
@@ -32,6 +33,7 @@ pub struct Hypervisor {
     model: Model,
     irqs: Irqs,
     wires: Wires,
+    tally: Arc<Tally>,
 }
 
 impl Hypervisor {
@@ -43,14 +45,17 @@ impl Hypervisor {
         let kvm = open_kvm()?;
         let model = Model::new(&kvm, &config.cpu, config.cpus)?;
         let vm = Arc::new(kvm.create_vm().map_err(host("cannot create a VM"))?);
-        memory::register(&vm, &memory.memory()).map_err(host("cannot give memory to KVM"))?;
-        let (wires, irqs) = Wires::kvm(&vm)?;
+        let tally = Arc::new(Tally::default());
+        let registered = memory::register(&vm, &memory.memory(), &tally);
+        registered.map_err(host("cannot give memory to KVM"))?;
+        let (wires, irqs) = Wires::kvm(&vm, &tally)?;
         Ok(Self {
             kvm,
             vm,
             model,
             irqs,
             wires,
+            tally,
         })
     }
 
@@ -77,6 +82,7 @@ pub struct Processors {
     power_on: IrqState,
     images: Images,
     vm: Arc<VmFd>,
+    tally: Arc<Tally>,
     /// The guest's clock in nanoseconds, while they are paused.
     stopped_at: Option<u64>,
 }
@@ -116,8 +122,14 @@ impl Processors {
             irqs,
             images,
             vm: hypervisor.vm,
+            tally: hypervisor.tally,
             stopped_at: None,
         })
+    }
+
+    /// What the machine holds of KVM.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Starts the threads, which wait at the gate.

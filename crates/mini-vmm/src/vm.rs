@@ -31,6 +31,7 @@ use crate::pidfile::PidFile;
 use crate::processors::{Hypervisor, Processors};
 use crate::qtest::{self, Qtest};
 use crate::sandbox::{self, Class};
+use crate::tally::Tally;
 use crate::workers::{Launcher, Workers};
 use balloon::BalloonNews;
 use monitors::Monitors;
@@ -236,6 +237,11 @@ impl Machine {
                 return Ok(wish);
             }
         }
+    }
+
+    /// What it holds of KVM, where it runs on that.
+    pub(crate) fn tally(&self) -> Option<&Tally> {
+        self.processors.as_ref().map(Processors::tally)
     }
 
     fn stop(&self) {

@@ -13,6 +13,7 @@ use crate::doorbells::Doorbells;
 use crate::error::{Error, host};
 use crate::irq::Irqs;
 use crate::msi::MsiRoutes;
+use crate::tally::Tally;
 
 /// The wires of a machine.
 #[derive(Clone)]
@@ -41,16 +42,18 @@ pub trait Lines: Send + Sync {
 }
 
 impl Wires {
-    /// Wires to the processors of `vm`, and the interrupt controllers that they pass through.
+    /// Wires to the processors of `vm`, and the interrupt controllers that they pass through. What
+    /// they take of KVM is counted in `tally`.
     ///
     /// # Errors
     /// Those of KVM.
-    pub fn kvm(vm: &Arc<VmFd>) -> Result<(Self, Irqs), Error> {
-        let irqs = Irqs::create(Arc::clone(vm)).map_err(host("cannot create interrupts"))?;
+    pub fn kvm(vm: &Arc<VmFd>, tally: &Arc<Tally>) -> Result<(Self, Irqs), Error> {
+        let irqs = Irqs::create(Arc::clone(vm), Arc::clone(tally));
+        let irqs = irqs.map_err(host("cannot create interrupts"))?;
         let wires = Self {
             lines: Arc::new(irqs.clone()),
-            msi: Arc::new(MsiRoutes::new(Arc::clone(vm))),
-            doorbells: Some(Arc::new(Doorbells(Arc::clone(vm)))),
+            msi: Arc::new(MsiRoutes::new(Arc::clone(vm), Arc::clone(tally))),
+            doorbells: Some(Arc::new(Doorbells::new(Arc::clone(vm), Arc::clone(tally)))),
         };
         Ok((wires, irqs))
     }

@@ -33,7 +33,7 @@ fn plug_all(devices: &[&str]) -> Option<Result<(Hardware, Wishes), String>> {
         Err(error) => return Some(Err(error.to_string())),
     };
     let vm = Arc::new(Kvm::new().ok()?.create_vm().ok()?);
-    let (wires, _) = Wires::kvm(&vm).unwrap();
+    let (wires, _) = Wires::kvm(&vm, &Arc::default()).unwrap();
     let memory = SharedMemory::new(memory::allocate(config.memory).unwrap());
     let (workers, _) = Workers::new(Duration::ZERO, false, &wishes);
     let hardware = Hardware::new(&config, kit, (wires, &memory), (&workers, &wishes));

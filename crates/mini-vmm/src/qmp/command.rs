@@ -103,6 +103,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("stop", &[], run::stop),
     command("system_powerdown", &[], run::system_powerdown),
     command("system_reset", &[], run::system_reset),
+    command("x-query-kvm-tally", &[], query::tally),
 ];
 
 #[cfg(test)]

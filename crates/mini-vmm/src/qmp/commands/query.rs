@@ -18,6 +18,18 @@ pub(in crate::qmp) fn kvm(machine: &mut Machine, _: Arguments) -> Result<Value, 
     Ok(json!({"enabled": present, "present": present}))
 }
 
+/// An extension, for those who look for what devices leave behind.
+pub(in crate::qmp) fn tally(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    let tally = machine.tally();
+    let tally = tally.ok_or_else(|| QmpError::generic("this machine does not run on KVM"))?;
+    Ok(json!({
+        "memory-slots": tally.memory_slots.number(),
+        "ioeventfds": tally.ioeventfds.number(),
+        "irqfds": tally.irqfds.number(),
+        "msi-routes": tally.msi_routes.number(),
+    }))
+}
+
 pub(in crate::qmp) fn name(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
     Ok(match &machine.config.name {
         Some(name) => json!({"name": name}),
