@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 /// How long to look for work before sleeping.
 pub(crate) struct Patience {
-    limit: Duration,
+    /// The longest it looks.
+    pub(crate) limit: Duration,
     /// What the last work justifies.
     window: Duration,
     /// Whether looking for about that long would have found what ended the last sleep.

@@ -39,7 +39,7 @@ impl<AS: AddressSpace> SharedThread<AS> {
     /// # Errors
     /// A host that has no descriptors left.
     pub fn new(poll: Duration) -> io::Result<(Self, impl FnOnce() + Send + use<AS>)> {
-        let shared = Arc::new(Shared::new()?);
+        let shared = Arc::new(Shared::new(poll)?);
         let (arrivals, inbox) = mpsc::channel();
         let house = House {
             shared: Arc::clone(&shared),
@@ -52,7 +52,12 @@ impl<AS: AddressSpace> SharedThread<AS> {
             next: AtomicU64::new(0),
             bell: Bell(shared),
         };
-        Ok((runner, move || house.keep(poll)))
+        Ok((runner, move || house.keep()))
+    }
+
+    /// Has the thread poll for `poll` at most from now on.
+    pub fn set_poll(&self, poll: Duration) {
+        self.bell.0.set_poll(poll);
     }
 
     /// Has the thread wake for `job`, and for who stops it.
@@ -95,14 +100,31 @@ struct Shared {
     /// Has the bell, and of each job what is readable when the job is ready.
     epoll: Epoll,
     bell: EventFd,
+    /// Nanoseconds that it polls before.
+    poll: AtomicU64,
 }
 
 impl Shared {
-    fn new() -> io::Result<Self> {
+    fn new(poll: Duration) -> io::Result<Self> {
         let (epoll, bell) = (Epoll::new()?, EventFd::new(EFD_NONBLOCK)?);
         let events = EpollEvent::new(EventSet::IN, BELL);
         epoll.ctl(ControlOperation::Add, bell.as_raw_fd(), events)?;
-        Ok(Self { epoll, bell })
+        let shared = Self {
+            epoll,
+            bell,
+            poll: AtomicU64::default(),
+        };
+        shared.set_poll(poll);
+        Ok(shared)
+    }
+
+    fn set_poll(&self, poll: Duration) {
+        let nanoseconds = u64::try_from(poll.as_nanos()).unwrap_or(u64::MAX);
+        self.poll.store(nanoseconds, Ordering::Relaxed);
+    }
+
+    fn poll(&self) -> Duration {
+        Duration::from_nanos(self.poll.load(Ordering::Relaxed))
     }
 
     fn ring(&self) {
@@ -162,9 +184,10 @@ struct House<AS: AddressSpace> {
 }
 
 impl<AS: AddressSpace> House<AS> {
-    fn keep(mut self, limit: Duration) {
-        let mut patience = Patience::new(limit);
+    fn keep(mut self) {
+        let mut patience = Patience::new(Duration::ZERO);
         while self.open || !self.tenants.is_empty() {
+            patience.limit = self.shared.poll();
             let wait = !(self.is_pending() || patience.poll(|| self.look()) || self.arm());
             let asleep = wait.then(Instant::now);
             let ready = self.wait(wait);
@@ -180,20 +203,20 @@ impl<AS: AddressSpace> House<AS> {
         self.tenants.values().any(Tenant::is_pending)
     }
 
-    /// Looks at all drained queues, also where there is work already.
+    /// Looks at drained queues, until one has work.
     fn look(&mut self) -> bool {
-        self.staying()
-            .fold(false, |found, tenant| tenant.job.job.poll() || found)
+        self.staying().any(|tenant| tenant.job.job.poll())
     }
 
-    /// As [`Self::look`], and asks for notifications.
+    /// Asks for notifications of all drained queues, or of those before one that has work.
     fn arm(&mut self) -> bool {
-        self.staying()
-            .fold(false, |found, tenant| tenant.job.job.arm() || found)
+        self.staying().any(|tenant| tenant.job.job.arm())
     }
 
     fn staying(&mut self) -> impl Iterator<Item = &mut Tenant<AS>> {
-        self.tenants.values_mut().filter(|tenant| tenant.leaving.is_none())
+        self.tenants
+            .values_mut()
+            .filter(|tenant| tenant.leaving.is_none())
     }
 
     /// Who is ready; `block` until somebody is.

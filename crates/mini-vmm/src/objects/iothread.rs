@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use virtio_bus::{Job, NotStarted, Runner, Running, SharedThread};
-use virtio_device::props::PropError;
+use virtio_device::props::{PropError, PropHelp, Props};
 
 use super::{Lease, ObjectProps, Role};
 use crate::backends::Backends;
-use crate::devices::bad_property;
+use crate::devices::{apply_pairs, bad_property};
 use crate::memory::SharedMemory;
 use crate::options::BadOption;
 use crate::workers::Workers;
@@ -65,6 +65,23 @@ impl Runner<SharedMemory> for Place {
     }
 }
 
+/// Sets the property `name` of an iothread that was made with `properties`, which tell of it then.
+pub(super) fn set(
+    thread: &Iothread,
+    (option, properties): (&str, &mut Vec<PropHelp>),
+    (name, value): (&str, &str),
+) -> Result<(), BadOption> {
+    let mut props = IothreadProps::default();
+    let earlier = properties.iter();
+    let earlier = earlier.map(|property| (property.name.to_owned(), property.value.clone()));
+    let new = (name.to_owned(), value.to_owned());
+    let pairs: Vec<_> = earlier.chain([new]).collect();
+    apply_pairs(option, &pairs, &mut [&mut props])?;
+    thread.runner.set_poll(props.poll(option)?);
+    *properties = Props::describe(&props);
+    Ok(())
+}
+
 virtio_device::props! {
     /// Properties of an iothread.
     struct IothreadProps {
@@ -83,8 +100,9 @@ pub(super) fn props() -> Box<dyn ObjectProps> {
     Box::new(IothreadProps::default())
 }
 
-impl ObjectProps for IothreadProps {
-    fn object(&mut self, option: &str, _: &mut Backends) -> Result<Role, BadOption> {
+impl IothreadProps {
+    /// The time to poll, if nothing else is asked for that is not done.
+    fn poll(&self, option: &str) -> Result<Duration, BadOption> {
         let refuse = |name, value: u64, accepts| {
             let value = value.to_string();
             bad_property(
@@ -109,7 +127,13 @@ impl ObjectProps for IothreadProps {
             let accepts = "a number from 0 to 1000000";
             return Err(refuse("poll-max-ns", self.poll_max_ns, accepts));
         }
-        let thread = Iothread::new(Duration::from_nanos(self.poll_max_ns));
+        Ok(Duration::from_nanos(self.poll_max_ns))
+    }
+}
+
+impl ObjectProps for IothreadProps {
+    fn object(&mut self, option: &str, _: &mut Backends) -> Result<Role, BadOption> {
+        let thread = Iothread::new(self.poll(option)?);
         let thread = thread.map_err(|error| {
             let accepted = "a host with descriptors left";
             BadOption::new(option, error, accepted)

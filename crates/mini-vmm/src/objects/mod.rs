@@ -68,6 +68,24 @@ impl Object {
         })
     }
 
+    /// Sets a property while it is there; `option` is what errors call it. Sources of entropy stay
+    /// as they were made.
+    ///
+    /// # Errors
+    /// A value that is refused, and an object that stays as it is.
+    pub fn set(&mut self, option: &str, name: &str, value: &str) -> Result<(), BadOption> {
+        match &self.role {
+            Role::Iothread(thread) => {
+                iothread::set(thread, (option, &mut self.properties), (name, value))
+            }
+            Role::Entropy(_) => {
+                let why = "set when it was made, for good";
+                let accepted = "another object";
+                Err(BadOption::property(option, name, value, why, accepted))
+            }
+        }
+    }
+
     /// Whether something uses it.
     pub fn is_used(&self) -> bool {
         Arc::strong_count(&self.lease.0) > 1
@@ -87,6 +105,11 @@ impl Objects {
     /// All of them, by their names.
     pub fn iter(&self) -> impl Iterator<Item = (&String, &Object)> {
         self.0.iter()
+    }
+
+    /// The object `id`, to be changed.
+    pub fn find_mut(&mut self, id: &str) -> Option<&mut Object> {
+        self.0.get_mut(id)
     }
 
     /// The object `id`.

@@ -62,6 +62,11 @@ impl Arguments {
         self.0.get(name).unwrap_or(&Value::Null)
     }
 
+    /// A value of any type as the command line would have it.
+    pub(super) fn option(&self, name: &str) -> String {
+        option(self.value(name))
+    }
+
     /// A number, 0 where it is not given.
     pub(super) fn number(&self, name: &str) -> u64 {
         self.given(name).unwrap_or_default()
@@ -132,11 +137,17 @@ fn flatten(name: &str, value: Value, pairs: &mut Vec<(String, String)>) {
             return;
         }
         Value::Null => return,
-        Value::Bool(on) => if on { "on" } else { "off" }.to_owned(),
-        Value::String(text) => text,
-        Value::Number(number) => number.to_string(),
+        value => option(&value),
     };
     pairs.push((name.to_owned(), text));
+}
+
+fn option(value: &Value) -> String {
+    match value {
+        Value::Bool(on) => if *on { "on" } else { "off" }.to_owned(),
+        Value::String(text) => text.clone(),
+        value => value.to_string(),
+    }
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::time::UNIX_EPOCH;
 use serde_json::{Map, Value, json};
 use virtio_balloon::{BalloonHandle, PAGE, Stat};
 
+use super::qom::not_writable;
 use crate::devices::{Control, Plugged};
 use crate::qmp::arguments::Arguments;
 use crate::qmp::error::QmpError;
@@ -51,6 +52,7 @@ pub(super) fn get(device: &Plugged, name: &str) -> Option<Value> {
 pub(super) fn set(device: &Plugged, name: &str, value: &Value) -> Option<Result<(), QmpError>> {
     match (&device.control, name) {
         (Control::Balloon(handle), INTERVAL) => Some(set_interval(handle, value)),
+        (Control::Balloon(_), STATS) => Some(Err(not_writable(device.driver, name))),
         _ => None,
     }
 }

@@ -50,7 +50,7 @@ pub(in crate::qmp) fn get(machine: &mut Machine, arguments: Arguments) -> Result
     }
 }
 
-/// Most of what is made stays as it is.
+/// As in QEMU a device stays what it was made, but for what only a running one has.
 pub(in crate::qmp) fn set(machine: &mut Machine, arguments: Arguments) -> Result<Value, QmpError> {
     let (path, name) = (arguments.text("path"), arguments.text("property"));
     let node = find(machine, path)?;
@@ -59,10 +59,51 @@ pub(in crate::qmp) fn set(machine: &mut Machine, arguments: Arguments) -> Result
     {
         return done.map(|()| json!({}));
     }
-    property(&node, path, name)?;
-    Err(QmpError::generic(format_args!(
-        "Property '{path}.{name}' cannot be set any more"
-    )))
+    match node {
+        _ if name == "type" => Err(not_writable(path, name)),
+        Node::Container(_) => Err(not_found(path, name)),
+        Node::Object(_) => set_object(machine, &arguments),
+        Node::Device(device) => {
+            property(&Node::Device(device), path, name)?;
+            Err(realized(device, name))
+        }
+    }
+}
+
+/// What is there to be read.
+pub(super) fn not_writable(whose: &str, name: &str) -> QmpError {
+    QmpError::generic(format_args!("Property '{whose}.{name}' is not writable"))
+}
+
+fn not_found(whose: &str, name: &str) -> QmpError {
+    QmpError::generic(format_args!("Property '{whose}.{name}' not found"))
+}
+
+fn realized(device: &Plugged, name: &str) -> QmpError {
+    let whose = match &device.id {
+        Some(id) => format!("device '{id}'"),
+        None => "anonymous device".to_owned(),
+    };
+    let kind = device.driver;
+    QmpError::generic(format_args!(
+        "Attempt to set property '{name}' on {whose} (type '{kind}') after it was realized"
+    ))
+}
+
+fn set_object(machine: &mut Machine, arguments: &Arguments) -> Result<Value, QmpError> {
+    let (path, name) = (arguments.text("path"), arguments.text("property"));
+    let id = path.rsplit('/').find(|part| !part.is_empty());
+    let object = id.and_then(|id| machine.backends.objects.find_mut(id));
+    let object = object.ok_or_else(|| QmpError::no_device(path))?;
+    if !object
+        .properties
+        .iter()
+        .any(|property| property.name == name)
+    {
+        return Err(not_found(path, name));
+    }
+    object.set(path, name, &arguments.option("value"))?;
+    Ok(json!({}))
 }
 
 fn find<'a>(machine: &'a Machine, path: &str) -> Result<Node<'a>, QmpError> {
@@ -122,7 +163,7 @@ fn property<'a>(node: &Node<'a>, path: &str, name: &str) -> Result<&'a PropHelp,
     let found = properties(node)
         .iter()
         .find(|property| property.name == name);
-    found.ok_or_else(|| QmpError::generic(format_args!("Property '{path}.{name}' not found")))
+    found.ok_or_else(|| not_found(path, name))
 }
 
 /// The type of a property, in QEMU's words.
