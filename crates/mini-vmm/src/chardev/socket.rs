@@ -117,19 +117,17 @@ impl Socket {
     /// host has no descriptor for, is none: the next one may be.
     pub(super) fn let_in(&self) {
         let mut peer = self.peer();
-        let next = match (&*peer, &self.role) {
-            (Peer::None, Role::Server(listener)) => self.accept(listener).ok(),
-            (Peer::None, Role::Persistent(retry)) if retry.is_due() => Some(self.connect(retry)),
+        let before = std::mem::replace(&mut *peer, Peer::None);
+        *peer = match (before, &self.role) {
+            (Peer::None, Role::Server(listener)) => self.accept(listener).unwrap_or(Peer::None),
+            (Peer::None, Role::Persistent(retry)) if retry.is_due() => self.connect(retry),
             (Peer::Coming(stream), Role::Persistent(retry))
                 if is_ready(stream.as_fd(), PollFlags::OUT, 0) =>
             {
-                Some(self.arrived(retry, stream))
+                self.arrived(retry, stream)
             }
-            _ => None,
+            (same, _) => same,
         };
-        if let Some(next) = next {
-            *peer = next;
-        }
     }
 
     pub(super) fn description(&self) -> String {
@@ -244,9 +242,9 @@ impl Socket {
     }
 
     /// A connection was made, or refused.
-    fn arrived(&self, retry: &Retry, stream: &OwnedFd) -> Peer {
-        let _ = self.input.remove(stream);
-        let there = connected(stream).and_then(|()| self.accepted(stream.try_clone()?));
+    fn arrived(&self, retry: &Retry, stream: OwnedFd) -> Peer {
+        let _ = self.input.remove(&stream);
+        let there = connected(&stream).and_then(|()| self.accepted(stream));
         there.unwrap_or_else(|_| {
             retry.wait();
             Peer::None
