@@ -1,10 +1,9 @@
 //! What QEMU 11.1's own tests of virtio devices saw of QEMU, line by line on the wire: these are the
 //! facts of three of their transcripts, over raw requests and replies.
 //!
-//! Replayed line by line, the whole transcripts of the disk and of the ports differ in nothing but
-//! when: a device works in a thread of its own, so where QEMU has a used buffer, an event or an
-//! interrupt at the very next request, it is asked for here until it is there. That of the source of
-//! entropy has an event out of order, and was not replayed whole.
+//! Replayed line by line, the whole transcripts differ in nothing but when: a device works in a thread
+//! of its own, so where QEMU has a used buffer, an event or an interrupt at the very next request, it is
+//! asked for here until it is there.
 
 use serde_json::json;
 use testkit::qtest::{Part, VirtioPci, Vmm};
