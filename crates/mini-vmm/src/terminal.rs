@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::stdio;
 use rustix::termios::{
     InputModes, LocalModes, OptionalActions, OutputModes, SpecialCodeIndex, Termios, isatty,
-    tcgetattr, tcsetattr,
+    tcgetattr, tcgetwinsize, tcsetattr,
 };
 
 /// The terminal of standard input in raw mode; restored when dropped.
@@ -38,6 +38,12 @@ impl Drop for RawTerminal {
     fn drop(&mut self) {
         restore();
     }
+}
+
+/// Columns and rows of the window of standard input, where it is a terminal that has some.
+pub fn window() -> Option<(u16, u16)> {
+    let size = tcgetwinsize(stdio::stdin()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }
 
 /// Restores the terminal, where it is raw. Safe to call from a signal handler.

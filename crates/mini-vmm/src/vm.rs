@@ -5,6 +5,7 @@ mod devices;
 mod monitors;
 mod state;
 mod trays;
+mod window;
 
 use std::collections::VecDeque;
 use std::ffi::CString;
@@ -228,6 +229,7 @@ impl Machine {
     /// Handles events until somebody wants something of the machine.
     fn wait(&mut self) -> Result<Wish, Error> {
         loop {
+            self.follow_window();
             let run = self.events.run();
             run.map_err(|error| Error::Host("cannot wait for events", io::Error::other(error)))?;
             self.obey()?;

@@ -1,8 +1,12 @@
 //! What monitors can do, without a guest.
 
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
+use rustix::termios::{Winsize, tcsetwinsize};
 use serde_json::{Value, json};
 use testkit::qtest::{Qmp, VirtioPci, Vmm};
 
@@ -457,6 +461,42 @@ fn a_console_is_told_of_its_size() {
             "GenericError"
         );
     }
+}
+
+#[test]
+fn a_console_on_the_terminal_has_the_size_of_its_window() {
+    let window = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    unlockpt(&window).unwrap();
+    let name = ptsname(&window, Vec::new()).unwrap();
+    let resize = |cols, rows| {
+        let size = Winsize {
+            ws_col: cols,
+            ws_row: rows,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        tcsetwinsize(&window, size).unwrap();
+    };
+    resize(80, 25);
+    let terminal = File::open(name.to_str().unwrap()).unwrap();
+    let mut vmm = Vmm::start_at(
+        env!("CARGO_BIN_EXE_mini-vmm"),
+        "-M pc -chardev stdio,id=c0 \
+         -device virtio-serial-pci,addr=4,console-size=on -device virtconsole,chardev=c0",
+        terminal.into(),
+    );
+    let serial = VirtioPci::find(&mut vmm, 4, 0xe000_0000);
+    let wait = |vmm: &mut Vmm, cols: u64, rows: u64| {
+        let size = rows << 16 | cols;
+        vmm.wait("the size", |vmm| serial.config(vmm, 0, 4) == size);
+    };
+    wait(&mut vmm, 80, 25);
+    resize(132, 40);
+    // The terminal is not the one that controls the process, which would have it told by itself.
+    let process = Pid::from_raw(vmm.id() as i32).unwrap();
+    kill_process(process, Signal::WINCH).unwrap();
+    wait(&mut vmm, 132, 40);
+    assert_eq!(vmm.terminate(), Some(0));
 }
 
 #[test]

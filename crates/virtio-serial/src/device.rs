@@ -77,8 +77,8 @@ impl Serial {
         })
     }
 
-    /// Offers VIRTIO_CONSOLE_F_SIZE, as the property `console-size` does: the terminal behind the consoles has this size, in
-    /// characters.
+    /// Offers VIRTIO_CONSOLE_F_SIZE, as the property `console-size` does: the terminal behind the
+    /// consoles has this size, in characters.
     #[must_use]
     pub fn with_size(mut self, cols: u16, rows: u16) -> Self {
         self.info.features |= SIZE;

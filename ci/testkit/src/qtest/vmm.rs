@@ -3,7 +3,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -23,6 +23,11 @@ pub struct Vmm {
 impl Vmm {
     /// Starts `program` with `arguments`, separated by spaces, and waits until it is there.
     pub fn start(program: &str, arguments: &str) -> Self {
+        Self::start_at(program, arguments, Stdio::inherit())
+    }
+
+    /// The same with `terminal` for its standard input.
+    pub fn start_at(program: &str, arguments: &str, terminal: Stdio) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = |name| directory.path().join(name);
         let (accesses, monitor) = (listen(&path("qtest")), listen(&path("qmp")));
@@ -35,7 +40,8 @@ impl Vmm {
             .args(["-mon", "chardev=char0,mode=control"])
             .args(["-display", "none", "-audio", "none"])
             .args(arguments.split_whitespace())
-            .args(["-accel", "qtest"]);
+            .args(["-accel", "qtest"])
+            .stdin(terminal);
         let mut child = command.spawn().unwrap();
         let accesses = accept(&accesses, &mut child);
         let monitor = accept(&monitor, &mut child);

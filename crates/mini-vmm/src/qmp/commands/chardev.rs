@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::devices::Control;
 use crate::options::{ChardevOptions, KeyVals};
 use crate::qmp::arguments::Arguments;
 use crate::qmp::base64;
@@ -93,13 +92,7 @@ pub(in crate::qmp) fn resize(
         count.map_err(|_| QmpError::generic(format_args!("Parameter '{name}' is out of range")))
     };
     let (cols, rows) = (characters("cols")?, characters("rows")?);
-    for device in &machine.hardware.devices {
-        if let Control::Serial(handle, ports) = &device.control
-            && ports.iter().any(|port| port.chardev.as_deref() == Some(id))
-        {
-            handle.set_size(cols, rows);
-        }
-    }
+    machine.set_console_size(id, cols, rows);
     Ok(json!({}))
 }
 
