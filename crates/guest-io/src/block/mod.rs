@@ -3,16 +3,18 @@
 //! [`Backend`] and [`Channel`] are the seam between a device (a virtio block device, a SCSI logical
 //! unit) and its storage. A [`RawImage`] is a raw file or a block device of the host, a
 //! [`NullDisk`] reads as zeroes and forgets what is written. A [`Throttle`] says how much of it there
-//! may be in a second.
+//! may be in a second, [`Zones`] in which order it is written.
 
 mod backend;
 mod failures;
 mod null;
 mod raw;
 mod throttle;
+mod zones;
 
 pub use backend::{Backend, Channel, Facts};
 pub use failures::Failures;
 pub use null::{NullChannel, NullDisk};
 pub use raw::{RawChannel, RawImage};
 pub use throttle::{Rate, Rates, Throttle};
+pub use zones::{Zone, ZoneAction, ZoneError, ZoneLayout, ZoneState, Zones};
