@@ -1,6 +1,7 @@
 //! What a request header says (section 5.2.6).
 
 use guest_io::FileRange;
+use guest_io::block::ZoneAction;
 use virtio_device::ByteOrder;
 use virtio_device::virtio_bindings::virtio_blk as abi;
 
@@ -16,6 +17,14 @@ pub(crate) enum Status {
     IoErr = abi::VIRTIO_BLK_S_IOERR as u8,
     /// VIRTIO_BLK_S_UNSUPP.
     Unsupp = abi::VIRTIO_BLK_S_UNSUPP as u8,
+    /// VIRTIO_BLK_S_ZONE_INVALID_CMD: not to this zone, or not in its state.
+    ZoneInvalid = abi::VIRTIO_BLK_S_ZONE_INVALID_CMD as u8,
+    /// VIRTIO_BLK_S_ZONE_UNALIGNED_WP: a write elsewhere than at the write pointer.
+    ZoneUnaligned = abi::VIRTIO_BLK_S_ZONE_UNALIGNED_WP as u8,
+    /// VIRTIO_BLK_S_ZONE_OPEN_RESOURCE: too many open zones.
+    ZoneOpenResource = abi::VIRTIO_BLK_S_ZONE_OPEN_RESOURCE as u8,
+    /// VIRTIO_BLK_S_ZONE_ACTIVE_RESOURCE: too many active zones.
+    ZoneActiveResource = abi::VIRTIO_BLK_S_ZONE_ACTIVE_RESOURCE as u8,
 }
 
 /// A request, apart from its data.
@@ -31,6 +40,14 @@ pub(crate) enum Command {
     Identify,
     /// VIRTIO_BLK_T_DISCARD and VIRTIO_BLK_T_WRITE_ZEROES.
     Ranges(Operation, RangeLimit),
+    /// VIRTIO_BLK_T_ZONE_APPEND.
+    Append { sector: u64 },
+    /// VIRTIO_BLK_T_ZONE_REPORT.
+    Report { sector: u64 },
+    /// VIRTIO_BLK_T_ZONE_OPEN, CLOSE, FINISH and RESET.
+    Zone(ZoneAction, u64),
+    /// VIRTIO_BLK_T_ZONE_RESET_ALL.
+    ResetZones,
 }
 
 /// What is done to a range of sectors.
@@ -66,8 +83,25 @@ impl Command {
             abi::VIRTIO_BLK_T_WRITE_ZEROES => {
                 limits.ranges(Operation::WriteZeroes, limits.write_zeroes)
             }
-            _ => Err(Status::Unsupp),
+            _ if limits.zones.is_none() => Err(Status::Unsupp),
+            kind => Self::parse_zoned(kind, sector, limits),
         }
+    }
+
+    /// The same of types that only zoned disks have.
+    fn parse_zoned(kind: u32, sector: u64, limits: &Limits) -> Result<Self, Status> {
+        let act = |action| Ok(Self::Zone(action, sector));
+        let command = match kind {
+            abi::VIRTIO_BLK_T_ZONE_REPORT => return Ok(Self::Report { sector }),
+            abi::VIRTIO_BLK_T_ZONE_APPEND => Ok(Self::Append { sector }),
+            abi::VIRTIO_BLK_T_ZONE_OPEN => act(ZoneAction::Open),
+            abi::VIRTIO_BLK_T_ZONE_CLOSE => act(ZoneAction::Close),
+            abi::VIRTIO_BLK_T_ZONE_FINISH => act(ZoneAction::Finish),
+            abi::VIRTIO_BLK_T_ZONE_RESET => act(ZoneAction::Reset),
+            abi::VIRTIO_BLK_T_ZONE_RESET_ALL => Ok(Self::ResetZones),
+            _ => Err(Status::Unsupp),
+        }?;
+        limits.writable().map(|()| command)
     }
 }
 

@@ -1,7 +1,9 @@
 //! What the configuration space says at the start.
 
 use guest_io::BlockSize;
+use guest_io::block::{ZoneLayout, Zones};
 use virtio_device::props::{PropError, ensure};
+use virtio_device::virtio_bindings::virtio_blk as abi;
 
 use crate::limits::SECTOR;
 use crate::{BlkError, BlkProps, Facts, Size, layout};
@@ -14,11 +16,17 @@ pub(crate) struct Setup {
     pub(crate) write_back: bool,
     pub(crate) discard: bool,
     pub(crate) write_zeroes: bool,
+    pub(crate) zones: Option<ZoneLayout>,
 }
 
 impl Setup {
     /// Decides what the properties leave open, and checks that they fit the back-end.
-    pub(crate) fn new(props: &BlkProps, facts: &Facts, write_back: bool) -> Result<Self, BlkError> {
+    pub(crate) fn new(
+        props: &BlkProps,
+        facts: &Facts,
+        write_back: bool,
+        zones: Option<&Zones>,
+    ) -> Result<Self, BlkError> {
         let block_size = block_size(props, facts.block_size);
         check(props, block_size)?;
         if !facts.size.is_multiple_of(block_size.logical.into()) {
@@ -27,12 +35,18 @@ impl Setup {
                 multiple: block_size.logical,
             });
         }
+        if zones.is_some_and(|zones| !fits(zones, facts.size, block_size)) {
+            return Err(BlkError::Zones);
+        }
+        // Zones are reset instead (section 5.2.5).
+        let anywhere = !facts.read_only && zones.is_none();
         Ok(Self {
             size: facts.size,
             block_size,
             write_back,
-            discard: props.discard && !facts.read_only,
-            write_zeroes: props.write_zeroes && !facts.read_only,
+            discard: props.discard && anywhere,
+            write_zeroes: props.write_zeroes && anywhere,
+            zones: zones.map(Zones::layout),
         })
     }
 
@@ -52,11 +66,23 @@ impl Setup {
         layout::WRITEBACK.put(to, self.write_back);
         layout::NUM_QUEUES.put(to, props.queues());
         self.put_ranges(props, to);
+        if let Some(zones) = &self.zones {
+            self.put_zones(zones, props, to);
+        }
         bytes
+    }
+
+    /// Sectors that one VIRTIO_BLK_T_ZONE_APPEND may have: as many as a driver can always describe,
+    /// whose segments are pages at least.
+    pub(crate) fn max_append_sectors(&self, props: &BlkProps) -> u32 {
+        let capacity = self.zones.map_or(0, |zones| zones.capacity / SECTOR);
+        let described = seg_max(props) * PAGE_SECTORS;
+        described.min(u32::try_from(capacity).unwrap_or(u32::MAX))
     }
 
     fn len(&self) -> usize {
         let last = match (self.write_zeroes, self.discard) {
+            _ if self.zones.is_some() => layout::ZONED_UNUSED2,
             (true, _) => layout::WRITE_ZEROES_MAY_UNMAP,
             (false, true) => layout::DISCARD_SECTOR_ALIGNMENT,
             (false, false) => layout::NUM_QUEUES,
@@ -76,6 +102,15 @@ impl Setup {
             layout::MAX_WRITE_ZEROES_SEG.put(to, props.max_write_zeroes_segments);
             layout::WRITE_ZEROES_MAY_UNMAP.put(to, true);
         }
+    }
+
+    fn put_zones(&self, zones: &ZoneLayout, props: &BlkProps, to: &mut [u8]) {
+        layout::ZONE_SECTORS.put(to, zones.size / SECTOR);
+        layout::MAX_OPEN_ZONES.put(to, zones.max_open);
+        layout::MAX_ACTIVE_ZONES.put(to, zones.max_active);
+        layout::MAX_APPEND_SECTORS.put(to, self.max_append_sectors(props));
+        layout::WRITE_GRANULARITY.put(to, self.block_size.logical);
+        layout::ZONED_MODEL.put(to, abi::VIRTIO_BLK_Z_HM);
     }
 
     /// Where none is given, that of a disk that BIOSes have no trouble with.
@@ -116,6 +151,19 @@ fn block_size(props: &BlkProps, backend: BlockSize) -> BlockSize {
     }
 }
 
+/// Whether these are zones of such a disk, and the configuration space can say so.
+fn fits(zones: &Zones, size: u64, block_size: BlockSize) -> bool {
+    let ZoneLayout {
+        size: each,
+        capacity,
+        ..
+    } = zones.layout();
+    let whole = |bytes: u64| bytes.is_multiple_of(block_size.logical.into());
+    each.checked_mul(zones.count().into()) == Some(size)
+        && (whole(each) && whole(capacity))
+        && u32::try_from(each / SECTOR).is_ok()
+}
+
 /// Checks what depends on the block sizes.
 fn check(props: &BlkProps, BlockSize { logical, physical }: BlockSize) -> Result<(), PropError> {
     let whole = |size: u32| size.is_multiple_of(logical);
@@ -136,3 +184,6 @@ fn check(props: &BlkProps, BlockSize { logical, physical }: BlockSize) -> Result
         blocks,
     )
 }
+
+/// Sectors of the smallest page that a segment of a driver's buffer fills.
+const PAGE_SECTORS: u32 = 8;

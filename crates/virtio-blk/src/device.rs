@@ -4,7 +4,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use guest_io::block::{Failures, Throttle};
+use guest_io::block::{Failures, Throttle, Zones};
 use virtio_device::props::OnOffAuto;
 use virtio_device::virtio_bindings::virtio_blk as abi;
 use virtio_device::{
@@ -13,7 +13,7 @@ use virtio_device::{
 };
 
 use crate::config::Setup;
-use crate::limits::{Limits, RangeLimit};
+use crate::limits::{Limits, RangeLimit, SECTOR};
 use crate::pace::Pace;
 use crate::resize::{DriverBell, Resizer};
 use crate::shared::{Cache, Shared};
@@ -43,13 +43,27 @@ impl<B: Backend> Blk<B> {
     /// Where a property is out of range or does not fit the back-end, or the back-end is in use or
     /// fails.
     pub fn new(props: &BlkProps, backend: B) -> Result<Self, BlkError> {
+        Self::build(props, backend, None)
+    }
+
+    /// The same as a host-managed zoned device, which drivers have to know as such.
+    ///
+    /// Discards and write zeroes are not offered then, whatever `props` say.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and where `zones` are not those of this back-end.
+    pub fn zoned(props: &BlkProps, backend: B, zones: Zones) -> Result<Self, BlkError> {
+        Self::build(props, backend, Some(zones))
+    }
+
+    fn build(props: &BlkProps, backend: B, zones: Option<Zones>) -> Result<Self, BlkError> {
         props.check()?;
         let facts = backend.facts()?;
         let write_back = match props.write_cache {
             OnOffAuto::Auto => facts.write_back,
             given => given == OnOffAuto::On,
         };
-        let setup = Setup::new(props, &facts, write_back)?;
+        let setup = Setup::new(props, &facts, write_back, zones.as_ref())?;
         backend
             .claim(props.share_rw)
             .map_err(|error| match error.kind() {
@@ -57,7 +71,7 @@ impl<B: Backend> Blk<B> {
                 _ => error.into(),
             })?;
         Ok(Self {
-            shared: Arc::new(shared(props, &setup, facts.read_only)),
+            shared: Arc::new(shared(props, &setup, facts.read_only, zones)),
             config: Arc::new(ConfigCell::new(setup.bytes(props)).with_widths(layout::WIDTHS)),
             features: features(props, &setup, facts.read_only),
             queues: props.queues(),
@@ -149,7 +163,8 @@ impl<B: Backend> VirtioDevice for Blk<B> {
         if features.contains(CONFIG_WCE) && !features.contains(FLUSH) {
             self.set_write_back(false);
         }
-        true
+        // Section 5.2.5.2: a host-managed disk is of no use to a driver that does not know it.
+        self.shared.limits.zones.is_none() || features.contains(ZONED)
     }
 
     fn activate<AS: AddressSpace>(
@@ -202,23 +217,31 @@ impl<B: Backend> VirtioDevice for Blk<B> {
         let Self { shared, .. } = self;
         let mut bytes = vec![shared.write_back.load(Ordering::Acquire).into()];
         bytes.extend(shared.limits.capacity.load(Ordering::Acquire).to_le_bytes());
+        bytes.extend(shared.limits.zones.iter().flat_map(Zones::save));
         Ok(SavedState::new(KIND, VERSION, bytes))
     }
 
     fn restore(&mut self, state: &SavedState) -> Result<()> {
-        let &[write_back @ (0 | 1), ref capacity @ ..] = state.expect(KIND, VERSION)? else {
+        let &[write_back @ (0 | 1), ref rest @ ..] = state.expect(KIND, VERSION)? else {
             return Err(Error::State("not that of a block device"));
         };
-        let own = self.shared.limits.capacity.load(Ordering::Acquire);
-        if capacity != own.to_le_bytes() {
-            return Err(Error::State("a disk of another size"));
+        let limits = &self.shared.limits;
+        let own = limits.capacity.load(Ordering::Acquire).to_le_bytes();
+        let zones = rest.strip_prefix(&own);
+        let zones = zones.ok_or(Error::State("a disk of another size"))?;
+        match &limits.zones {
+            Some(own) => own
+                .restore(zones)
+                .map_err(|_| Error::State("other zones, or none that can be stored"))?,
+            None if zones.is_empty() => {}
+            None => return Err(Error::State("more than that of a block device")),
         }
         self.set_write_back(write_back != 0);
         Ok(())
     }
 }
 
-fn shared(props: &BlkProps, setup: &Setup, read_only: bool) -> Shared {
+fn shared(props: &BlkProps, setup: &Setup, read_only: bool, zones: Option<Zones>) -> Shared {
     let limit = |ranges, sectors| RangeLimit { ranges, sectors };
     let discard = limit(props.max_discard_segments, props.max_discard_sectors);
     let zeroes = limit(
@@ -232,6 +255,8 @@ fn shared(props: &BlkProps, setup: &Setup, read_only: bool) -> Shared {
             read_only,
             discard: setup.discard.then_some(discard),
             write_zeroes: setup.write_zeroes.then_some(zeroes),
+            zones,
+            max_append: setup.max_append_sectors(props) * SECTOR as u32,
         },
         id: id(props.serial.as_deref().unwrap_or_default()),
         write_back: AtomicBool::new(setup.write_back),
@@ -250,6 +275,7 @@ fn features(props: &BlkProps, setup: &Setup, read_only: bool) -> Features {
         | MQ.when(props.queues() > 1)
         | DISCARD.when(setup.discard)
         | WRITE_ZEROES.when(setup.write_zeroes)
+        | ZONED.when(setup.zones.is_some())
 }
 
 /// Padded with zeroes (section 5.2.6).
@@ -271,12 +297,13 @@ const CONFIG_WCE: Features = feature(abi::VIRTIO_BLK_F_CONFIG_WCE);
 const MQ: Features = feature(abi::VIRTIO_BLK_F_MQ);
 const DISCARD: Features = feature(abi::VIRTIO_BLK_F_DISCARD);
 const WRITE_ZEROES: Features = feature(abi::VIRTIO_BLK_F_WRITE_ZEROES);
+const ZONED: Features = feature(abi::VIRTIO_BLK_F_ZONED);
 
 const fn feature(bit: u32) -> Features {
     Features::bit(bit as u8)
 }
 
-/// The bits of section 5.2.3 need none of one another.
-const DEPENDENCIES: &[Dependency] = &[];
+/// The bits of section 5.2.3 need none of one another. Zones are not for legacy drivers.
+const DEPENDENCIES: &[Dependency] = &[Dependency::new(ZONED, Features::VERSION_1)];
 const KIND: &str = "virtio-blk";
 const VERSION: u32 = 1;

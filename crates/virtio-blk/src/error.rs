@@ -22,6 +22,9 @@ pub enum BlkError {
         /// Length of a logical block in bytes.
         multiple: u32,
     },
+    /// The zones are not those of a disk of this size, or not of whole logical blocks.
+    #[error("the zones do not fit the disk; accepted: zones of whole logical blocks, for its size")]
+    Zones,
     /// The back-end failed.
     #[error("the image cannot be used: {0}")]
     Backend(#[from] io::Error),

@@ -48,6 +48,13 @@ pub(crate) const DISCARD_SECTOR_ALIGNMENT: Field = Field::at(44, 4);
 pub(crate) const MAX_WRITE_ZEROES_SECTORS: Field = Field::at(48, 4);
 pub(crate) const MAX_WRITE_ZEROES_SEG: Field = Field::at(52, 4);
 pub(crate) const WRITE_ZEROES_MAY_UNMAP: Field = Field::at(56, 1);
+pub(crate) const ZONE_SECTORS: Field = Field::at(72, 4);
+pub(crate) const MAX_OPEN_ZONES: Field = Field::at(76, 4);
+pub(crate) const MAX_ACTIVE_ZONES: Field = Field::at(80, 4);
+pub(crate) const MAX_APPEND_SECTORS: Field = Field::at(84, 4);
+pub(crate) const WRITE_GRANULARITY: Field = Field::at(88, 4);
+pub(crate) const ZONED_MODEL: Field = Field::at(92, 1);
+pub(crate) const ZONED_UNUSED2: Field = Field::at(93, 3);
 
 /// Bytes of each field in turn, reserved ones included.
 #[rustfmt::skip]
@@ -58,6 +65,8 @@ pub(crate) const WIDTHS: &[u8] = &[
     2, 1, 1, 4, 1, 1, 2, 4,
     // writeback, unused0, num_queues
     1, 1, 2,
-    // discard, write zeroes
-    4, 4, 4, 4, 4, 1,
+    // discard, write zeroes, unused1
+    4, 4, 4, 4, 4, 1, 1, 1, 1,
+    // secure erase, zoned, unused2
+    4, 4, 4, 4, 4, 4, 4, 4, 1, 1, 1, 1,
 ];

@@ -19,6 +19,7 @@ mod requests;
 mod resize;
 mod shared;
 mod worker;
+mod zoned;
 
 pub use device::Blk;
 pub use error::BlkError;
@@ -28,6 +29,7 @@ pub use worker::BlkWorker;
 
 pub use guest_io::block::{
     Backend, Channel, Facts, NullChannel, NullDisk, Rate, Rates, RawChannel, RawImage, Throttle,
+    ZoneLayout, Zones,
 };
 pub use virtio_device::props::Size;
 

@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use guest_io::FileRange;
+use guest_io::block::Zones;
 
 use crate::command::Status;
 
@@ -15,6 +16,10 @@ pub(crate) struct Limits {
     /// `None` where the device does not offer such requests.
     pub(crate) discard: Option<RangeLimit>,
     pub(crate) write_zeroes: Option<RangeLimit>,
+    /// `None` where the disk is not zoned.
+    pub(crate) zones: Option<Zones>,
+    /// Bytes that a zone append may have.
+    pub(crate) max_append: u32,
 }
 
 /// How much one discard or write zeroes request may ask for.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use guest_io::{Deferred, Flags, Iovecs, MemoryGuard, Segment, SubmitError, Submitted};
+use guest_io::{Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment, SubmitError, Submitted};
 use virtio_device::vm_memory::bitmap::BS;
 use virtio_device::vm_memory::{GuestAddress, GuestMemory, Permissions};
 use virtio_device::{Buffer, ByteOrder, Chain, GuestView};
@@ -12,6 +12,7 @@ use crate::command::{Command, HEADER, Operation, Range, SEGMENT, Status};
 use crate::limits::RangeLimit;
 use crate::pace::Pace;
 use crate::shared::{Cache, Shared};
+use crate::zoned::Reserved;
 
 /// The place of one request, used again by the next.
 #[derive(Debug, Default)]
@@ -22,25 +23,33 @@ pub(crate) struct Request {
     /// Bytes to be transferred, if that is what is going on.
     transfer: Option<Transfer>,
     /// Ranges to work on; those before `next` are done or in flight.
-    ranges: Vec<Range>,
+    pub(crate) ranges: Vec<Range>,
     next: usize,
-    operation: Option<Operation>,
+    pub(crate) operation: Option<Operation>,
     /// When that is done, data has to be made durable.
-    sync: bool,
+    pub(crate) sync: bool,
+    /// The part of a zone that is being written.
+    pub(crate) reserved: Option<Reserved>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Transfer {
-    Read { len: u32 },
-    Write { len: u32 },
+    /// Of `len` bytes, and `blank` more that were never written.
+    Read {
+        len: u32,
+        blank: u32,
+    },
+    Write {
+        len: u32,
+    },
 }
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Outcome {
-    status: Status,
+    pub(crate) status: Status,
     /// Bytes of data written to the start of the writable part.
-    written: u32,
+    pub(crate) written: u32,
 }
 
 /// What requests are done with. `'m` is the life of guest memory.
@@ -57,7 +66,7 @@ pub(crate) struct Tools<'t, 'm: 't, M: GuestMemory, G, C> {
 
 impl<M: GuestMemory, G, C> Tools<'_, '_, M, G, C> {
     /// Counts a request that transfers so many bytes, where somebody counts.
-    fn charge(&self, bytes: u32) {
+    pub(crate) fn charge(&self, bytes: u32) {
         if let Some(pace) = &self.pace {
             pace.charge(bytes);
         }
@@ -74,8 +83,9 @@ impl Request {
     ) -> Option<Outcome> {
         self.clear();
         self.status_at = status_place(&self.chain, view);
-        self.begin(token, view, tools)
-            .unwrap_or_else(|status| Some(status.into()))
+        let begun = self.begin(token, view, tools);
+        let outcome = begun.unwrap_or_else(|status| Some(status.into()))?;
+        Some(self.settle(outcome, tools.shared))
     }
 
     /// Takes the end of what was in flight. `None` if something else is now.
@@ -86,11 +96,12 @@ impl Request {
         channel: &mut C,
         shared: &Shared,
     ) -> Option<Outcome> {
-        match (result, self.transfer) {
+        let outcome = match (result, self.transfer) {
             (Err(error), _) => Some(shared.failed(&error)),
             (Ok(count), Some(transfer)) => Some(transfer.end(count)),
             (Ok(_), None) => self.step(token, channel, shared),
-        }
+        };
+        Some(self.settle(outcome?, shared))
     }
 
     /// Writes the status byte. Returns the number of bytes written without a gap from the start of
@@ -102,6 +113,7 @@ impl Request {
         outcome: Outcome,
     ) -> u32 {
         let Some(at) = self.status_at else { return 0 };
+        let outcome = self.place_sector(view, outcome);
         let status = [outcome.status as u8];
         let stored = view.for_each_slice(at, 1, Permissions::Write, |slice| {
             slice.copy_from(&status);
@@ -126,16 +138,17 @@ impl Request {
             Command::Read { sector } => self.read(token, sector, view, tools),
             Command::Write { sector } => self.write(token, sector, view, tools),
             Command::Identify => self.identify(view, tools.shared).map(Some),
-            Command::Flush => {
-                self.sync = true;
-                Ok(self.step(token, tools.channel, tools.shared))
-            }
+            Command::Flush => self.flush(token, tools),
             Command::Ranges(operation, limit) => {
                 self.load_ranges(operation, limit, view, tools)?;
                 tools.charge(0);
                 self.sync = operation == Operation::WriteZeroes && tools.shared.stable(tools.cache);
                 Ok(self.step(token, tools.channel, tools.shared))
             }
+            Command::Append { sector } => self.append(token, sector, view, tools),
+            Command::Report { sector } => self.report(sector, view, tools.shared).map(Some),
+            Command::Zone(action, sector) => self.act(token, action, sector, tools),
+            Command::ResetZones => self.reset_zones(token, tools),
         }
     }
 
@@ -146,9 +159,12 @@ impl Request {
         view: &mut GuestView<'m, M>,
         tools: &mut Tools<'_, 'm, M, G, C>,
     ) -> Result<Option<Outcome>, Status> {
-        let len = self.room();
-        let range = tools.shared.limits.range(sector, len.into())?;
-        tools.charge(len);
+        let room = self.room();
+        let range = tools.shared.limits.range(sector, room.into())?;
+        let len = tools.shared.limits.readable(range)?;
+        let blank = room - len;
+        self.fill_blank(len, blank, view)?;
+        tools.charge(room);
         let Tools {
             memory,
             iovecs,
@@ -165,7 +181,8 @@ impl Request {
             segments: self.chain.writable_range(0, len).map(segment),
         };
         let submitted = channel.read(range.offset(), iovecs, deferred);
-        Ok(self.moving(Transfer::Read { len }, submitted, tools.shared))
+        let transfer = Transfer::Read { len, blank };
+        Ok(self.moving(transfer, submitted, tools.shared))
     }
 
     fn write<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
@@ -175,10 +192,24 @@ impl Request {
         view: &mut GuestView<'m, M>,
         tools: &mut Tools<'_, 'm, M, G, C>,
     ) -> Result<Option<Outcome>, Status> {
+        let range = tools.shared.limits.writable_range(sector, self.payload())?;
+        let stable = tools.shared.stable(tools.cache);
+        self.reserve(range, stable, tools.shared)?;
+        self.write_range(token, range, stable, view, tools)
+    }
+
+    /// Writes the payload to `range`, which is as long.
+    pub(crate) fn write_range<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
+        &mut self,
+        token: u64,
+        range: FileRange,
+        stable: bool,
+        view: &mut GuestView<'m, M>,
+        tools: &mut Tools<'_, 'm, M, G, C>,
+    ) -> Result<Option<Outcome>, Status> {
         let len = self.payload();
-        let range = tools.shared.limits.range(sector, len.into())?;
         tools.charge(len);
-        let flags = match tools.shared.stable(tools.cache) {
+        let flags = match stable {
             true => Flags::DSYNC,
             false => Flags::NONE,
         };
@@ -257,7 +288,7 @@ impl Request {
     }
 
     /// Does what is to be done next, as far as it can be done at once.
-    fn step<G: MemoryGuard, C: Channel<G>>(
+    pub(crate) fn step<G: MemoryGuard, C: Channel<G>>(
         &mut self,
         token: u64,
         channel: &mut C,
@@ -292,12 +323,12 @@ impl Request {
     }
 
     /// Bytes of the writable part before the status byte.
-    fn room(&self) -> u32 {
+    pub(crate) fn room(&self) -> u32 {
         self.chain.writable_len().saturating_sub(1)
     }
 
     /// Bytes of the readable part after the header.
-    fn payload(&self) -> u32 {
+    pub(crate) fn payload(&self) -> u32 {
         self.chain.readable_len().saturating_sub(HEADER)
     }
 
@@ -310,8 +341,10 @@ impl Request {
             next,
             operation,
             sync,
+            reserved,
         } = self;
         (*status_at, *transfer, *operation) = (None, None, None);
+        *reserved = None;
         ranges.clear();
         (*next, *sync) = (0, false);
     }
@@ -322,7 +355,8 @@ impl Transfer {
     /// has become shorter than the disk.
     fn end(self, count: usize) -> Outcome {
         let (len, written) = match self {
-            Self::Read { len } => (len, count.min(len as usize) as u32),
+            Self::Read { len, blank } if count == len as usize => (len, len + blank),
+            Self::Read { len, .. } => (len, count.min(len as usize) as u32),
             Self::Write { len } => (len, 0),
         };
         let status = match count == len as usize {
@@ -335,7 +369,7 @@ impl Transfer {
 
 impl Shared {
     /// The outcome of a request that the back-end failed.
-    fn failed(&self, error: &io::Error) -> Outcome {
+    pub(crate) fn failed(&self, error: &io::Error) -> Outcome {
         self.failures.report(error);
         Status::IoErr.into()
     }

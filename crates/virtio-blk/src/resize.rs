@@ -26,8 +26,12 @@ impl Resizer {
     /// least as many: one that grows does so before, one that shrinks afterwards.
     ///
     /// # Errors
-    /// [`BlkError::Length`] where that is not a number of whole logical blocks.
+    /// [`BlkError::Length`] where that is not a number of whole logical blocks,
+    /// [`BlkError::Zones`] where the disk is zoned: it has as many zones as at the start.
     pub fn resize(&self, size: u64) -> Result<(), BlkError> {
+        if self.shared.limits.zones.is_some() {
+            return Err(BlkError::Zones);
+        }
         let multiple = self.shared.limits.logical_block;
         if !size.is_multiple_of(multiple) {
             return Err(BlkError::Length {
