@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::OFlags;
-use virtio_blk::BlkError;
+use virtio_blk::{BlkError, Zones};
 
 use crate::files::Files;
 use crate::options::{BackingSource, BadOption, Cache, DriveOptions, DriveSource};
@@ -22,6 +22,8 @@ pub struct Drive {
     pub options: DriveOptions,
     file: Arc<File>,
     qcow2: Option<Qcow2Image>,
+    /// That of its zones.
+    record: Option<Arc<File>>,
 }
 
 impl Drive {
@@ -42,6 +44,7 @@ impl Drive {
             options: options.clone(),
             file: Arc::new(file),
             qcow2,
+            record: record(options, files)?.map(Arc::new),
         })
     }
 
@@ -58,6 +61,18 @@ impl Drive {
         self.qcow2.as_ref()
     }
 
+    /// Its zones, if it is zoned.
+    ///
+    /// # Errors
+    /// Zones that it cannot have, or a record of others.
+    pub fn zones(&self) -> io::Result<Option<Zones>> {
+        let Some(zoning) = &self.options.zoning else {
+            return Ok(None);
+        };
+        let record = self.record.as_ref().map(|file| file.try_clone());
+        Zones::new(zoning.layout, self.size()?, record.transpose()?).map(Some)
+    }
+
     /// Gives it `size` bytes, and the device behind `resizer` as well. The image is never shorter
     /// than the disk.
     ///
@@ -68,7 +83,7 @@ impl Drive {
         if self.options.read_only {
             return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem).into());
         }
-        if self.qcow2.is_some() {
+        if self.qcow2.is_some() || self.options.zoning.is_some() {
             return Err(io::Error::from(io::ErrorKind::Unsupported).into());
         }
         if !size.is_multiple_of(SECTOR) {
@@ -193,6 +208,23 @@ fn qcow2(
     Ok(image
         .write_through(options.cache == Cache::WriteThrough)
         .discard(options.discard))
+}
+
+/// Opens the record of its zones, or makes it.
+fn record(options: &DriveOptions, files: &Files) -> Result<Option<File>, BadOption> {
+    let record = options
+        .zoning
+        .as_ref()
+        .and_then(|zoning| zoning.record.as_ref());
+    let open = |path| {
+        let file = files.open(path, OFlags::RDWR | OFlags::CREATE);
+        file.map_err(|error| {
+            let path = path.display().to_string();
+            let accepted = "a file that can be read and written";
+            BadOption::property("-drive", "x-zoned.record", &path, error, accepted)
+        })
+    };
+    record.map(|path| open(path.as_path())).transpose()
 }
 
 fn accepted_file(options: &DriveOptions) -> &'static str {

@@ -42,6 +42,9 @@ impl Storage {
         if options.rates != Rates::default() {
             return Err(io::Error::other("throttled drives are for virtio-blk"));
         }
+        if options.zoning.is_some() {
+            return Err(io::Error::other("zoned drives are for virtio-blk"));
+        }
         let file = drive.file()?;
         Ok(match options.source {
             DriveSource::Null(size) => Self::Null(NullDisk::on(file, size)),

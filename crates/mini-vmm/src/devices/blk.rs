@@ -2,10 +2,11 @@
 
 use std::io;
 
-use virtio_blk::{Backend, Blk, BlkError, BlkProps, NullDisk, Rates, RawImage, Resizer, Throttle};
+use virtio_blk::{Backend, Blk, BlkError, BlkProps, NullDisk, RawImage, Resizer, Throttle};
 
 use super::virtio::{Device, Model, ModelProps, bad_property};
 use super::{Control, Parts};
+use crate::drive::Drive;
 use crate::options::{BadOption, Cache, DriveOptions, DriveSource};
 
 pub(super) const MODEL: Model = Model {
@@ -29,16 +30,16 @@ impl ModelProps for BlkProps {
         let made = made.and_then(|file| match drive.options.source {
             DriveSource::File(_) => {
                 let image = RawImage::new(file)?;
-                make(self, set_up(image, &drive.options), drive.options.rates)
+                make(self, set_up(image, &drive.options), &drive)
             }
             DriveSource::Qcow2(..) => {
                 let image = drive.qcow2().cloned();
                 let image = image
                     .ok_or(io::ErrorKind::NotFound)
                     .map_err(io::Error::from)?;
-                make(self, image, drive.options.rates)
+                make(self, image, &drive)
             }
-            DriveSource::Null(size) => make(self, NullDisk::on(file, size), drive.options.rates),
+            DriveSource::Null(size) => make(self, NullDisk::on(file, size), &drive),
         });
         match made {
             Ok((device, resizer)) => {
@@ -56,10 +57,13 @@ impl ModelProps for BlkProps {
 fn make(
     props: &BlkProps,
     backend: impl Backend,
-    rates: Rates,
+    drive: &Drive,
 ) -> Result<(Device, Resizer), BlkError> {
-    let mut device = Blk::new(props, backend)?;
-    if let Some(throttle) = Throttle::new(rates) {
+    let mut device = match drive.zones()? {
+        Some(zones) => Blk::zoned(props, backend, zones)?,
+        None => Blk::new(props, backend)?,
+    };
+    if let Some(throttle) = Throttle::new(drive.options.rates) {
         device = device.throttled(throttle);
     }
     let resizer = device.resizer();

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::keyval::Key;
 use virtio_blk::Rates;
 
-use super::{BadOption, KeyVals, throttling, values};
+use super::{BadOption, KeyVals, Zoning, throttling, values, zoning};
 
 /// One `-drive` or `-blockdev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +23,8 @@ pub struct DriveOptions {
     pub discard: bool,
     /// How much it may do in a second.
     pub rates: Rates,
+    /// How it is divided into zones, if it is.
+    pub zoning: Option<Zoning>,
     /// Is a disk by itself, a `virtio-blk-pci`, without a `-device` (`if=virtio`).
     pub disk: bool,
 }
@@ -83,6 +85,7 @@ impl DriveOptions {
             "qcow2" => DriveSource::Qcow2(file.into(), backing),
             _ => source(&file, size),
         };
+        let recorded = !matches!(source, DriveSource::Null(_));
         Ok(Self {
             id: values::identifier(DRIVE, &id)?,
             source,
@@ -90,6 +93,7 @@ impl DriveOptions {
             cache: cache(kv.take_word("cache", &["writeback", "writethrough", "none"])?),
             discard: discards(&mut kv)?,
             rates: throttling::take(&mut kv)?,
+            zoning: zoning::take(&mut kv, recorded)?,
             disk,
         })
     }
@@ -129,6 +133,7 @@ impl DriveOptions {
             },
             discard: discards(&mut kv)?,
             rates: Rates::default(),
+            zoning: None,
             disk: false,
         })
     }
@@ -256,6 +261,27 @@ const DRIVE_KEYS: &[Key] = &[
         "throttling.bps-total-max-length",
         "for so many seconds (default 1)",
     ),
+    (
+        zoning::SIZE,
+        "bytes of a zone: the disk is a host-managed zoned one",
+    ),
+    (
+        zoning::CAPACITY,
+        "bytes of a zone that are written (default: all)",
+    ),
+    (
+        zoning::CONVENTIONAL,
+        "conventional zones, at the start (default 0)",
+    ),
+    (
+        zoning::MAX_OPEN,
+        "zones open at a time, 0 (default): no limit",
+    ),
+    (
+        zoning::MAX_ACTIVE,
+        "zones open or closed at a time, 0 (default): no limit",
+    ),
+    (zoning::RECORD, "file that keeps how far zones are written"),
     ("file.size", "bytes of a disk of zeroes (default 1G)"),
     ("auto-read-only", ""),
     ("file.align", ""),

@@ -19,6 +19,7 @@ mod table;
 mod throttling;
 mod unused;
 mod values;
+mod zoning;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -35,6 +36,7 @@ pub use near::accepted as near_matches;
 pub use netdev::{NetdevKind, NetdevOptions, StreamOptions, TapOptions};
 pub use object::ObjectOptions;
 pub use values::{number, switch};
+pub use zoning::Zoning;
 
 use crate::files::Endpoint;
 

@@ -63,6 +63,7 @@ pub(in crate::qmp) fn change(
         cache: Cache::WriteBack,
         discard: false,
         rates: Rates::default(),
+        zoning: None,
         disk: false,
     };
     let force = arguments.switch("force");
