@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::console::{Paint, line};
 use crate::guest::run::{Choice, Guests};
 use crate::guest::s390x;
-use crate::guest::scenarios::ALL;
+use crate::guest::scenarios::{ALL, NEWEST, NEWEST_LABEL};
 use crate::guest::within::Within;
 use crate::report::{Count, Report};
 use crate::{fuzz, release, unit};
@@ -163,7 +163,10 @@ fn test(report: &mut Report, only: Option<Part>, filter: &str, choice: &Choice) 
 }
 
 fn test_guests(report: &mut Report, filter: &str, choice: &Choice) {
-    let here = ALL.iter().any(|scenario| scenario.matches("", filter));
+    let here = ALL.iter().any(|scenario| scenario.matches("", filter))
+        || NEWEST
+            .iter()
+            .any(|scenario| scenario.matches(NEWEST_LABEL, filter));
     if here || !s390x::has(filter) {
         test_x86_guests(report, filter, choice);
     }

@@ -36,6 +36,12 @@ impl Kernel {
             .transpose()
     }
 
+    /// Whether it has a module called `name`, built in or not.
+    pub fn has(&self, name: &str) -> bool {
+        let name = name.replace('-', "_");
+        self.builtin.contains(&name) || self.modules.contains_key(&name)
+    }
+
     /// `names` and everything they depend on, dependencies first. Built-in ones are left out.
     pub fn load_order(&self, names: &[&str]) -> Result<Vec<Module>> {
         let (mut order, mut seen) = (Vec::new(), HashSet::new());

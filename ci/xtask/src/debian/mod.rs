@@ -52,12 +52,20 @@ impl Debian {
 
     /// Packages for s390x guests, in `target/debian-s390x`.
     pub fn s390x(target: &Path) -> Result<Self> {
-        let prefix = target.join("debian-s390x");
+        Self::with_lists(target.join("debian-s390x"), "s390x", Machine::S390x)
+    }
+
+    /// Debian's newest packages for this machine, in `target/debian-newest`.
+    pub fn newest(target: &Path) -> Result<Self> {
+        Self::with_lists(target.join("debian-newest"), "amd64", Machine::Own)
+    }
+
+    fn with_lists(prefix: PathBuf, architecture: &str, machine: Machine) -> Result<Self> {
         check_lock(&prefix)?;
         Ok(Self {
-            apt: Apt::foreign("s390x", &prefix.join("apt"))?,
+            apt: Apt::foreign(architecture, &prefix.join("apt"))?,
             prefix,
-            machine: Machine::S390x,
+            machine,
         })
     }
 
@@ -223,11 +231,12 @@ fn package_of(program: &str) -> Result<&'static str> {
 }
 
 /// Which package brings which program.
-const PROGRAMS: [(&str, &str); 30] = [
+const PROGRAMS: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-system-s390x", "qemu-system-s390x"),
     ("busybox", "busybox-static"),
     ("blkdiscard", "util-linux"),
+    ("blkzone", "util-linux"),
     ("fallocate", "util-linux"),
     ("fio", "fio"),
     ("rngtest", "rng-tools5"),

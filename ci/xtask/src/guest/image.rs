@@ -23,20 +23,20 @@ pub struct Image {
 }
 
 impl Image {
-    /// Builds the files in a directory below `guests`, or takes those of an earlier run with the
-    /// same contents.
-    pub fn build(debian: &Debian, guests: &Path) -> Result<Self> {
-        let parts = Parts::collect(debian)?;
-        let directory = guests.join(format!("image-{:016x}", parts.key()));
+    /// Builds the files for `kernel` in a directory below `guests` whose name begins with `name`, or
+    /// takes those of an earlier run with the same contents.
+    pub fn build(debian: &Debian, kernel: Kernel, guests: &Path, name: &str) -> Result<Self> {
+        let parts = Parts::collect(debian, kernel)?;
+        let directory = guests.join(format!("{name}-{:016x}", parts.key()));
         if !directory.is_dir() {
             let _progress = Progress::start("making the guest's root file system");
-            remove_others(guests)?;
+            remove_others(guests, name)?;
             let unfinished = directory.with_extension("unfinished");
             parts.write(debian, &unfinished)?;
             fs::rename(&unfinished, &directory)?;
         }
         line(format_args!(
-            "the guest is Debian's kernel {}",
+            "a guest is Debian's kernel {}",
             parts.kernel.release
         ));
         Ok(Self { directory })
@@ -82,11 +82,12 @@ struct Parts {
 }
 
 impl Parts {
-    fn collect(debian: &Debian) -> Result<Self> {
-        let kernel = debian.kernel()?;
+    fn collect(debian: &Debian, kernel: Kernel) -> Result<Self> {
+        let mut first = EARLY.to_vec();
+        first.retain(|name| *name != CRC32C || kernel.has(name));
         let (early, all) = (
-            kernel.load_order(EARLY)?,
-            kernel.load_order(&[EARLY, LATE].concat())?,
+            kernel.load_order(&first)?,
+            kernel.load_order(&[&first, LATE].concat())?,
         );
         let late = all.into_iter().skip(early.len()).collect();
         let share = kernel.load_order(SHARE)?;
@@ -192,11 +193,12 @@ impl Parts {
 }
 
 /// Images of earlier versions, finished or not.
-fn remove_others(guests: &Path) -> Result<()> {
+fn remove_others(guests: &Path, name: &str) -> Result<()> {
     fs::create_dir_all(guests)?;
     for entry in fs::read_dir(guests)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with("image-") {
+        let found = entry.file_name();
+        if found.to_string_lossy().starts_with(&format!("{name}-")) {
             fs::remove_dir_all(entry.path())?;
         }
     }
@@ -246,6 +248,7 @@ const LAYOUT: u32 = 3;
 const ROOT_SIZE: &str = "384M";
 const TOOLS: &[&str] = &[
     "blkdiscard",
+    "blkzone",
     "ethtool",
     "fallocate",
     "fio",
@@ -266,13 +269,9 @@ const TOOLS: &[&str] = &[
     "sg_vpd",
 ];
 /// Loaded before the root file system is there, in this order.
-const EARLY: &[&str] = &[
-    "virtio_pci",
-    "virtio_mmio",
-    "virtio_blk",
-    "crc32c_generic",
-    "ext4",
-];
+const EARLY: &[&str] = &["virtio_pci", "virtio_mmio", "virtio_blk", CRC32C, "ext4"];
+/// What ext4 asks for by name alone. Kernels from 6.15 on have it elsewhere.
+const CRC32C: &str = "crc32c_generic";
 /// Loaded where the root file system is one over 9P.
 const SHARE: &[&str] = &["9pnet_virtio", "9p"];
 /// Loaded after it.
@@ -361,4 +360,5 @@ pub(super) const SCRIPTS: &[(&str, &str)] = &[
     ),
     ("scenarios/share.sh", include_str!("../../guest/share.sh")),
     ("scenarios/view.sh", include_str!("../../guest/view.sh")),
+    ("scenarios/zoned.sh", include_str!("../../guest/zoned.sh")),
 ];

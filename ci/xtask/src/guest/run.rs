@@ -35,6 +35,8 @@ pub struct Choice {
 pub struct Guests {
     ground: Ground,
     image: Image,
+    /// With Debian's newest kernel.
+    newest: Image,
     vmm: PathBuf,
     qemu: PathBuf,
     cpu: String,
@@ -45,7 +47,9 @@ impl Guests {
     pub fn prepare(choice: &Choice) -> Result<Self> {
         let target = cargo::target()?;
         let (debian, guests) = (Debian::new(&target), target.join(GUESTS));
-        let image = Image::build(&debian, &guests)?;
+        let image = Image::build(&debian, debian.kernel()?, &guests, "image")?;
+        let kernel = Debian::newest(&target)?.kernel()?;
+        let newest = Image::build(&debian, kernel, &guests, "newest")?;
         let qemu = debian.program("qemu-system-x86_64")?.path;
         for name in TOOLS.iter().chain(share::PROGRAMS) {
             debian.program(name)?;
@@ -62,6 +66,7 @@ impl Guests {
             cpu: choice.cpu.as_deref().unwrap_or(ground.cpu()).to_owned(),
             ground,
             image,
+            newest,
             vmm,
             qemu,
         })
@@ -69,7 +74,9 @@ impl Guests {
 
     /// Runs the scenarios whose name contains `filter`.
     pub fn test(&self, filter: &str) -> Result<Count> {
-        let status = self.within("suite", &["--filter", filter], TEST_LIMIT)?;
+        let newest = utf8(self.newest.directory())?;
+        let words = ["--filter", filter, "--newest", newest];
+        let status = self.within("suite", &words, TEST_LIMIT)?;
         let mut count = Count::default();
         for verdict in self
             .ground

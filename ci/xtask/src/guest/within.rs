@@ -9,7 +9,7 @@ use crate::bench::Bench;
 use crate::guest::demo;
 use crate::guest::image::Image;
 use crate::guest::machine::Vmm;
-use crate::guest::scenarios::ALL;
+use crate::guest::scenarios::{ALL, NEWEST, NEWEST_LABEL};
 use crate::guest::suite::Suite;
 
 /// What the outer half passes on.
@@ -22,6 +22,9 @@ pub struct Within {
     /// The guest's image
     #[arg(long)]
     image: PathBuf,
+    /// The image of guests with the newest kernel
+    #[arg(long)]
+    newest: Option<PathBuf>,
     /// The VMM
     #[arg(long)]
     vmm: PathBuf,
@@ -62,8 +65,16 @@ impl Within {
         let (vmm, image) = (Vmm::new(&self.vmm, &self.cpu), Image::open(&self.image));
         match self.what {
             What::Suite => {
-                let suite = Suite::new(vmm, image, &self.share, work)?.resume()?;
-                Ok(suite.run(ALL, &self.filter)?.failed == 0)
+                let run = |image, label, scenarios| -> Result<_> {
+                    let suite = Suite::new(vmm.clone(), image, &self.share, work)?;
+                    suite.resume()?.labelled(label).run(scenarios, &self.filter)
+                };
+                let mut count = run(image, "", ALL)?;
+                if let Some(newest) = &self.newest {
+                    // The results of the first are among those of the second.
+                    count = run(Image::open(newest), NEWEST_LABEL, NEWEST)?;
+                }
+                Ok(count.failed == 0)
             }
             What::Demo => demo::run(&vmm, &image, work),
             What::Bench => {

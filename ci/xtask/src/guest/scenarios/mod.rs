@@ -16,6 +16,7 @@ pub mod rng;
 pub mod root;
 pub mod scsi;
 pub mod share;
+pub mod zoned;
 
 use crate::guest::scenario::Scenario;
 
@@ -40,3 +41,14 @@ pub const ALL: &[Scenario] = &[
     balloon::REPORTING,
     share::SCENARIO,
 ];
+
+/// Those that Debian's newest kernel boots for, all in one boot.
+pub const NEWEST: &[Scenario] = &[
+    root::SCENARIO,
+    console::SCENARIO,
+    rng::SCENARIO,
+    zoned::SCENARIO,
+];
+
+/// What names of checks with that kernel begin with.
+pub const NEWEST_LABEL: &str = "x86-newest-";
