@@ -38,6 +38,8 @@ pub(crate) enum Command {
     Flush,
     /// VIRTIO_BLK_T_GET_ID.
     Identify,
+    /// VIRTIO_BLK_T_GET_LIFETIME.
+    Lifetime([u16; 3]),
     /// VIRTIO_BLK_T_DISCARD and VIRTIO_BLK_T_WRITE_ZEROES.
     Ranges(Operation, RangeLimit),
     /// VIRTIO_BLK_T_ZONE_APPEND.
@@ -79,6 +81,7 @@ impl Command {
             abi::VIRTIO_BLK_T_OUT => limits.writable().map(|()| Self::Write { sector }),
             abi::VIRTIO_BLK_T_FLUSH => Ok(Self::Flush),
             abi::VIRTIO_BLK_T_GET_ID => Ok(Self::Identify),
+            GET_LIFETIME => limits.lifetime.map(Self::Lifetime).ok_or(Status::Unsupp),
             abi::VIRTIO_BLK_T_DISCARD => limits.ranges(Operation::Discard, limits.discard),
             abi::VIRTIO_BLK_T_WRITE_ZEROES => {
                 limits.ranges(Operation::WriteZeroes, limits.write_zeroes)
@@ -163,3 +166,5 @@ impl Limits {
 pub(crate) const HEADER: u32 = 16;
 /// Bytes of a range in a discard or write zeroes request.
 pub(crate) const SEGMENT: u32 = 16;
+/// VIRTIO_BLK_T_GET_LIFETIME, which virtio-bindings does not name.
+const GET_LIFETIME: u32 = 10;

@@ -57,6 +57,7 @@ impl Setup {
         let mut bytes = vec![0; self.len()];
         let to = &mut bytes;
         layout::CAPACITY.put(to, self.size / SECTOR);
+        layout::SIZE_MAX.put(to, props.size_max.0);
         layout::SEG_MAX.put(to, seg_max(props));
         self.put_geometry(props, to);
         layout::BLK_SIZE.put(to, logical);
@@ -76,6 +77,7 @@ impl Setup {
     /// whose segments are pages at least.
     pub(crate) fn max_append_sectors(&self, props: &BlkProps) -> u32 {
         let capacity = self.zones.map_or(0, |zones| zones.capacity / SECTOR);
+        // No limit to the size of segments is less than a page.
         let described = seg_max(props) * PAGE_SECTORS;
         described.min(u32::try_from(capacity).unwrap_or(u32::MAX))
     }

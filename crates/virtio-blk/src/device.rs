@@ -31,6 +31,8 @@ pub struct Blk<B> {
     queue_size: QueueSize,
     /// The `writeback` field of a device that was reset.
     write_back: bool,
+    /// Bytes of the longest segment, for drivers that know of it; 0: any.
+    size_max: u32,
     bell: DriverBell,
     throttle: Option<Arc<Throttle>>,
 }
@@ -77,6 +79,7 @@ impl<B: Backend> Blk<B> {
             queues: props.queues(),
             queue_size: props.size()?,
             write_back,
+            size_max: props.size_max.0,
             bell: DriverBell::default(),
             throttle: None,
             backend,
@@ -126,7 +129,12 @@ impl<B: Backend> Blk<B> {
         let channel = self.backend.channel(size)?;
         let (shared, cache) = (self.shared.clone(), self.cache(features));
         let pace = self.throttle.clone().map(Pace::new).transpose()?;
-        Ok(BlkWorker::new(queue, size, channel, shared, cache, order).paced(pace))
+        let size_max = match features.contains(SIZE_MAX) {
+            true => self.size_max,
+            false => u32::MAX,
+        };
+        let worker = BlkWorker::new(queue, size, channel, shared, cache, order);
+        Ok(worker.paced(pace).size_max(size_max))
     }
 }
 
@@ -205,6 +213,7 @@ impl<B: Backend> VirtioDevice for Blk<B> {
             features: _,
             queues: _,
             queue_size: _,
+            size_max: _,
             bell: _,
             throttle: _,
             write_back,
@@ -255,6 +264,7 @@ fn shared(props: &BlkProps, setup: &Setup, read_only: bool, zones: Option<Zones>
             read_only,
             discard: setup.discard.then_some(discard),
             write_zeroes: setup.write_zeroes.then_some(zeroes),
+            lifetime: props.lifetime(),
             zones,
             max_append: setup.max_append_sectors(props) * SECTOR as u32,
         },
@@ -266,6 +276,7 @@ fn shared(props: &BlkProps, setup: &Setup, read_only: bool, zones: Option<Zones>
 
 fn features(props: &BlkProps, setup: &Setup, read_only: bool) -> Features {
     SEG_MAX
+        | SIZE_MAX.when(props.size_max.0 > 0)
         | GEOMETRY
         | BLK_SIZE
         | FLUSH
@@ -275,6 +286,7 @@ fn features(props: &BlkProps, setup: &Setup, read_only: bool) -> Features {
         | MQ.when(props.queues() > 1)
         | DISCARD.when(setup.discard)
         | WRITE_ZEROES.when(setup.write_zeroes)
+        | LIFETIME.when(props.lifetime().is_some())
         | ZONED.when(setup.zones.is_some())
 }
 
@@ -287,6 +299,7 @@ fn id(serial: &str) -> [u8; 20] {
     id
 }
 
+const SIZE_MAX: Features = feature(abi::VIRTIO_BLK_F_SIZE_MAX);
 const SEG_MAX: Features = feature(abi::VIRTIO_BLK_F_SEG_MAX);
 const GEOMETRY: Features = feature(abi::VIRTIO_BLK_F_GEOMETRY);
 const RO: Features = feature(abi::VIRTIO_BLK_F_RO);
@@ -297,6 +310,8 @@ const CONFIG_WCE: Features = feature(abi::VIRTIO_BLK_F_CONFIG_WCE);
 const MQ: Features = feature(abi::VIRTIO_BLK_F_MQ);
 const DISCARD: Features = feature(abi::VIRTIO_BLK_F_DISCARD);
 const WRITE_ZEROES: Features = feature(abi::VIRTIO_BLK_F_WRITE_ZEROES);
+/// VIRTIO_BLK_F_LIFETIME, which virtio-bindings does not name.
+const LIFETIME: Features = feature(15);
 const ZONED: Features = feature(abi::VIRTIO_BLK_F_ZONED);
 
 const fn feature(bit: u32) -> Features {

@@ -32,6 +32,7 @@ impl Field {
 }
 
 pub(crate) const CAPACITY: Field = Field::at(0, 8);
+pub(crate) const SIZE_MAX: Field = Field::at(8, 4);
 pub(crate) const SEG_MAX: Field = Field::at(12, 4);
 pub(crate) const CYLINDERS: Field = Field::at(16, 2);
 pub(crate) const HEADS: Field = Field::at(18, 1);

@@ -50,6 +50,14 @@ virtio_device::props! {
         "share-rw" => share_rw: bool = false,
         /// Accepted for QEMU's command lines; adjacent requests are never merged.
         "request-merging" => request_merging: bool = true,
+        /// Bytes of the longest segment of a request, at least 4096; 0: any (QEMU has no limit).
+        "x-size-max" => size_max: Size = Size(0),
+        /// Use of reserved blocks, 1 (normal) to 3 (urgent), for GET_LIFETIME; 0: unknown.
+        "x-pre-eol-info" => pre_eol_info: u16 = 0,
+        /// Wear of SLC cells in tenths, 1 to 11 (exceeded); 0: unknown.
+        "x-lifetime-est-typ-a" => lifetime_est_typ_a: u16 = 0,
+        /// Wear of MLC cells, likewise.
+        "x-lifetime-est-typ-b" => lifetime_est_typ_b: u16 = 0,
         /// Cylinders, 1 to 65535; 0, with heads and secs: from the capacity.
         "cyls" => cyls: u32 = 0,
         /// Heads, 1 to 255; 0, with cyls and secs: from the capacity.
@@ -73,6 +81,8 @@ impl BlkProps {
         self.check_queues()?;
         self.check_ranges()?;
         self.check_block_sizes()?;
+        self.check_segments()?;
+        self.check_lifetime()?;
         self.check_geometry()
     }
 
@@ -88,6 +98,16 @@ impl BlkProps {
     pub(crate) fn size(&self) -> Result<QueueSize, PropError> {
         let size = QueueSize::new(self.queue_size).ok();
         size.ok_or_else(|| refuse("queue-size", self.queue_size, QUEUE_SIZES))
+    }
+
+    /// The fields of `virtio_blk_lifetime`, where any is known.
+    pub(crate) fn lifetime(&self) -> Option<[u16; 3]> {
+        let fields = [
+            self.pre_eol_info,
+            self.lifetime_est_typ_a,
+            self.lifetime_est_typ_b,
+        ];
+        (fields != [0; 3]).then_some(fields)
     }
 
     /// Bytes of `discard_granularity`, if it is given and to be reported.
@@ -128,6 +148,24 @@ impl BlkProps {
         let (logical, physical) = (self.logical_block_size, self.physical_block_size);
         ensure(size(logical), "logical_block_size", logical.0, accepts)?;
         ensure(size(physical), "physical_block_size", physical.0, accepts)
+    }
+
+    fn check_segments(&self) -> Result<(), PropError> {
+        let Size(most) = self.size_max;
+        ensure(
+            most == 0 || most >= 4096,
+            "x-size-max",
+            most,
+            "0, or at least 4096",
+        )
+    }
+
+    /// Section 5.2.6.2: no reserved values.
+    fn check_lifetime(&self) -> Result<(), PropError> {
+        let [eol, a, b] = self.lifetime().unwrap_or_default();
+        ensure(eol <= 3, "x-pre-eol-info", eol, "0 to 3")?;
+        ensure(a <= 11, "x-lifetime-est-typ-a", a, "0 to 11")?;
+        ensure(b <= 11, "x-lifetime-est-typ-b", b, "0 to 11")
     }
 
     fn check_geometry(&self) -> Result<(), PropError> {

@@ -61,6 +61,8 @@ pub(crate) struct Tools<'t, 'm: 't, M: GuestMemory, G, C> {
     pub(crate) shared: &'t Shared,
     pub(crate) cache: Cache,
     pub(crate) order: ByteOrder,
+    /// Bytes of the longest segment of data (section 5.2.4).
+    pub(crate) size_max: u32,
     pub(crate) pace: Option<&'t mut Pace>,
 }
 
@@ -137,7 +139,11 @@ impl Request {
         match Command::parse(header.map_err(|_| Status::IoErr)?, tools.order, limits)? {
             Command::Read { sector } => self.read(token, sector, view, tools),
             Command::Write { sector } => self.write(token, sector, view, tools),
-            Command::Identify => self.identify(view, tools.shared).map(Some),
+            Command::Identify => self.put(&tools.shared.id, view).map(Some),
+            Command::Lifetime(fields) => {
+                let bytes = fields.map(u16::to_le_bytes);
+                self.put(bytes.as_flattened(), view).map(Some)
+            }
             Command::Flush => self.flush(token, tools),
             Command::Ranges(operation, limit) => {
                 self.load_ranges(operation, limit, view, tools)?;
@@ -160,6 +166,7 @@ impl Request {
         tools: &mut Tools<'_, 'm, M, G, C>,
     ) -> Result<Option<Outcome>, Status> {
         let room = self.room();
+        fit(self.chain.writable_range(0, room), tools.size_max)?;
         let range = tools.shared.limits.range(sector, room.into())?;
         let len = tools.shared.limits.readable(range)?;
         let blank = room - len;
@@ -208,6 +215,7 @@ impl Request {
         tools: &mut Tools<'_, 'm, M, G, C>,
     ) -> Result<Option<Outcome>, Status> {
         let len = self.payload();
+        fit(self.chain.readable_range(HEADER, len), tools.size_max)?;
         tools.charge(len);
         let flags = match stable {
             true => Flags::DSYNC,
@@ -232,14 +240,15 @@ impl Request {
         Ok(self.moving(Transfer::Write { len }, submitted, tools.shared))
     }
 
-    fn identify<M: GuestMemory>(
+    /// Answers with `bytes`, as many of them as there is room for.
+    fn put<M: GuestMemory>(
         &self,
+        bytes: &[u8],
         view: &mut GuestView<'_, M>,
-        shared: &Shared,
     ) -> Result<Outcome, Status> {
-        let len = shared.id.len().min(self.room() as usize);
-        let id = shared.id.get(..len).unwrap_or_default();
-        let written = self.chain.write_at(view, 0, id);
+        let len = bytes.len().min(self.room() as usize);
+        let bytes = bytes.get(..len).unwrap_or_default();
+        let written = self.chain.write_at(view, 0, bytes);
         written.map_err(|_| Status::IoErr)?;
         Ok(Outcome {
             status: Status::Ok,
@@ -386,6 +395,14 @@ fn status_place<M: GuestMemory>(chain: &Chain, view: &mut GuestView<'_, M>) -> O
     let last = chain.writable().iter().rfind(|buffer| buffer.len > 0)?;
     let at = last.address.checked_add(u64::from(last.len) - 1)?;
     view.check(at, 1, Permissions::Write).then_some(at)
+}
+
+/// Whether no segment is too long.
+fn fit(mut segments: impl Iterator<Item = Buffer>, most: u32) -> Result<(), Status> {
+    match most == u32::MAX || segments.all(|segment| segment.len <= most) {
+        true => Ok(()),
+        false => Err(Status::IoErr),
+    }
 }
 
 fn segment(Buffer { address, len }: Buffer) -> Segment {

@@ -26,6 +26,8 @@ pub struct BlkWorker<C> {
     order: ByteOrder,
     requests: Requests,
     storage: Storage,
+    /// Bytes of the longest segment of data.
+    size_max: u32,
     /// Where the disk has a throttle.
     pace: Option<Pace>,
     /// No new requests are taken, until the next kick.
@@ -51,6 +53,7 @@ impl<C> BlkWorker<C> {
             // A driver that fills the ring has `size` in flight; one more can be popped into.
             requests: Requests::new(usize::from(size) + 1),
             storage: Storage::new(),
+            size_max: u32::MAX,
             pace: None,
             draining: false,
         }
@@ -59,6 +62,12 @@ impl<C> BlkWorker<C> {
     /// The same at a pace.
     pub(crate) fn paced(mut self, pace: Option<Pace>) -> Self {
         self.pace = pace;
+        self
+    }
+
+    /// The same for segments of so many bytes at most.
+    pub(crate) fn size_max(mut self, size_max: u32) -> Self {
+        self.size_max = size_max;
         self
     }
 
@@ -102,6 +111,7 @@ impl<C> BlkWorker<C> {
             shared: &self.shared,
             cache: self.cache,
             order: self.order,
+            size_max: self.size_max,
             pace: self.pace.as_mut(),
         };
         while let Some((index, request)) = self.requests.spare() {
