@@ -5,7 +5,7 @@ use std::fs::File;
 use arbitrary::{Arbitrary, Unstructured};
 use testkit::TestBus;
 use virtio_blk::guest_io::Mode;
-use virtio_blk::{Blk, BlkProps, RawImage};
+use virtio_blk::{Blk, BlkProps, RawImage, ZoneLayout, Zones};
 
 use crate::backend::{Fault, Slow, Valve};
 use crate::device::{Subject, play};
@@ -73,8 +73,7 @@ pub(crate) enum Event {
 
 impl Disk {
     pub(crate) fn new(look: Look) -> Self {
-        let file = rustix::fs::memfd_create("disk", rustix::fs::MemfdFlags::CLOEXEC);
-        let file = File::from(file.expect("a file in memory"));
+        let file = memory();
         file.set_len(SECTORS * 512).expect("some sectors");
         let valve = Valve::new().expect("an event descriptor");
         Self { look, file, valve }
@@ -96,6 +95,26 @@ impl Disk {
             .max_write_zeroes_segments(ranges)
             .max_write_zeroes_sectors(16)
             .logical_block_size(virtio_blk::Size(if large_blocks { 4096 } else { 512 }))
+            .size_max(virtio_blk::Size(if order & 0x40 == 0 { 0 } else { 4096 }))
+            .pre_eol_info(u16::from(order >> 2 & 3))
+    }
+
+    fn is_zoned(&self) -> bool {
+        self.look.order & 0x80 != 0
+    }
+
+    /// Asks for all zones, of which no more than may be are open and active.
+    fn check_zones(bus: &mut TestBus) {
+        let report = bus.request(0, &[&[&[16], &[0; 15][..]].concat()], &[64 + 64 * 8, 1]);
+        let states: Vec<_> = (1..9).map(|zone| report.bytes[64 * zone + 25]).collect();
+        let count = |states_of: &[u8]| {
+            states
+                .iter()
+                .filter(|state| states_of.contains(state))
+                .count()
+        };
+        assert_eq!((report.bytes[0], report.bytes[576]), (8, 0));
+        assert!(count(&[2, 3]) <= 2 && count(&[2, 3, 4]) <= 3, "{states:?}");
     }
 }
 
@@ -114,7 +133,13 @@ impl Subject for Disk {
             image,
             valve: self.valve.clone(),
         };
-        Blk::new(&self.props(), backend).expect("a disk")
+        match self.is_zoned() {
+            true => {
+                let zones = Zones::new(ZONES, SECTORS * 512, Some(memory()));
+                Blk::zoned(&self.props(), backend, zones.expect("zones")).expect("a zoned disk")
+            }
+            false => Blk::new(&self.props(), backend).expect("a disk"),
+        }
     }
 
     fn words(&self, header: Header) -> Vec<u8> {
@@ -143,6 +168,9 @@ impl Subject for Disk {
         for queue in [0, last] {
             let response = bus.request(queue, &[&[0; 16]], &[4096, 1]);
             assert_eq!((response.len, response.bytes[4096]), (4097, 0));
+        }
+        if self.is_zoned() {
+            Self::check_zones(bus);
         }
         let size = self.file.metadata().expect("a file").len();
         assert_eq!(size, SECTORS * 512, "the image has another size");
@@ -185,6 +213,20 @@ impl Sector {
     }
 }
 
+fn memory() -> File {
+    let file = rustix::fs::memfd_create("disk", rustix::fs::MemfdFlags::CLOEXEC);
+    File::from(file.expect("a file in memory"))
+}
+
 const SECTORS: u64 = 256;
-/// IN, OUT, SCSI_CMD, FLUSH, GET_ID, DISCARD, WRITE_ZEROES, SECURE_ERASE, ZONE_APPEND.
-const KINDS: [u32; 9] = [0, 1, 2, 4, 8, 11, 13, 14, 15];
+/// Of a zoned disk, which has eight.
+const ZONES: ZoneLayout = ZoneLayout {
+    size: 32 * 512,
+    capacity: 24 * 512,
+    conventional: 1,
+    max_open: 2,
+    max_active: 3,
+};
+/// IN, OUT, SCSI_CMD, FLUSH, GET_ID, DISCARD, WRITE_ZEROES, SECURE_ERASE, ZONE_APPEND, GET_LIFETIME,
+/// and what there is for zones: report, open, close, finish, reset, reset all.
+const KINDS: [u32; 16] = [0, 1, 2, 4, 8, 11, 13, 14, 15, 10, 16, 18, 20, 22, 24, 26];
