@@ -83,7 +83,7 @@ impl Drive {
         if self.options.read_only {
             return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem).into());
         }
-        if self.qcow2.is_some() || self.options.zoning.is_some() {
+        if self.options.zoning.is_some() {
             return Err(io::Error::from(io::ErrorKind::Unsupported).into());
         }
         if !size.is_multiple_of(SECTOR) {
@@ -114,10 +114,12 @@ impl Drive {
     }
 
     fn set_size(&mut self, size: u64) -> io::Result<()> {
-        match &mut self.options.source {
-            DriveSource::File(_) => self.file.set_len(size),
-            DriveSource::Qcow2(..) => Err(io::ErrorKind::Unsupported.into()),
-            DriveSource::Null(bytes) => {
+        match (&mut self.options.source, &self.qcow2) {
+            (DriveSource::File(_), _) => self.file.set_len(size),
+            (DriveSource::Qcow2(..), image) => {
+                image.as_ref().map_or(Ok(()), |image| image.resize(size))
+            }
+            (DriveSource::Null(bytes), _) => {
                 *bytes = size;
                 Ok(())
             }

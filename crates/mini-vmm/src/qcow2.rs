@@ -13,6 +13,7 @@ use guest_io::{
     Access, BlockSize, Completion, Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment,
     SubmitError, Submitted, lock,
 };
+use imago::format::PreallocateMode;
 use imago::io_buffers::IoBuffer;
 use imago::qcow2::Qcow2;
 use imago::{DenyImplicitOpenGate, FormatAccess, FormatDriverBuilder};
@@ -23,6 +24,7 @@ use virtio_device::vm_memory::bitmap::BitmapSlice;
 #[derive(Clone, Debug)]
 pub struct Qcow2Image {
     image: Arc<Image>,
+    backed: bool,
     read_only: bool,
     write_through: bool,
     discard: bool,
@@ -53,6 +55,7 @@ impl Qcow2Image {
         };
         lock(&file, access)?;
         let mut image = open(&file, !read_only)?;
+        let backed = backing.is_some();
         match (image.implicit_backing_file(), backing) {
             (None, None) => {}
             (Some(_), Some(backing)) => image.set_backing(Some(backing.open()?)),
@@ -61,6 +64,7 @@ impl Qcow2Image {
         }
         Ok(Self {
             image: Arc::new(Image(RwLock::new(FormatAccess::new(image)))),
+            backed,
             read_only,
             write_through: false,
             discard: false,
@@ -79,6 +83,26 @@ impl Qcow2Image {
     pub fn discard(mut self, on: bool) -> Self {
         self.discard = on;
         self
+    }
+
+    /// Gives the disk `size` bytes. What is new of it reads as zeroes.
+    ///
+    /// # Errors
+    /// Where the image cannot have that size, is not written, or the host refuses.
+    pub fn resize(&self, size: u64) -> io::Result<()> {
+        let mut image = self.image.write();
+        let old = image.size();
+        // What is under the image must not show through; else only its last cluster has anything.
+        let fill = match self.backed {
+            true => PreallocateMode::Zero,
+            false => PreallocateMode::None,
+        };
+        image.resize(size, fill)?;
+        let rest = old.next_multiple_of(LARGEST_CLUSTER).min(size);
+        if rest > old {
+            image.write_zeroes(old, rest - old)?;
+        }
+        image.flush()
     }
 
     /// Size of the disk in bytes.
@@ -284,6 +308,8 @@ fn done(result: io::Result<()>) -> Submitted {
     Submitted::Done(result.map(|()| 0))
 }
 
+/// Bytes of it.
+const LARGEST_CLUSTER: u64 = 2 << 20;
 /// What is copied at a time.
 const PIECE: usize = 256 << 10;
 /// Enough for direct I/O.

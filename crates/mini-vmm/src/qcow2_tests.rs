@@ -150,3 +150,28 @@ fn what_does_not_fit_is_refused() {
     let nested = error(Qcow2Image::open(nested, false, below));
     assert!(nested.contains("'more'"), "{nested}");
 }
+
+#[test]
+fn an_image_grows_with_zeroes_and_shrinks() {
+    let under = tempfile::tempfile().unwrap();
+    under.write_all_at(&vec![7; SIZE as usize], 0).unwrap();
+    for backing in [None, Some(Backing::Raw(under))] {
+        let names = backing.as_ref().map(|_| ("under", "raw"));
+        let file = image(names);
+        let disk = Qcow2Image::open(file.try_clone().unwrap(), false, backing).unwrap();
+        let half = SIZE / 2 + 512;
+        let mut bus = boot(disk.clone());
+        succeed(&mut bus, OUT, half / 512, &[9; 512]);
+        disk.resize(half).unwrap();
+        assert_eq!(disk.size(), half);
+        disk.resize(2 * SIZE).unwrap();
+        assert_eq!(disk.size(), 2 * SIZE);
+        for at in [half, SIZE - 512] {
+            assert_eq!(read(&mut bus, at / 512, 512), [0; 512], "{at}");
+        }
+        drop((bus, disk));
+        let backing = names.map(|_| Backing::Raw(tempfile::tempfile().unwrap()));
+        let again = Qcow2Image::open(file, false, backing).unwrap();
+        assert_eq!(again.size(), 2 * SIZE);
+    }
+}
