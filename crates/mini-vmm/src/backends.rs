@@ -249,15 +249,25 @@ impl Backends {
     /// # Errors
     /// One that does not exist, or is in use.
     pub fn netdev(&self, option: &str, key: &str, id: &str) -> Result<Netdev, BadOption> {
-        let bad = |why, accepted: String| BadOption::property(option, key, id, why, accepted);
-        let Some(netdev) = self.netdevs.get(id) else {
-            let ids = names(self.netdevs.keys(), "the id of a -netdev");
-            return Err(bad("no such netdev", ids));
-        };
+        let netdev = self.any_netdev(option, key, id)?;
         match netdev.is_used() {
             false => Ok(netdev.clone()),
-            true => Err(bad("already in use", "another -netdev".to_owned())),
+            true => {
+                let (why, accepted) = ("already in use", "another -netdev");
+                Err(BadOption::property(option, key, id, why, accepted))
+            }
         }
+    }
+
+    /// The network back-end `id`, whether a device has it or not.
+    ///
+    /// # Errors
+    /// One that does not exist.
+    pub fn any_netdev(&self, option: &str, key: &str, id: &str) -> Result<&Netdev, BadOption> {
+        self.netdevs.get(id).ok_or_else(|| {
+            let ids = names(self.netdevs.keys(), "the id of a -netdev");
+            BadOption::property(option, key, id, "no such netdev", ids)
+        })
     }
 
     /// Whether there is a network back-end of this name.

@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::io::FdFlags;
@@ -93,6 +94,48 @@ fn frames_go_both_ways() {
     assert_eq!(net.transmit.used(&mut net.vmm), 0);
     assert_eq!(net.frame(), packet[12..]);
     assert_eq!(net.pci.config(&mut net.vmm, 0, 6), 0x5634_1200_5452);
+    assert_eq!(net.vmm.terminate(), Some(0));
+}
+
+/// Time stamps left out, the records of a capture.
+fn records(path: &Path) -> Vec<(u32, Vec<u8>)> {
+    let capture = std::fs::read(path).unwrap();
+    let (_, mut rest) = capture.split_at(24);
+    let mut records = Vec::new();
+    while let Some((header, after)) = rest.split_first_chunk::<16>() {
+        let field = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().unwrap());
+        let (frame, after) = after.split_at(field(8) as usize);
+        records.push((field(12), frame.to_vec()));
+        rest = after;
+    }
+    records
+}
+
+#[test]
+fn frames_are_captured_both_ways_as_long_as_it_is_asked_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name| directory.path().join(name);
+    let mut net = Net::start(&format!(
+        " -object filter-dump,id=d0,netdev=hs0,file={},maxlen=8 \
+         -object filter-dump,id=d1,netdev=hs0,file={},queue=rx",
+        path("both").display(),
+        path("first").display()
+    ));
+    let packet = [&[0; 12][..], b"from the guest", &[0; 46]].concat();
+    for _ in 0..2 {
+        let place = net.offers_buffer();
+        net.send(b"from the host");
+        net.receives(place, b"from the host");
+        net.transmit.add(&mut net.vmm, &[Part::Out(&packet)]);
+        net.transmit.kick(&mut net.vmm);
+        assert_eq!(net.transmit.used(&mut net.vmm), 0);
+        assert_eq!(net.frame(), packet[12..]);
+        // The second time there is none.
+        let _ = net.vmm.qmp().execute("object-del", json!({"id": "d1"}));
+    }
+    let both = [(13, b"from the".to_vec()), (60, b"from the".to_vec())];
+    assert_eq!(records(&path("both")), [&both[..], &both].concat());
+    assert_eq!(records(&path("first")), [(60, packet[12..].to_vec())]);
     assert_eq!(net.vmm.terminate(), Some(0));
 }
 

@@ -1,12 +1,14 @@
 //! Announcements of network devices, repeated over a while: `announce-self`.
 
 use std::os::fd::AsRawFd;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use event_manager::{EventOps, EventSet, EventSubscriber, Events};
 use virtio_net::NetHandle;
 use vmm_sys_util::timerfd::TimerFd;
+
+use super::lock;
 
 /// What announces devices, on the main thread.
 pub struct Announcer {
@@ -95,8 +97,4 @@ impl EventSubscriber for Announcer {
         let _ = lock(&self.timer).wait();
         self.advance();
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

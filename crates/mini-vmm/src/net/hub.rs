@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use virtio_net::guest_io::Iovecs;
 use vm_memory::bitmap::BitmapSlice;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
 use super::line::borrow;
+use super::lock;
 
 /// All hubs of a machine.
 #[derive(Default)]
@@ -20,7 +21,7 @@ type Hub = Arc<Mutex<Vec<Weak<Mailbox>>>>;
 
 /// A port of a hub. Its clones are the same port.
 #[derive(Clone)]
-pub struct Port {
+pub(super) struct Port {
     hub: Hub,
     mailbox: Arc<Mailbox>,
 }
@@ -101,11 +102,6 @@ impl Mailbox {
             let _ = self.event.write(1);
         }
     }
-}
-
-/// Whoever panicked with a lock has left whole frames.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Frames that wait at a port.

@@ -1,6 +1,7 @@
 //! Network back-ends: the host ends of virtio-net devices, as `-netdev` describes them.
 
 mod announce;
+mod dump;
 mod hub;
 mod line;
 mod macs;
@@ -11,16 +12,19 @@ mod tap;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use virtio_net::{Backend, Facts, Offloads, Plain};
+use virtio_net::{Backend, Facts, HEADER, Offloads, Plain};
 
 use crate::files::{Endpoint, Files};
 use crate::options::{BadOption, NetdevKind, NetdevOptions, StreamOptions};
 pub use announce::{Announcer, Rounds};
+use dump::Dumps;
+pub use dump::{Dump, DumpQueue};
 pub use hub::Hubs;
 pub use line::NetLine;
+use line::Way;
 pub use macs::Macs;
 use passt::Passt;
 use stream::Stream;
@@ -32,6 +36,7 @@ pub struct Netdev(Arc<Ends>);
 
 struct Ends {
     kind: Kind,
+    dumps: Arc<Dumps>,
     link: AtomicBool,
     /// A socket that is to be removed.
     path: Option<PathBuf>,
@@ -78,6 +83,7 @@ impl Netdev {
         };
         Ok(Self(Arc::new(Ends {
             kind,
+            dumps: Arc::default(),
             link: AtomicBool::new(true),
             path,
         })))
@@ -114,18 +120,24 @@ impl Netdev {
         self.0.link.store(up, Ordering::Relaxed);
     }
 
+    /// Captures what passes it, as long as `dump` has an owner.
+    pub fn add_dump(&self, dump: &Arc<Dump>) {
+        self.0.dumps.add(dump);
+    }
+
     /// The lines of a device on it.
     ///
     /// # Errors
     /// A host without descriptors to give.
     pub fn lines(&self) -> io::Result<Vec<NetLine>> {
-        match &self.0.kind {
-            Kind::Tap(tap) => tap.lines(),
-            Kind::Stream(stream) | Kind::Passt(stream, _) => {
-                Ok(vec![NetLine::Stream(Arc::clone(stream))])
-            }
-            Kind::Hub(port) => Ok(vec![NetLine::Hub(port.clone())]),
-        }
+        let ways = match &self.0.kind {
+            Kind::Tap(tap) => tap.ways()?,
+            Kind::Stream(stream) | Kind::Passt(stream, _) => vec![Way::Stream(Arc::clone(stream))],
+            Kind::Hub(port) => vec![Way::Hub(port.clone())],
+        };
+        let header = if self.facts().header { HEADER } else { 0 };
+        let line = |way| NetLine::new(way, Arc::clone(&self.0.dumps), header);
+        Ok(ways.into_iter().map(line).collect())
     }
 }
 
@@ -194,4 +206,9 @@ fn directory(path: &std::path::Path) -> PathBuf {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
         _ => PathBuf::from("."),
     }
+}
+
+/// Whoever panicked with a lock has left what was there, which is whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

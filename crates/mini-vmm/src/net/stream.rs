@@ -14,7 +14,7 @@ use crate::files::connected;
 
 /// A stream socket, or one that listens. The descriptors to wait for stay the same while peers come
 /// and go.
-pub struct Stream {
+pub(super) struct Stream {
     listener: Option<OwnedFd>,
     peer: Mutex<Option<Framed>>,
     /// Holds the listener and the peer.

@@ -9,7 +9,7 @@ use libc::{c_int, c_ulong, ifreq};
 use rustix::fs::OFlags;
 use virtio_net::{Facts, FrameFd, HEADER, Offloads};
 
-use super::{NetLine, inherited};
+use super::{Way, inherited};
 use crate::files::Files;
 use crate::options::{BadOption, TapOptions};
 
@@ -38,10 +38,10 @@ impl Tap {
         })
     }
 
-    /// A line for each queue.
-    pub(super) fn lines(&self) -> io::Result<Vec<NetLine>> {
-        let line = |queue: &OwnedFd| FrameFd::new(queue.try_clone()?).map(NetLine::Frames);
-        self.queues.iter().map(line).collect()
+    /// A way for each queue.
+    pub(super) fn ways(&self) -> io::Result<Vec<Way>> {
+        let way = |queue: &OwnedFd| FrameFd::new(queue.try_clone()?).map(Way::Frames);
+        self.queues.iter().map(way).collect()
     }
 
     pub(super) fn facts(&self) -> Facts {

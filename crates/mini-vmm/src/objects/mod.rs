@@ -3,6 +3,7 @@
 //!
 //! `table.rs` is the one place that says which types there are.
 
+mod dump;
 mod egd;
 mod entropy;
 mod iothread;
@@ -16,6 +17,7 @@ use virtio_rng::EntropySource;
 
 use crate::backends::Backends;
 use crate::devices::{apply_pairs, property_line};
+use crate::net::Dump;
 use crate::options::{BadOption, ObjectOptions, near_matches};
 use entropy::Entropy;
 pub use iothread::{Iothread, Place};
@@ -34,6 +36,8 @@ pub struct Object {
 
 /// What an object is for.
 pub enum Role {
+    /// A capture of what passes a network back-end, which ends with it.
+    Dump(#[allow(dead_code, reason = "held")] Arc<Dump>),
     /// A thread for the devices that name it.
     Iothread(Arc<Iothread>),
     /// A source of entropy.
@@ -68,8 +72,8 @@ impl Object {
         })
     }
 
-    /// Sets a property while it is there; `option` is what errors call it. Sources of entropy stay
-    /// as they were made.
+    /// Sets a property while it is there; `option` is what errors call it. Sources of entropy and
+    /// captures stay as they were made.
     ///
     /// # Errors
     /// A value that is refused, and an object that stays as it is.
@@ -78,7 +82,7 @@ impl Object {
             Role::Iothread(thread) => {
                 iothread::set(thread, (option, &mut self.properties), (name, value))
             }
-            Role::Entropy(_) => {
+            Role::Dump(_) | Role::Entropy(_) => {
                 let why = "set when it was made, for good";
                 let accepted = "another object";
                 Err(BadOption::property(option, name, value, why, accepted))

@@ -1,6 +1,6 @@
 //! The table of object types: name, properties, and what it is.
 
-use super::{ObjectProps, entropy, iothread};
+use super::{ObjectProps, dump, entropy, iothread};
 
 /// One type of object.
 pub(super) struct Row {
@@ -16,6 +16,7 @@ const fn row(name: &'static str, props: fn() -> Box<dyn ObjectProps>, help: &'st
 
 #[rustfmt::skip]
 pub(super) const OBJECTS: &[Row] = &[
+    row("filter-dump", dump::props, "a capture of what passes a network back-end"),
     row("iothread", iothread::props, "a thread for the work of the devices that name it"),
     row("rng-builtin", entropy::builtin, "entropy of the host's kernel"),
     row("rng-egd", entropy::egd, "entropy of a daemon, over a chardev"),

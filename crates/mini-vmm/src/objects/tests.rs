@@ -50,6 +50,18 @@ fn what_is_wrong_with_an_object_is_said_in_a_line() {
             "-object rng-egd chardev=x: no such chardev",
         ),
         (
+            "filter-dump,id=d",
+            "-object filter-dump netdev=: no such netdev",
+        ),
+        (
+            "filter-dump,id=d,netdev=n,maxlen=0",
+            "-object filter-dump maxlen=0: not accepted; accepted: a number from 1",
+        ),
+        (
+            "filter-dump,id=d,netdev=n,queue=both",
+            "-object filter-dump queue=both: not accepted; accepted: all|rx|tx",
+        ),
+        (
             "iothread,id=t,poll-max-ns=2000000",
             "-object iothread poll-max-ns=2000000: not accepted; accepted: a number from 0",
         ),
