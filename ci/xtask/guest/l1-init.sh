@@ -1,6 +1,6 @@
 #!/bin/sh
-# The init of L1: the host's file system read-only under a tmpfs, the share at /run/share,
-# one command, its status, power off.
+# The init of L1's initramfs: the host's file system read-only under a tmpfs becomes the root, with the
+# share at /run/share.
 b=/bin/busybox
 $b mkdir -p /proc /lower /upper /root
 $b mount -t proc proc /proc
@@ -29,21 +29,6 @@ $b truncate -s 16M /upper/direct
 $b losetup dev/loop0 /upper/direct
 $b ln -s /dev/loop0 run/direct
 
-# What runs, every now and then, for whoever wonders why nothing is said any more.
-while $b sleep 20; do
-    for process in /proc/[0-9]*; do
-        read -r number name state parent rest < "$process/stat" || continue
-        [ "$parent" = 2 ] && continue
-        read -r place < "$process/wchan"
-        echo "$number $name $state $place"
-    done > run/share/processes 2> /dev/null
-done &
-
-# A pipe, because the serial line is a terminal but nobody sits in front of it.
-{
-    HOME=/root PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        $b chroot /root /bin/sh /run/share/command
-    echo $? > run/share/status
-} 2>&1 | $b cat
-$b sync
-$b poweroff -f
+# Not chroot: programs that make themselves a root of their own (pivot_root) need one that is a mount.
+$b cp /bin/busybox /run.sh run
+exec $b switch_root /root /run/run.sh

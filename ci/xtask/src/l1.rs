@@ -153,7 +153,8 @@ fn build_initramfs(kernel: &Kernel, busybox: &Program) -> Result<Vec<u8>> {
         .file("bin/busybox", &fs::read(&busybox.path)?);
     archive
         .link("bin/sh", "busybox")
-        .file("init", INIT.as_bytes());
+        .file("init", INIT.as_bytes())
+        .file("run.sh", RUN.as_bytes());
     let mut order = String::new();
     for module in kernel.load_order(MODULES)? {
         order.push_str(&format!("{}\n", module.name));
@@ -184,6 +185,7 @@ fn quoted(word: &str) -> String {
 }
 
 const INIT: &str = include_str!("../guest/l1-init.sh");
+const RUN: &str = include_str!("../guest/l1-run.sh");
 const MACHINE: &[&str] = &[
     "-accel",
     "tcg,thread=multi",
