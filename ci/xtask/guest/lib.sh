@@ -33,6 +33,26 @@ virtio_of() { basename "$(readlink -f "/sys/block/$1/device")"; }
 # Whether feature bit $2 was negotiated with virtio device $1: prints 0 or 1.
 feature() { cut -c "$(($2 + 1))" "/sys/bus/virtio/devices/$1/features"; }
 
+# The network interface with an Ethernet address.
+interface() {
+    for entry in /sys/class/net/*; do
+        [ "$(cat "$entry/address")" = "$1" ] && echo "${entry##*/}" && return 0
+    done
+    return 1
+}
+
+# negotiated INTERFACE BIT...: whether all of these feature bits were negotiated for an interface.
+negotiated() {
+    device=$(basename "$(readlink -f "/sys/class/net/$1/device")")
+    shift
+    for bit in "$@"; do
+        [ "$(feature "$device" "$bit")" = 1 ] || return 1
+    done
+}
+
+# Which kind of ring an interface has.
+ring() { negotiated "$1" 34 && echo packed || echo split; }
+
 # Has the VMM's monitor do something, by way of a port.
 monitor() {
     await port org.example.monitor || return 1

@@ -243,6 +243,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ethtool", "ethtool"),
     ("iperf3", "iperf3"),
     ("ip", "iproute2"),
+    ("passt", "passt"),
     ("mke2fs", "e2fsprogs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),

@@ -125,7 +125,9 @@ pub fn all_found(acknowledged: u64) -> String {
 }
 
 /// Programs that scenarios use outside of the guest, besides those that every machine has.
-pub const TOOLS: &[&str] = &["mke2fs", "e2fsck", "debugfs", "ip", "iperf3", "qemu-img"];
+pub const TOOLS: &[&str] = &[
+    "mke2fs", "e2fsck", "debugfs", "ip", "iperf3", "passt", "qemu-img",
+];
 const DIRECT_IN_L1: &str = "/run/direct";
 /// How long a guest may take to reach user space.
 pub const BOOT: Duration = Duration::from_secs(120);

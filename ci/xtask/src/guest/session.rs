@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::console::{Paint, line};
 use crate::guest::machine::{LOG, Machine};
+use crate::guest::scenario::SILENCE;
 use crate::guest::verdict::Verdict;
 use crate::process::{Process, Silence};
 
@@ -88,6 +89,23 @@ impl Guest {
         match self.report(limit)? {
             Report::Ready(time) => Ok(time),
             other => bail!("expected user space, got {other:?}; {}", self.last_words()),
+        }
+    }
+
+    /// What it reports of its checks until the VMM ends, and whether it said before that it is done.
+    /// Each check is named when it comes, so that nobody who waits takes it to be standing still.
+    pub fn verdicts(&mut self) -> Result<(Vec<Verdict>, bool)> {
+        let (mut verdicts, mut done) = (Vec::new(), false);
+        loop {
+            match self.report(SILENCE)? {
+                Report::Verdict(verdict) => {
+                    line(Paint::Faint.on(format!("  heard of {}", verdict.check)));
+                    verdicts.push(verdict);
+                }
+                Report::Done => done = true,
+                Report::Ended => return Ok((verdicts, done)),
+                _ => {}
+            }
         }
     }
 

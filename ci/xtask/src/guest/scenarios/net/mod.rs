@@ -1,9 +1,13 @@
-//! Networks: tap interfaces on PCI, with split and packed rings, and on MMIO. The guest uses iperf3
-//! and ethtool. From outside come the servers, frames to be filtered, and a link that goes down and
-//! up during a transfer. It takes root, for the interfaces.
+//! Networks: tap interfaces on PCI, with split and packed rings, and on MMIO, and passt. The guest uses
+//! iperf3 and ethtool. From outside come the servers, frames to be filtered, and a link that goes down
+//! and up during a transfer; what passes one interface is captured. It takes root, for the interfaces.
 
-use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Read, Write};
+mod capture;
+mod passt;
+mod tap;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::thread::{sleep, spawn};
@@ -14,10 +18,11 @@ use serde_json::json;
 
 use crate::guest::machine::Machine;
 use crate::guest::qmp::Qmp;
-use crate::guest::scenario::{BOOT, Play, SILENCE, Scenario, tool};
-use crate::guest::session::{Guest, Report};
+use crate::guest::scenario::{BOOT, Play, Scenario, in_l1, tool};
+use crate::guest::session::Guest;
 use crate::guest::verdict::Verdict;
 use crate::process::output;
+use tap::{Interfaces, TAPS};
 
 /// See the module.
 pub const SCENARIO: Scenario = Scenario {
@@ -28,13 +33,12 @@ pub const SCENARIO: Scenario = Scenario {
 
 /// The interfaces are made first, so that the VMM only opens them.
 fn equip(machine: &mut Machine) -> Result<()> {
-    let data = machine.file("net-data");
-    let mut random = vec![0; LENGTH];
-    File::open("/dev/urandom")?.read_exact(&mut random)?;
-    fs::write(&data, random)?;
+    let (data, length) = (machine.file("net-data"), length());
+    let mut random = File::open("/dev/urandom")?.take(length);
+    io::copy(&mut random, &mut File::create(&data)?)?;
     let line = output(Command::new("sha256sum").arg(&data))?;
     let sum = line.split(' ').next().unwrap_or_default();
-    machine.parameter(&format!("net_sum={sum} net_size={LENGTH}"));
+    machine.parameter(&format!("net_sum={sum} net_size={length}"));
     machine.monitor_qmp(MONITOR);
     let (mmio, ours) = (machine.vmm.has_mmio(), machine.vmm.is_ours());
     for tap in TAPS.iter().filter(|tap| mmio || !tap.is_mmio()) {
@@ -42,7 +46,8 @@ fn equip(machine: &mut Machine) -> Result<()> {
         machine.option("-netdev", &tap.netdev());
         machine.device(&tap.device(ours));
     }
-    Ok(())
+    capture::equip(machine, &TAPS[1]);
+    passt::equip(machine)
 }
 
 fn play(guest: &mut Guest, machine: &Machine) -> Result<Vec<Verdict>> {
@@ -52,16 +57,10 @@ fn play(guest: &mut Guest, machine: &Machine) -> Result<Vec<Verdict>> {
     guest.ready(BOOT)?;
     let host = machine.clone();
     let host = spawn(move || serve(&host, &frames, &transfers));
-    let mut verdicts = Vec::new();
-    loop {
-        match guest.report(SILENCE)? {
-            Report::Verdict(verdict) => verdicts.push(verdict),
-            Report::Ended => break,
-            _ => {}
-        }
-    }
+    let (mut verdicts, _) = guest.verdicts()?;
     let served = host.join().unwrap_or_else(|_| Err(anyhow!("it crashed")));
     verdicts.push(Verdict::of("net-host", served));
+    verdicts.push(Verdict::of("net-capture", capture::look(machine)));
     let reported = |check: &&&str| verdicts.iter().any(|verdict| verdict.check == **check);
     let expected = CHECKS
         .iter()
@@ -83,16 +82,26 @@ fn serve(machine: &Machine, frames: &TcpListener, transfers: &TcpListener) -> Re
         send_frames(wish.trim())?;
     }
     let mut monitor = Qmp::connect(&machine.file(MONITOR))?;
-    let data = fs::read(machine.file("net-data"))?;
+    let data = File::open(machine.file("net-data"))?;
     let mut stream = accept(transfers)?;
-    for piece in data.chunks(LENGTH / FLAPS) {
-        stream.write_all(piece).context("the transfer")?;
+    for _ in 0..FLAPS {
+        let mut piece = (&data).take(length() / FLAPS);
+        io::copy(&mut piece, &mut stream).context("the transfer")?;
         for up in [false, true] {
             monitor.execute("set_link", json!({"name": TAPS[0].id, "up": up}))?;
             sleep(DOWN);
         }
     }
     Ok(format!("sent it all, {FLAPS} times down and up"))
+}
+
+/// Of the transfer, in bytes: 1 GiB, and one level down what fits a few seconds of an emulated
+/// processor.
+fn length() -> u64 {
+    match in_l1() {
+        true => 16 << 20,
+        false => 1 << 30,
+    }
 }
 
 /// A hundred frames by the first interface: to an address that is not the guest's, or to the guest's
@@ -109,82 +118,6 @@ fn send_frames(wish: &str) -> Result<()> {
         sleep(Duration::from_millis(1));
     }
     Ok(())
-}
-
-/// A tap interface and the device on it.
-struct Tap {
-    name: &'static str,
-    /// Of device and back-end.
-    id: &'static str,
-    /// Of its subnet, 10.77.n.0/24.
-    subnet: u32,
-    /// Last byte of the guest's Ethernet address.
-    station: u32,
-    queues: u32,
-    device: &'static str,
-    /// Properties that only our device has.
-    ours: &'static str,
-}
-
-impl Tap {
-    fn is_mmio(&self) -> bool {
-        self.device.starts_with("virtio-net-device")
-    }
-
-    fn make(&self) -> Result<()> {
-        let (name, subnet) = (self.name, self.subnet);
-        self.remove();
-        let queues = if self.queues > 1 { " multi_queue" } else { "" };
-        ip(&format!("tuntap add dev {name} mode tap vnet_hdr{queues}"))?;
-        ip(&format!("addr add 10.77.{subnet}.1/24 dev {name}"))?;
-        ip(&format!("link set {name} up"))?;
-        if self.subnet == 0 {
-            // Stations that are not there, and one that is, in a VLAN.
-            ip(&format!(
-                "neigh replace 10.77.0.99 lladdr 02:00:00:00:00:99 dev {name}"
-            ))?;
-            ip(&format!("link add link {name} name {name}v type vlan id 5"))?;
-            ip(&format!("addr add 10.77.5.1/24 dev {name}v"))?;
-            ip(&format!("link set {name}v up"))?;
-            let station = "52:54:00:77:00:01";
-            ip(&format!(
-                "neigh replace 10.77.5.99 lladdr {station} dev {name}v"
-            ))?;
-        }
-        Ok(())
-    }
-
-    /// With what hangs on it; it need not be there.
-    fn remove(&self) {
-        let _ = ip(&format!("link del {}", self.name));
-    }
-
-    fn netdev(&self) -> String {
-        let Self {
-            id, name, queues, ..
-        } = self;
-        format!("tap,id=tap-{id},ifname={name},queues={queues},script=no,downscript=no")
-    }
-
-    fn device(&self, ours: bool) -> String {
-        let Self {
-            id,
-            device,
-            station,
-            ..
-        } = self;
-        let ours = if ours { self.ours } else { "" };
-        format!("{device},id={id},netdev=tap-{id},mac=52:54:00:77:00:0{station}{ours}")
-    }
-}
-
-/// Removes the interfaces of the host when it is dropped.
-struct Interfaces;
-
-impl Drop for Interfaces {
-    fn drop(&mut self) {
-        TAPS.iter().for_each(Tap::remove);
-    }
 }
 
 /// An iperf3 that serves until it is dropped.
@@ -230,39 +163,6 @@ fn accept(listener: &TcpListener) -> Result<TcpStream> {
     }
 }
 
-fn ip(arguments: &str) -> Result<()> {
-    output(tool("ip")?.args(arguments.split(' '))).map(drop)
-}
-
-const TAPS: [Tap; 3] = [
-    Tap {
-        name: "guest-split",
-        id: "net1",
-        subnet: 0,
-        station: 1,
-        queues: 2,
-        device: "virtio-net-pci,mq=on,rss=on,hash=on,vectors=6",
-        ours: ",notf_coal=on",
-    },
-    Tap {
-        name: "guest-packed",
-        id: "net2",
-        subnet: 2,
-        station: 2,
-        queues: 1,
-        device: "virtio-net-pci-non-transitional,packed=on",
-        ours: "",
-    },
-    Tap {
-        name: "guest-mmio",
-        id: "net3",
-        subnet: 3,
-        station: 3,
-        queues: 1,
-        device: "virtio-net-device",
-        ours: "",
-    },
-];
 /// What the guest must report with any VMM, and with ours besides.
 const CHECKS: &[&str] = &[
     "net-ping",
@@ -272,12 +172,15 @@ const CHECKS: &[&str] = &[
     "net-offloads-off",
     "net-offloads",
     "net-queues",
-    "net-rss-traffic",
+    "net-rss-traffic-0",
+    "net-rss-traffic-1",
     "net-rss",
     "net-promiscuous",
     "net-vlan",
     "net-transfer",
     "net-packed",
+    "net-user-send",
+    "net-user-receive",
 ];
 const OURS: &[&str] = &["net-coalescing", "net-mmio"];
 /// Of QMP.
@@ -285,9 +188,8 @@ const MONITOR: &str = "net-qmp";
 /// How often the guest asks for frames, and how many it gets.
 const FRAME_ROUNDS: u32 = 4;
 const FRAMES: u8 = 100;
-/// Of the transfer, in bytes: what fits a few seconds of an emulated processor.
-const LENGTH: usize = 16 << 20;
-const FLAPS: usize = 8;
+/// Of the link during the transfer.
+const FLAPS: u64 = 8;
 /// For how long the link is down, and up again at least.
 const DOWN: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(150);
