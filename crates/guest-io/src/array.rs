@@ -17,8 +17,8 @@ use crate::Word;
 #[derive(Clone, Debug)]
 pub struct Array<'m, B, T, const N: usize = 1> {
     base: NonNull<[T; N]>,
-    /// From 1 on.
-    len: u32,
+    /// Index of the last entry: there is one, and it is the mask of a ring.
+    last: u32,
     bitmap: B,
     memory: PhantomData<&'m ()>,
 }
@@ -30,7 +30,7 @@ impl<'m, B: BitmapSlice, T: Word, const N: usize> Array<'m, B, T, N> {
     pub(crate) unsafe fn from_raw(base: NonNull<[T; N]>, len: u32, bitmap: B) -> Self {
         Self {
             base,
-            len,
+            last: len - 1,
             bitmap,
             memory: PhantomData,
         }
@@ -40,7 +40,7 @@ impl<'m, B: BitmapSlice, T: Word, const N: usize> Array<'m, B, T, N> {
     #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
     #[inline(always)]
     pub fn len(&self) -> u32 {
-        self.len
+        self.last + 1
     }
 
     /// Loads entry `index`, in guest byte order; `None` past the end.
@@ -53,7 +53,7 @@ impl<'m, B: BitmapSlice, T: Word, const N: usize> Array<'m, B, T, N> {
     #[inline(always)]
     pub fn load(&self, index: u32, order: Ordering) -> Option<[T; N]> {
         // SAFETY: the entry is there.
-        (index < self.len).then(|| unsafe { self.load_entry(index, order) })
+        (index <= self.last).then(|| unsafe { self.load_entry(index, order) })
     }
 
     /// Loads entry `index` of an array that is a ring: its length is a power of two, and the
@@ -94,7 +94,7 @@ impl<'m, B: BitmapSlice, T: Word, const N: usize> Array<'m, B, T, N> {
     /// Where `order` is not one of a store.
     #[inline(always)]
     pub fn store_last(&self, index: u32, word: T, order: Ordering) -> Option<()> {
-        if index >= self.len {
+        if index > self.last {
             return None;
         }
         // SAFETY: the entry is there.
@@ -105,11 +105,11 @@ impl<'m, B: BitmapSlice, T: Word, const N: usize> Array<'m, B, T, N> {
     }
 
     /// The index of an entry that is there: clearing bits of an index gives none that is larger
-    /// than the mask, which is the last index. (It is the wrapped index where the length is a
+    /// than the mask. (It is the wrapped index where the length is a
     /// power of two.)
     #[inline(always)]
     fn wrap(&self, index: u32) -> u32 {
-        index & (self.len - 1)
+        index & self.last
     }
 
     /// # Safety

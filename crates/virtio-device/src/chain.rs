@@ -40,21 +40,22 @@ pub(crate) struct Extent {
     /// How many of them are device-readable; they come first.
     readable: usize,
     readable_len: u64,
-    writable_len: u64,
+    /// Bytes of all.
+    len: u64,
 }
 
 /// What the ring needs to take a chain back. The default is that of no ring.
 ///
-/// Each field is stored and loaded whole: two halves stored apart and loaded together stall.
+/// Two words, so that it travels in registers. Each is stored and loaded whole: two halves stored
+/// apart and loaded together stall.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Token {
     /// Which life of which ring popped it, above: a chain that outlived its ring is not pushed to
     /// the next. Its place in the order of availability, below.
     pub(crate) ticket: Ticket,
-    /// Head index (split) or buffer id (packed).
-    id: u32,
-    /// Descriptors that it occupies in the ring itself.
-    descriptors: u32,
+    /// Head index (split) or buffer id (packed) in the high half; in the low one the number of
+    /// descriptors that it occupies in the ring itself.
+    place: u64,
 }
 
 impl Token {
@@ -62,8 +63,7 @@ impl Token {
     pub(crate) fn new(ticket: Ticket, id: u16, descriptors: u32) -> Self {
         Self {
             ticket,
-            id: id.into(),
-            descriptors,
+            place: u64::from(id) << 32 | u64::from(descriptors),
         }
     }
 
@@ -76,13 +76,13 @@ impl Token {
     /// Head index (split) or buffer id (packed).
     #[inline(always)]
     pub(crate) fn id(self) -> u16 {
-        self.id as u16
+        (self.place >> 32) as u16
     }
 
     /// Descriptors that it occupies in the ring itself.
     #[inline(always)]
     pub(crate) fn descriptors(self) -> u32 {
-        self.descriptors
+        self.place as u32
     }
 }
 
@@ -156,7 +156,7 @@ impl Chain {
 
     /// Bytes that the device may write, up to 2^32 - 1 as well: what a used length can say.
     pub fn writable_len(&self) -> u32 {
-        clamp(self.extent.writable_len)
+        clamp(self.extent.len - self.extent.readable_len)
     }
 
     /// Whether it was popped and not yet pushed.
@@ -315,15 +315,15 @@ impl Extent {
         if buffer.address.checked_add(buffer.len.into()).is_none() {
             return Err(QueueError::Wrap);
         }
+        let before = self.buffers;
         *slot = buffer;
         self.buffers += 1;
-        if writable {
-            self.writable_len += u64::from(buffer.len);
-        } else if self.readable + 1 == self.buffers {
-            self.readable = self.buffers;
-            self.readable_len += u64::from(buffer.len);
-        } else {
-            return Err(QueueError::Order);
+        self.len += u64::from(buffer.len);
+        if !writable {
+            if self.readable != before {
+                return Err(QueueError::Order);
+            }
+            (self.readable, self.readable_len) = (self.buffers, self.len);
         }
         Ok(())
     }

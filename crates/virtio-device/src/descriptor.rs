@@ -91,63 +91,63 @@ impl Descriptor<PACKED> {
     }
 }
 
+/// Entry `index` of a resolved table.
+#[inline(always)]
+pub(crate) fn entry<B: BitmapSlice, const FLAGS: u32>(
+    table: &Array<'_, B, u64, 2>,
+    index: u32,
+) -> Result<Descriptor<FLAGS>, QueueError> {
+    Descriptor::load(table, index, Ordering::Relaxed).ok_or_else(|| outside(table.len(), index))
+}
+
 /// A resolved descriptor table, or descriptor ring.
 pub(crate) type Table<'a, M> = Array<'a, BS<'a, <M as GuestMemory>::Bitmap>, u64, 2>;
 
-/// An indirect descriptor table (sections 2.7.5.3 and 2.8.7).
-pub(crate) struct IndirectTable<'a, M: GuestMemory> {
-    table: Option<Table<'a, M>>,
-    memory: &'a M,
+/// Where an indirect descriptor table lies (sections 2.7.5.3 and 2.8.7).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IndirectTable {
     address: u64,
+    /// Number of descriptors.
     len: u32,
 }
 
-impl<'a, M: GuestMemory> IndirectTable<'a, M> {
+impl IndirectTable {
     /// The table that `descriptor` names, with what makes it malformed refused.
-    #[inline]
-    pub(crate) fn resolve<const FLAGS: u32>(
-        negotiated: bool,
-        view: &mut GuestView<'a, M>,
+    #[inline(always)]
+    pub(crate) fn named_by<const FLAGS: u32>(
         descriptor: Descriptor<FLAGS>,
+        negotiated: bool,
     ) -> Result<Self, QueueError> {
         let Buffer { address, len } = descriptor.buffer();
         if !negotiated || descriptor.has(NEXT) || len == 0 || len % DESCRIPTOR != 0 {
             return Err(QueueError::Indirect);
         }
         address.checked_add(len.into()).ok_or(QueueError::Wrap)?;
-        // Tables need no alignment; most have it.
-        let slice = view.slice(address, len).ok();
-        let area = slice.and_then(|slice| Area::<_, 8>::new(&slice));
         let len = len / DESCRIPTOR;
-        Ok(Self {
-            table: area.and_then(|area| area.array(0, len)),
-            memory: view.memory(),
-            address,
-            len,
-        })
+        Ok(Self { address, len })
     }
 
     /// Number of descriptors in the table.
-    pub(crate) fn len(&self) -> u32 {
+    #[inline(always)]
+    pub(crate) fn len(self) -> u32 {
         self.len
     }
 
+    /// The table itself, if it is aligned and in one piece of host memory. It need not be; most are.
     #[inline(always)]
-    pub(crate) fn descriptor<const FLAGS: u32>(
-        &self,
-        index: u32,
-    ) -> Result<Descriptor<FLAGS>, QueueError> {
-        match &self.table {
-            Some(table) => Descriptor::load(table, index, Ordering::Relaxed)
-                .ok_or_else(|| outside(self.len, index)),
-            None => self.descriptor_in_pieces(index),
-        }
+    pub(crate) fn resolve<'a, M: GuestMemory>(
+        self,
+        view: &mut GuestView<'a, M>,
+    ) -> Option<Table<'a, M>> {
+        let slice = view.slice(self.address, self.len * DESCRIPTOR).ok()?;
+        Area::<_, 8>::new(&slice)?.array(0, self.len)
     }
 
-    /// A table that is misaligned or not in one piece of host memory.
+    /// A descriptor of the table, whether it is that or not.
     #[cold]
-    fn descriptor_in_pieces<const FLAGS: u32>(
-        &self,
+    pub(crate) fn descriptor<M: GuestMemory, const FLAGS: u32>(
+        self,
+        memory: &M,
         index: u32,
     ) -> Result<Descriptor<FLAGS>, QueueError> {
         if index >= self.len {
@@ -155,7 +155,7 @@ impl<'a, M: GuestMemory> IndirectTable<'a, M> {
         }
         let mut bytes = [0; DESCRIPTOR as usize];
         let at = self.address + u64::from(DESCRIPTOR) * u64::from(index);
-        self.memory
+        memory
             .read_slice(&mut bytes, GuestAddress(at))
             .map_err(|_| QueueError::IndirectMemory)?;
         let word = |at| u64::from_ne_bytes(std::array::from_fn(|i| bytes[at + i]));

@@ -6,11 +6,11 @@ use vm_memory::GuestMemory;
 
 use crate::chain::{Extent, Token};
 use crate::descriptor::{
-    DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, PACKED, Table, WRITE,
+    DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, PACKED, Table, WRITE, entry,
 };
 use crate::ring::{NoChain, Ring, RingConfig, WRAP};
 use crate::split::{Words, array, load, store, words};
-use crate::{Chain, GuestView, QueueError, RingArea};
+use crate::{Buffer, Chain, GuestView, QueueError, RingArea};
 
 /// The three areas of a packed virtqueue, resolved for one wake-up.
 pub(crate) struct PackedAreas<'a, M: GuestMemory> {
@@ -55,7 +55,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     }
 
     /// Takes the next chain, if there is one.
-    // Indirect chains apart, for the reason given at the split engine's `pop`.
+    // Each return is one of its own, for the reason given at the split engine's `pop`.
     #[inline(always)]
     pub(crate) fn pop(
         &mut self,
@@ -71,7 +71,11 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         let (mut at, mut extent) = (ring.next_avail, Extent::default());
         for slot in chain.storage(self.size) {
             if descriptor.has(INDIRECT) {
-                let popped = self.pop_indirect(ring, tables, chain, (extent, descriptor));
+                // It goes with NEXT neither here nor in descriptors before it.
+                let popped = match extent.buffers() {
+                    0 => self.pop_indirect(ring, tables, chain, descriptor),
+                    _ => Err(QueueError::Indirect),
+                };
                 return popped.map_err(|e| ring.fail(e));
             }
             extent
@@ -88,33 +92,23 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         Err(ring.fail(QueueError::TooLong))
     }
 
-    /// An indirect table of a packed ring has no NEXT: all its entries are the chain, in order
-    /// (section 2.8.7).
+    /// Takes a chain that is an indirect table, which `first` names.
     #[inline(never)]
     fn pop_indirect(
         &mut self,
         ring: &mut Ring,
         tables: &mut GuestView<'a, M>,
         chain: &mut Chain,
-        (mut extent, descriptor): (Extent, Descriptor<PACKED>),
+        first: Descriptor<PACKED>,
     ) -> Result<(), QueueError> {
-        // INDIRECT goes with NEXT neither here nor in descriptors before it.
-        if extent.buffers() > 0 {
-            return Err(QueueError::Indirect);
-        }
-        let table = IndirectTable::resolve(ring.indirect, tables, descriptor)?;
-        if table.len() > self.size {
-            return Err(QueueError::TooLong);
-        }
-        let slots = chain.storage(self.size).iter_mut();
-        for (slot, index) in slots.zip(0..table.len()) {
-            let entry = table.descriptor::<PACKED>(index)?;
-            if entry.has(INDIRECT) {
-                return Err(QueueError::Indirect);
-            }
-            extent.add(slot, entry.buffer(), entry.has(WRITE))?;
-        }
-        self.take(ring, chain, descriptor.id(), 1, extent)
+        let named = IndirectTable::named_by(first, ring.indirect)?;
+        let slots = chain.storage(self.size).get_mut(..named.len() as usize);
+        let slots = slots.ok_or(QueueError::TooLong)?;
+        let extent = match named.resolve(tables) {
+            Some(table) => gather(slots, |index| entry(&table, index))?,
+            None => gather_cold(slots, named, tables.memory())?,
+        };
+        self.take(ring, chain, first.id(), 1, extent)
     }
 
     /// The chain is complete, `descriptors` of them in the ring itself: it is the device's now.
@@ -251,6 +245,34 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
             Ordering::Relaxed,
         );
     }
+}
+
+/// An indirect table of a packed ring has no NEXT: all its entries are the chain, in order (section
+/// 2.8.7).
+#[inline(always)]
+fn gather(
+    slots: &mut [Buffer],
+    descriptor: impl Fn(u32) -> Result<Descriptor<PACKED>, QueueError>,
+) -> Result<Extent, QueueError> {
+    let mut extent = Extent::default();
+    for (slot, index) in slots.iter_mut().zip(0..) {
+        let descriptor = descriptor(index)?;
+        if descriptor.has(INDIRECT) {
+            return Err(QueueError::Indirect);
+        }
+        extent.add(slot, descriptor.buffer(), descriptor.has(WRITE))?;
+    }
+    Ok(extent)
+}
+
+/// The same for a table wherever it lies.
+#[cold]
+fn gather_cold<M: GuestMemory>(
+    slots: &mut [Buffer],
+    table: IndirectTable,
+    memory: &M,
+) -> Result<Extent, QueueError> {
+    gather(slots, |index| table.descriptor(memory, index))
 }
 
 const AVAIL: u16 = 1 << 7;

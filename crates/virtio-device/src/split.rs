@@ -8,10 +8,10 @@ use vm_memory::bitmap::{BS, BitmapSlice};
 
 use crate::chain::{Extent, Token};
 use crate::descriptor::{
-    DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, SPLIT, Table, WRITE, outside,
+    DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, SPLIT, Table, WRITE, entry, outside,
 };
 use crate::ring::{NoChain, Ring, RingConfig};
-use crate::{Chain, GuestView, QueueError, RingArea};
+use crate::{Buffer, Chain, GuestView, QueueError, RingArea};
 
 /// The three areas of a split virtqueue, resolved for one wake-up. `BIG` is whether the ring is
 /// big-endian: that of a legacy driver on such a machine, compiled apart.
@@ -75,8 +75,7 @@ impl<'a, M: GuestMemory, const BIG: bool> SplitAreas<'a, M, BIG> {
     }
 
     /// Takes the next chain, of which [`available`](Self::available) has said that it is there.
-    // Indirect chains apart: an extent that went through memory would be stored field by field and
-    // loaded whole, which stalls.
+    // Each return is one of its own: where they meet, the compiler runs out of registers.
     #[inline(always)]
     pub(crate) fn pop(
         &mut self,
@@ -92,9 +91,8 @@ impl<'a, M: GuestMemory, const BIG: bool> SplitAreas<'a, M, BIG> {
         for slot in chain.storage(self.size) {
             let descriptor = self.descriptor(index).map_err(|e| ring.fail(e))?;
             if descriptor.has(INDIRECT) {
-                return self
-                    .pop_indirect(ring, tables, chain, (head, extent, descriptor))
-                    .map_err(|e| ring.fail(e));
+                let popped = self.pop_indirect(ring, tables, chain, head);
+                return popped.map_err(|e| ring.fail(e));
             }
             extent
                 .add(slot, descriptor.buffer(), descriptor.has(WRITE))
@@ -108,31 +106,51 @@ impl<'a, M: GuestMemory, const BIG: bool> SplitAreas<'a, M, BIG> {
         Err(ring.fail(QueueError::TooLong))
     }
 
-    /// Goes on in an indirect table. The chain as a whole may not exceed the queue size, wherever
-    /// its descriptors lie.
+    /// Takes a chain with an indirect table. It begins anew: to take over what has been walked costs
+    /// more, and keeps that in memory where there is no such table, too.
     #[inline(never)]
     fn pop_indirect(
         &mut self,
         ring: &mut Ring,
         tables: &mut GuestView<'a, M>,
         chain: &mut Chain,
-        (head, mut extent, descriptor): (u16, Extent, Descriptor<SPLIT>),
+        head: u16,
     ) -> Result<(), QueueError> {
-        let table = IndirectTable::resolve(ring.indirect, tables, descriptor)?;
-        let mut index = 0;
-        let storage = chain.storage(self.size);
-        while let Some(slot) = storage.get_mut(extent.buffers()) {
-            let descriptor = in_order::<BIG>(table.descriptor(index)?);
-            if descriptor.has(INDIRECT) {
+        let first = self.descriptor(head.into())?;
+        if !first.has(INDIRECT) {
+            return self.pop_mixed(ring, tables.memory(), chain, head);
+        }
+        let Some(table) = IndirectTable::named_by(first, ring.indirect)?.resolve(tables) else {
+            return self.pop_mixed(ring, tables.memory(), chain, head);
+        };
+        let (storage, mut extent) = (chain.storage(self.size), Extent::default());
+        let in_table = |index| entry(&table, index).map(in_order::<BIG>);
+        match walk(storage, &mut extent, 0, in_table)? {
+            Some(_) => Err(QueueError::Indirect),
+            None => self.take(ring, chain, head, extent),
+        }
+    }
+
+    /// Takes any chain: descriptors of the ring, and then those of an indirect table, wherever that
+    /// lies. The chain as a whole may not exceed the queue size.
+    #[cold]
+    fn pop_mixed(
+        &mut self,
+        ring: &mut Ring,
+        memory: &M,
+        chain: &mut Chain,
+        head: u16,
+    ) -> Result<(), QueueError> {
+        let (storage, mut extent) = (chain.storage(self.size), Extent::default());
+        let in_ring = |index| self.descriptor(index);
+        if let Some(last) = walk(storage, &mut extent, head.into(), in_ring)? {
+            let table = IndirectTable::named_by(last, ring.indirect)?;
+            let in_table = |index| table.descriptor(memory, index).map(in_order::<BIG>);
+            if walk(storage, &mut extent, 0, in_table)?.is_some() {
                 return Err(QueueError::Indirect);
             }
-            extent.add(slot, descriptor.buffer(), descriptor.has(WRITE))?;
-            if !descriptor.has(NEXT) {
-                return self.take(ring, chain, head, extent);
-            }
-            index = descriptor.next();
         }
-        Err(QueueError::TooLong)
+        self.take(ring, chain, head, extent)
     }
 
     #[inline(always)]
@@ -217,6 +235,29 @@ impl<'a, M: GuestMemory, const BIG: bool> SplitAreas<'a, M, BIG> {
         let flags = word16::<BIG>(NO_NOTIFY);
         store(&self.used, USED_FLAGS, flags, Ordering::Relaxed);
     }
+}
+
+/// Adds the descriptors from `index` on, which `descriptor` knows, to `extent`, until the chain ends
+/// or one of them names an indirect table.
+#[inline(always)]
+fn walk(
+    storage: &mut [Buffer],
+    extent: &mut Extent,
+    mut index: u32,
+    descriptor: impl Fn(u32) -> Result<Descriptor<SPLIT>, QueueError>,
+) -> Result<Option<Descriptor<SPLIT>>, QueueError> {
+    for slot in storage.get_mut(extent.buffers()..).unwrap_or_default() {
+        let descriptor = descriptor(index)?;
+        if descriptor.has(INDIRECT) {
+            return Ok(Some(descriptor));
+        }
+        extent.add(slot, descriptor.buffer(), descriptor.has(WRITE))?;
+        if !descriptor.has(NEXT) {
+            return Ok(None);
+        }
+        index = descriptor.next();
+    }
+    Err(QueueError::TooLong)
 }
 
 /// Between a number and the word that it is in a ring: the same either way.
