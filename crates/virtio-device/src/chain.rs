@@ -135,6 +135,7 @@ impl Chain {
     }
 
     /// The device-readable buffers, in order.
+    #[inline]
     pub fn readable(&self) -> &[Buffer] {
         self.buffers()
             .get(..self.extent.readable)
@@ -142,6 +143,7 @@ impl Chain {
     }
 
     /// The device-writable buffers, in order.
+    #[inline]
     pub fn writable(&self) -> &[Buffer] {
         self.buffers()
             .get(self.extent.readable..)
@@ -150,26 +152,31 @@ impl Chain {
 
     /// Bytes that the device may read. Of a chain of 4 GiB and more, which no driver should make
     /// (section 2.7.5), those beyond 2^32 - 1 are out of reach.
+    #[inline]
     pub fn readable_len(&self) -> u32 {
         clamp(self.extent.readable_len)
     }
 
     /// Bytes that the device may write, up to 2^32 - 1 as well: what a used length can say.
+    #[inline]
     pub fn writable_len(&self) -> u32 {
         clamp(self.extent.len - self.extent.readable_len)
     }
 
     /// Whether it was popped and not yet pushed.
+    #[inline]
     pub fn is_live(&self) -> bool {
         self.token.is_live()
     }
 
     /// `len` bytes of the readable part from byte `offset` on, as buffers. Clipped to the part.
+    #[inline]
     pub fn readable_range(&self, offset: u32, len: u32) -> impl Iterator<Item = Buffer> + Clone {
         clip(self.readable(), offset, len)
     }
 
     /// `len` bytes of the writable part from byte `offset` on, as buffers. Clipped to the part.
+    #[inline]
     pub fn writable_range(&self, offset: u32, len: u32) -> impl Iterator<Item = Buffer> + Clone {
         clip(self.writable(), offset, len)
     }
@@ -187,8 +194,8 @@ impl Chain {
     ) -> Result<(), MemoryError> {
         let len = fit(offset, data.len(), self.readable_len())?;
         let mut rest = data;
-        let range = self.readable_range(offset, len);
-        view.for_each_buffer(range, Permissions::Read, |slice| {
+        let range = (self.readable(), offset, len);
+        for_each_slice(range, view, Permissions::Read, |slice| {
             let (to, tail) = std::mem::take(&mut rest).split_at_mut(slice.len());
             slice.copy_to(to);
             rest = tail;
@@ -222,8 +229,8 @@ impl Chain {
     ) -> Result<(), MemoryError> {
         let len = fit(offset, data.len(), self.writable_len())?;
         let mut rest = data;
-        let range = self.writable_range(offset, len);
-        view.for_each_buffer(range, Permissions::Write, |slice| {
+        let range = (self.writable(), offset, len);
+        for_each_slice(range, view, Permissions::Write, |slice| {
             let (from, tail) = rest.split_at(slice.len());
             slice.copy_from(from);
             rest = tail;
@@ -243,7 +250,7 @@ impl Chain {
         f: impl FnMut(Slice<'m, M>),
     ) -> Result<(), MemoryError> {
         fit(offset, len as usize, self.readable_len())?;
-        view.for_each_buffer(self.readable_range(offset, len), Permissions::Read, f)
+        for_each_slice((self.readable(), offset, len), view, Permissions::Read, f)
     }
 
     /// Calls `f` with the host memory of `len` bytes of the writable part from `offset` on, piece
@@ -259,7 +266,7 @@ impl Chain {
         f: impl FnMut(Slice<'m, M>),
     ) -> Result<(), MemoryError> {
         fit(offset, len as usize, self.writable_len())?;
-        view.for_each_buffer(self.writable_range(offset, len), Permissions::Write, f)
+        for_each_slice((self.writable(), offset, len), view, Permissions::Write, f)
     }
 
     /// Room for the buffers of a chain of up to `size`.
@@ -290,6 +297,7 @@ impl Chain {
     }
 
     /// What the ring needs to take it back.
+    #[inline]
     pub(crate) fn token(&self) -> Token {
         self.token
     }
@@ -337,6 +345,35 @@ impl Extent {
 
 fn clamp(len: u64) -> u32 {
     u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Calls `f` with the host memory of the `len` bytes from `offset` on in some buffers, once all of them
+/// are known to be guest memory.
+#[inline]
+fn for_each_slice<'m, M: GuestMemory>(
+    (buffers, offset, len): (&[Buffer], u32, u32),
+    view: &mut GuestView<'m, M>,
+    access: Permissions,
+    mut f: impl FnMut(Slice<'m, M>),
+) -> Result<(), MemoryError> {
+    match within_one(buffers, offset, len) {
+        Some(Buffer { address, len }) => view.for_each_slice(address, len, access, f),
+        None => view.for_each_buffer(clip(buffers, offset, len), access, &mut f),
+    }
+}
+
+/// The `len` bytes from `offset` on, where one buffer has them all: as drivers lay out requests.
+#[inline]
+fn within_one(buffers: &[Buffer], offset: u32, len: u32) -> Option<Buffer> {
+    let mut skip = offset;
+    for &Buffer { address, len: room } in buffers {
+        if skip < room {
+            let address = address + u64::from(skip);
+            return (len <= room - skip).then_some(Buffer { address, len });
+        }
+        skip -= room;
+    }
+    None
 }
 
 /// The part of `buffers` from byte `offset` on, at most `len` bytes, without empty buffers.

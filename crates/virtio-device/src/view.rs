@@ -204,21 +204,18 @@ impl<M: GuestMemory> Clone for Region<'_, M> {
 impl<'m, M: GuestMemory> GuestView<'m, M> {
     /// Calls `f` with the host memory of each buffer in turn, once all of them are known to be
     /// guest memory.
+    #[cold]
     pub(crate) fn for_each_buffer(
         &mut self,
         buffers: impl Iterator<Item = Buffer> + Clone,
         access: Permissions,
-        mut f: impl FnMut(Slice<'m, M>),
+        f: &mut dyn FnMut(Slice<'m, M>),
     ) -> Result<(), MemoryError> {
-        let mut rest = buffers.clone();
-        if let (Some(Buffer { address, len }), None) = (rest.next(), rest.next()) {
-            return self.for_each_slice(address, len, access, f);
-        }
         for Buffer { address, len } in buffers.clone() {
             self.for_each_slice(address, len, access, |_| ())?;
         }
         for Buffer { address, len } in buffers {
-            self.for_each_slice(address, len, access, &mut f)?;
+            self.for_each_slice(address, len, access, &mut *f)?;
         }
         Ok(())
     }
