@@ -102,12 +102,14 @@ impl Disk {
     }
 
     /// Whether it was opened with `O_DIRECT`, past the page cache.
+    #[inline]
     pub fn is_direct(&self) -> bool {
         self.direct
     }
 
     /// Whether it is a file in memory, such as one on tmpfs or a `memfd`, which never waits for a
     /// device (but perhaps for swap).
+    #[inline]
     pub fn is_in_memory(&self) -> bool {
         self.in_memory
     }
@@ -206,6 +208,7 @@ impl Disk {
 }
 
 impl AsFd for Disk {
+    #[inline]
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }

@@ -25,6 +25,7 @@ unsafe impl Sync for IovecArray {}
 
 impl IovecArray {
     /// Adds a slice, to the last iovec if it continues it in host memory and is still to come.
+    #[inline]
     pub(crate) fn push<B: BitmapSlice>(&mut self, slice: &VolatileSlice<'_, B>) {
         let (base, len) = (slice.ptr_guard_mut().as_ptr(), slice.len());
         if len == 0 {
@@ -42,17 +43,20 @@ impl IovecArray {
     }
 
     /// What one system call may take: the next iovecs, at most as many as the kernel accepts.
+    #[inline]
     pub(crate) fn next(&self) -> &[iovec] {
         let rest = self.iovecs.get(self.first..).unwrap_or_default();
         rest.get(..IOV_MAX).unwrap_or(rest)
     }
 
     /// Bytes not yet transferred.
+    #[inline]
     pub(crate) fn remaining(&self) -> usize {
         self.remaining
     }
 
     /// Skips `count` bytes, which were transferred. More than remain are as many as remain.
+    #[inline]
     pub(crate) fn advance(&mut self, count: usize) {
         let mut count = count.min(self.remaining);
         self.remaining -= count;
@@ -68,6 +72,7 @@ impl IovecArray {
     }
 
     /// Empties the array. Its storage is kept, as far as it is of a usual size.
+    #[inline]
     pub(crate) fn clear(&mut self) {
         self.iovecs.clear();
         self.iovecs.shrink_to(KEPT);

@@ -211,6 +211,7 @@ fn repeat<'m, B: BitmapSlice>(
 }
 
 /// `offset` as the kernel takes it. Were it to wrap to -1, the file's own position would be used.
+#[inline]
 pub(crate) fn file_offset(offset: u64) -> io::Result<off_t> {
     off_t::try_from(offset).map_err(|_| ErrorKind::InvalidInput.into())
 }
@@ -219,6 +220,7 @@ pub(crate) fn file_offset(offset: u64) -> io::Result<off_t> {
 type Call = unsafe extern "C" fn(c_int, *const iovec, c_int, off_t, c_int) -> isize;
 
 /// Calls one of them with `iovecs`, which come from [`Iovecs::next`].
+#[inline]
 fn transfer(
     call: Call,
     fd: BorrowedFd<'_>,
@@ -243,6 +245,7 @@ fn transfer(
     })
 }
 
+#[inline]
 fn retry(call: impl Fn() -> isize) -> io::Result<usize> {
     loop {
         if let Ok(count) = usize::try_from(call()) {
