@@ -33,6 +33,7 @@ mod rules;
 mod saved;
 mod shared;
 mod transmit;
+mod window;
 mod worker;
 
 pub use backend::{Backend, Facts, Line, Plain};

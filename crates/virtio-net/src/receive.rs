@@ -1,6 +1,5 @@
 //! Frames on their way from a line to the driver (section 5.1.6.4).
 
-use std::collections::VecDeque;
 use std::io::{self, ErrorKind};
 
 use virtio_device::vm_memory::GuestMemory;
@@ -11,6 +10,7 @@ use crate::hash::{Hash, hash};
 use crate::header::{HEADER, Header, Report};
 use crate::negotiated::Negotiated;
 use crate::rules::Rules;
+use crate::window::Window;
 use crate::{Facts, Line, features as f, filter, flow};
 
 /// What frames are treated by, for the length of a batch.
@@ -33,10 +33,7 @@ pub(crate) struct Terms<'a> {
 /// is longer than expected is not cut.
 #[derive(Debug, Default)]
 pub(crate) struct Receiver {
-    window: VecDeque<Chain>,
-    spare: Vec<Chain>,
-    /// Bytes of the buffers in the window.
-    room: u64,
+    window: Window,
     expected: Expected,
     storage: Storage,
     /// Allocated at the first use.
@@ -124,12 +121,12 @@ impl Receiver {
         let header_len = terms.negotiated.header_len;
         let total = header_len as usize + frame.len();
         let goes_on = self.fill(queue, total as u64, terms)?;
-        if (total as u64) > self.room {
+        if (total as u64) > self.window.room() {
             // A frame that would never fit is lost.
             return Ok(!goes_on || !terms.negotiated.has(f::MRG_RXBUF));
         }
         let (mut rest, mut skip) = (frame, header_len);
-        for chain in &self.window {
+        for chain in self.window.chains() {
             let room = chain.writable_len() - skip;
             let (now, later) = rest.split_at(rest.len().min(room as usize));
             // All of it was found to be guest memory when it was popped.
@@ -145,16 +142,7 @@ impl Receiver {
 
     /// Puts back buffers that no frame has come for.
     pub(crate) fn put_back<M: GuestMemory>(&mut self, queue: Option<&mut Virtqueue<'_, M>>) {
-        self.room = 0;
-        let Some(queue) = queue else {
-            // Those of a queue that is no more, or broken, are nobody's.
-            self.window.clear();
-            return;
-        };
-        while let Some(mut chain) = self.window.pop_back() {
-            queue.unpop(&mut chain);
-            self.spare.push(chain);
-        }
+        self.window.put_back(queue);
     }
 
     /// As new.
@@ -174,7 +162,7 @@ impl Receiver {
         if self.kept.is_some() {
             return self.deliver_kept(queue, terms);
         }
-        self.fill(queue, self.expected.bytes(), terms)?;
+        self.fill(queue, self.expected.bytes(terms), terms)?;
         if self.window.is_empty() {
             return Ok(Some(Received::Starved));
         }
@@ -200,26 +188,19 @@ impl Receiver {
         terms: &Terms<'_>,
     ) -> Result<bool, QueueError> {
         let merges = terms.negotiated.has(f::MRG_RXBUF);
-        while self.window.is_empty() || (merges && self.room < wanted) {
-            let mut chain = self.spare.pop().unwrap_or_default();
-            if !queue.pop(&mut chain)? {
-                self.spare.push(chain);
+        while self.window.is_empty() || (merges && self.window.room() < wanted) {
+            let first = self.window.is_empty();
+            let chain = self.window.spare();
+            if !queue.pop(chain)? {
                 break;
             }
-            if is_of_use(&chain, queue.view(), terms) {
-                self.room += u64::from(chain.writable_len());
-                self.window.push_back(chain);
-                continue;
-            }
-            let in_the_way = !self.window.is_empty();
-            if in_the_way {
-                // Those before it could not be put back if it were used before them.
-                queue.unpop(&mut chain);
+            if is_of_use(chain, queue.view(), terms) {
+                self.window.grow();
+            } else if first {
+                queue.push(chain, 0);
             } else {
-                queue.push(&mut chain, 0);
-            }
-            self.spare.push(chain);
-            if in_the_way {
+                // Those before it could not be put back if it were used before them.
+                queue.unpop(chain);
                 return Ok(false);
             }
         }
@@ -237,13 +218,13 @@ impl Receiver {
         offered: &mut u64,
     ) -> io::Result<usize> {
         self.allocate();
-        let expected = self.expected.bytes();
+        let expected = self.expected.bytes(terms);
         let mut iovecs = Iovecs::new(&mut self.storage);
         if terms.facts.header {
             iovecs.push_bytes(head);
         }
         let mut skip = terms.negotiated.header_len;
-        for chain in &self.window {
+        for chain in self.window.chains() {
             if *offered >= expected && *offered > 0 {
                 break;
             }
@@ -297,7 +278,7 @@ impl Receiver {
             return Ok(None);
         };
         let total = header_len + len as u64;
-        self.expected.learn(total);
+        self.expected.learn(total, terms);
         if direct == len {
             self.commit(queue, admitted, total, terms);
             return Ok(None);
@@ -357,7 +338,7 @@ impl Receiver {
         terms: &Terms<'_>,
     ) {
         let (mut rest, mut skip) = (to, terms.negotiated.header_len);
-        for chain in &self.window {
+        for chain in self.window.chains() {
             let len = rest.len().min((chain.writable_len() - skip) as usize);
             let (now, later) = rest.split_at_mut(len);
             copy_written(chain, view, skip, now);
@@ -392,30 +373,9 @@ impl Receiver {
         total: u64,
         terms: &Terms<'_>,
     ) {
-        let count = self.count(total);
+        let count = self.window.count(total);
         self.write_header(queue.view(), (header, hash), count as u16, terms);
-        let mut rest = total;
-        let chains = self.window.iter_mut().take(count).map(|chain| {
-            let len = u64::from(chain.writable_len()).min(rest);
-            rest -= len;
-            (chain, len as u32)
-        });
-        queue.push_together(chains);
-        for chain in self.window.drain(..count) {
-            self.room -= u64::from(chain.writable_len());
-            self.spare.push(chain);
-        }
-    }
-
-    /// How many buffers of the window the first `total` bytes take.
-    fn count(&self, total: u64) -> usize {
-        let mut rest = total;
-        let taken = self.window.iter().take_while(|chain| {
-            let taken = rest > 0;
-            rest = rest.saturating_sub(chain.writable_len().into());
-            taken
-        });
-        taken.count()
+        self.window.push(queue, count, total);
     }
 
     fn write_header<M: GuestMemory>(
@@ -435,7 +395,7 @@ impl Receiver {
             terms.negotiated.order,
         );
         let bytes = bytes.get(..terms.negotiated.header_len as usize);
-        if let (Some(first), Some(bytes)) = (self.window.front(), bytes) {
+        if let (Some(first), Some(bytes)) = (self.window.chains().next(), bytes) {
             let _ = first.write_at(view, 0, bytes);
         }
     }
@@ -462,6 +422,12 @@ impl Terms<'_> {
         let header = if self.facts.header { HEADER } else { 0 };
         len.checked_sub(header)
             .filter(|&len| len > 0 && len <= LONGEST)
+    }
+
+    /// Bytes that a frame takes which is not segmented, with the driver's header: no more than the
+    /// mergeable buffers have that Linux makes, so that one is enough.
+    fn short(&self) -> u64 {
+        u64::from(self.negotiated.header_len) + SHORT
     }
 
     /// How much of a frame has to be looked at.
@@ -507,16 +473,16 @@ struct Expected {
 }
 
 impl Expected {
-    fn bytes(self) -> u64 {
+    fn bytes(self, terms: &Terms<'_>) -> u64 {
         if self.large > 0 {
             LONGEST as u64
         } else {
-            SHORT
+            terms.short()
         }
     }
 
-    fn learn(&mut self, len: u64) {
-        self.large = if len > SHORT {
+    fn learn(&mut self, len: u64, terms: &Terms<'_>) {
+        self.large = if len > terms.short() {
             PATIENCE
         } else {
             self.large.saturating_sub(1)
@@ -567,8 +533,8 @@ fn copy_written<M: GuestMemory>(
 const BATCH: usize = 64;
 /// Of a frame: 64 KiB and what goes before it.
 pub(crate) const LONGEST: usize = 4096 + (64 << 10);
-/// Of a frame that is not segmented, with its header.
-const SHORT: u64 = 1600;
+/// Of a frame that is not segmented: 1500 bytes after addresses, type and tag.
+const SHORT: u64 = 1518;
 /// Short frames in a row after which no long one is expected.
 const PATIENCE: u16 = 64;
 /// Errors in a row after which a line is taken for gone.

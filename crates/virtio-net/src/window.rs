@@ -1,0 +1,91 @@
+//! Buffers of the driver that frames are read into.
+
+use std::collections::VecDeque;
+
+use virtio_device::vm_memory::GuestMemory;
+use virtio_device::{Chain, Virtqueue};
+
+/// Chains that were popped before it was known whether there is a frame, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    /// Those in the window, and after them some to pop into.
+    chains: VecDeque<Chain>,
+    len: usize,
+    /// Bytes of those in the window.
+    room: u64,
+}
+
+impl Window {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Bytes of its chains.
+    pub(crate) fn room(&self) -> u64 {
+        self.room
+    }
+
+    /// Its chains, in the order in which they were popped.
+    pub(crate) fn chains(&self) -> impl Iterator<Item = &Chain> {
+        self.chains.iter().take(self.len)
+    }
+
+    /// A chain to pop into.
+    pub(crate) fn spare(&mut self) -> &mut Chain {
+        if self.chains.len() == self.len {
+            self.chains.push_back(Chain::new());
+        }
+        &mut self.chains[self.len]
+    }
+
+    /// Takes the [`spare`](Self::spare) chain in, now that it was popped into.
+    pub(crate) fn grow(&mut self) {
+        if let Some(chain) = self.chains.get(self.len) {
+            self.room += u64::from(chain.writable_len());
+            self.len += 1;
+        }
+    }
+
+    /// How many of its chains the first `bytes` take.
+    pub(crate) fn count(&self, bytes: u64) -> usize {
+        let mut rest = bytes;
+        let taken = self.chains().take_while(|chain| {
+            let taken = rest > 0;
+            rest = rest.saturating_sub(chain.writable_len().into());
+            taken
+        });
+        taken.count()
+    }
+
+    /// Gives the driver the first `count` chains, all at once, with the first `bytes` of the window
+    /// written.
+    pub(crate) fn push<M: GuestMemory>(
+        &mut self,
+        queue: &mut Virtqueue<'_, M>,
+        count: usize,
+        bytes: u64,
+    ) {
+        let (count, mut rest) = (count.min(self.len), bytes);
+        let chains = self.chains.iter_mut().take(count).map(|chain| {
+            let room = u64::from(chain.writable_len());
+            let written = room.min(rest);
+            (self.room, rest) = (self.room - room, rest - written);
+            (chain, written as u32)
+        });
+        queue.push_together(chains);
+        self.chains.rotate_left(count);
+        self.len -= count;
+    }
+
+    /// Makes all of them available again. Those of a queue that is no more, or broken, are nobody's.
+    pub(crate) fn put_back<M: GuestMemory>(&mut self, queue: Option<&mut Virtqueue<'_, M>>) {
+        match queue {
+            Some(queue) => {
+                let chains = self.chains.iter_mut().take(self.len);
+                chains.rev().for_each(|chain| queue.unpop(chain));
+            }
+            None => self.chains.clear(),
+        }
+        (self.len, self.room) = (0, 0);
+    }
+}
