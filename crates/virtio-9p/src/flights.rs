@@ -120,7 +120,9 @@ impl Flights {
 
     /// Takes what has landed.
     pub(crate) fn land(&mut self) -> Vec<Landing> {
-        let _ = rustix::io::read(&self.landed.bell, &mut [0; 8]);
+        if self.flying.is_empty() {
+            return Vec::new();
+        }
         let landings = std::mem::take(&mut *self.landed.landings());
         let gone = |flight: &Flight| {
             landings
@@ -146,6 +148,12 @@ impl Flights {
         };
         let at = self.waiting.iter().position(due)?;
         Some(self.waiting.remove(at))
+    }
+
+    /// The bell has been heard, and is silent until something lands again. To be called before
+    /// [`land`](Self::land): what lands in between rings anew.
+    pub(crate) fn heard(&self) {
+        let _ = rustix::io::read(&self.landed.bell, &mut [0; 8]);
     }
 
     /// Readable when something has landed.

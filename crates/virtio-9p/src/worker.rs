@@ -179,6 +179,7 @@ impl<F: FileSystem, AS: AddressSpace> Worker<AS> for NinePWorker<F> {
     }
 
     fn event(&mut self, _token: u16, cx: &mut Cx<'_, AS>) -> Result<Progress> {
+        self.flights.heard();
         self.work(cx)
     }
 
