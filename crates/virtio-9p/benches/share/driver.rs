@@ -40,19 +40,21 @@ impl Guest {
         });
         let placed = workers.expect("a worker").pop().expect("a worker");
         let memory = Memory::from_ranges(&[(GuestAddress(0), 1 << 20)]);
-        Self {
+        let guest = Self {
             memory: Arc::new(memory.expect("1 MiB")),
             worker: placed.worker,
             rings: vec![Some(Ring::new(CONFIG).expect("a ring"))],
             made: 0,
-        }
+        };
+        guest.write_descriptors();
+        guest
     }
 
-    /// Has the device serve `request`; the length of the reply, which stays where it is.
-    pub(crate) fn serve(&mut self, request: &[u8]) -> u32 {
-        self.store(REQUEST, request);
+    /// They never change: room for a request, and for its reply. Their chain is number 0, which the
+    /// available ring is full of.
+    fn write_descriptors(&self) {
         let chain = [
-            (REQUEST, request.len() as u32, NEXT),
+            (REQUEST, (REPLY - REQUEST) as u32, NEXT),
             (REPLY, BLOCK as u32 + 11, WRITE),
         ];
         for (at, (address, len, flags)) in (0..).zip(chain) {
@@ -60,8 +62,12 @@ impl Guest {
             let descriptor = u128::from(address) | u128::from(rest) << 64;
             self.store(CONFIG.descriptor + 16 * at, &descriptor.to_le_bytes());
         }
+    }
+
+    /// Has the device serve `request`; the length of the reply, which stays where it is.
+    pub(crate) fn serve(&mut self, request: &[u8]) -> u32 {
+        self.store(REQUEST, request);
         let slot = u64::from(self.made % SIZE);
-        self.store(CONFIG.driver + 4 + 2 * slot, &[0; 2]);
         self.made = self.made.wrapping_add(1);
         self.store(CONFIG.driver + 2, &self.made.to_le_bytes());
         let mut reactor = Nobody;

@@ -103,6 +103,7 @@ impl Guest {
         }
     }
 
+    #[inline(never)]
     fn serve(&mut self) {
         let mut reactor = Nobody;
         let mut cx: Cx<'_, Arc<Memory>> = Cx::new(

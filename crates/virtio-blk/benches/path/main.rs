@@ -11,6 +11,7 @@ mod driver;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use bare::{Preadv, Ring};
@@ -24,6 +25,9 @@ trait Contender {
 }
 
 fn main() {
+    if let Ok(depth) = std::env::var(COUNT) {
+        return count(&depth);
+    }
     println!("random reads of 4 KiB, one thread, median of {ROUNDS} rounds");
     println!("requests per second, in thousands; user CPU in nanoseconds per request");
     for (name, directory) in [
@@ -35,6 +39,7 @@ fn main() {
             Err(error) => println!("\n{name}: left out: {error}"),
         }
     }
+    instructions();
 }
 
 fn compare(name: &str, file: &File) {
@@ -100,6 +105,40 @@ fn race<const N: usize>(contenders: &mut [Box<dyn Contender>; N]) -> [Score; N] 
     })
 }
 
+/// Instructions of the device's wake-ups per request, as callgrind counts them.
+fn instructions() {
+    println!("\ninstructions per request in the device (callgrind)");
+    for depth in [1, 32] {
+        match (callgrind(depth, 6400), callgrind(depth, 12800)) {
+            (Some(few), Some(many)) => println!("{depth:>6} {:>9.0}", (many - few) / 6400.0),
+            _ => return println!("valgrind is not installed"),
+        }
+    }
+}
+
+fn callgrind(depth: usize, requests: usize) -> Option<f64> {
+    let run = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .args(["--collect-atstart=no", "--toggle-collect=*Guest*serve*"])
+        .arg(std::env::current_exe().ok()?)
+        .env(COUNT, format!("{depth}:{requests}"))
+        .output()
+        .ok()?;
+    let text = String::from_utf8_lossy(&run.stderr).into_owned();
+    let line = text.lines().find(|line| line.contains("Collected"))?;
+    line.split_whitespace().last()?.parse().ok()
+}
+
+/// What runs under callgrind: so many requests at this depth, by the device alone.
+fn count(what: &str) {
+    let mut numbers = what.split(':').map(|number| number.parse());
+    let mut number = || numbers.next().and_then(Result::ok).expect("depth:requests");
+    let (depth, requests): (usize, usize) = (number(), number());
+    let file = image(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("an image");
+    let mut guest = Guest::new(&file, Mode::Auto, depth);
+    guest.read(&Random(1).blocks()[..requests]);
+}
+
 fn user_time() -> Duration {
     // SAFETY: `getrusage` fills in the structure that it is given.
     let time = unsafe {
@@ -133,6 +172,7 @@ impl Random {
     }
 }
 
+const COUNT: &str = "PATH_COUNT";
 const BLOCK: usize = 4096;
 /// 64 MiB of them.
 const BLOCKS: u64 = (64 << 20) / BLOCK as u64;
