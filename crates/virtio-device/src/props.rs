@@ -187,7 +187,8 @@ fn did_you_mean(near: &[&str]) -> String {
     }
 }
 
-/// Declares a struct of properties: a doc line, `"name" => field: Type = default` each.
+/// Declares a struct of properties: a doc line, `"name" => field: Type = default` each. Before them
+/// may come sets that it includes, `..field: Set` each, whose properties are also its own.
 ///
 /// ```
 /// virtio_device::props! {
@@ -206,19 +207,38 @@ fn did_you_mean(near: &[&str]) -> String {
 /// assert_eq!(Props::set(&mut toy, "colour", "red"), Ok(false));
 /// assert!(Props::set(&mut toy, "volume", "loud").is_err());
 /// assert_eq!(toy.describe()[0].help, "How loud it is, in percent.");
+///
+/// virtio_device::props! {
+///     /// Properties of a toy that moves.
+///     pub struct CarProps {
+///         ..toy: ToyProps,
+///         /// How fast it is, in percent.
+///         "speed" => speed: u8 = 10,
+///     }
+/// }
+/// let mut car = CarProps::default();
+/// assert_eq!(Props::set(&mut car, "volume", "0"), Ok(true));
+/// assert_eq!((car.toy.volume, car.speed), (0, 10));
+/// let names: Vec<_> = car.describe().iter().map(|property| property.name).collect();
+/// assert_eq!(names, ["volume", "say", "speed"]);
 /// ```
 #[macro_export]
 macro_rules! props {
     ($(#[$meta:meta])* $vis:vis struct $name:ident {
+        $( .. $set:ident : $set_ty:ty , )*
         $( #[doc = $help:literal] $prop:literal => $field:ident : $ty:ty = $default:expr ),* $(,)?
     }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, PartialEq)]
-        $vis struct $name { $( #[doc = $help] pub $field: $ty ),* }
+        $vis struct $name {
+            $( #[doc = concat!("[`", stringify!($set_ty), "`], which are included.")]
+            pub $set: $set_ty, )*
+            $( #[doc = $help] pub $field: $ty ),*
+        }
 
         impl Default for $name {
             fn default() -> Self {
-                Self { $( $field: $default ),* }
+                Self { $( $set: <$set_ty>::default(), )* $( $field: $default ),* }
             }
         }
 
@@ -236,17 +256,24 @@ macro_rules! props {
                         self.$field = $crate::props::value($prop, value)?;
                         Ok(true)
                     } )*
-                    _ => Ok(false),
+                    _ => {
+                        let known = false;
+                        $( let known = known || $crate::props::Props::set(&mut self.$set, name, value)?; )*
+                        Ok(known)
+                    }
                 }
             }
 
             fn describe(&self) -> Vec<$crate::props::PropHelp> {
-                vec![ $( $crate::props::PropHelp {
+                let included: &[Vec<$crate::props::PropHelp>] =
+                    &[ $( $crate::props::Props::describe(&self.$set) ),* ];
+                let own = [ $( $crate::props::PropHelp {
                     name: $prop,
                     accepts: <$ty as $crate::props::PropValue>::ACCEPTS,
                     value: $crate::props::PropValue::show(&self.$field),
                     help: $help.trim_ascii(),
-                } ),* ]
+                } ),* ];
+                included.iter().flatten().cloned().chain(own).collect()
             }
         }
     };

@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map(|(name, value)| (name.as_str(), value.as_deref().unwrap_or("on")));
     apply(pairs, &mut [&mut props])?;
     let disk = LogicalUnit::new(props.setup()?, NullDisk::new(1 << 30)?)?;
-    let address = device.handle().add(props.wish()?, Arc::new(disk))?;
+    let address = device.handle().add(props.unit.wish()?, Arc::new(disk))?;
     println!("target {}, unit {}", address.target, address.lun.number());
     Ok(())
 }

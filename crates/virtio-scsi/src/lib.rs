@@ -5,7 +5,7 @@
 //! [`LogicalUnit`](scsi_target::LogicalUnit)s of the crate `scsi-target`, does the task management
 //! functions of its control queue, and tells of units that come, go or change by its event queue.
 //! [`ScsiProps`] are QEMU's properties of `virtio-scsi`, [`HdProps`] and [`CdProps`] those of the
-//! disks and CD-ROM drives on it. A [`ScsiHandle`] changes the device while it runs.
+//! disks and CD-ROM drives on it, which both include [`UnitProps`]. A [`ScsiHandle`] changes the device while it runs.
 
 #![forbid(unsafe_code)]
 
@@ -31,7 +31,7 @@ pub use address::{Address, Wish};
 pub use device::{Scsi, ScsiError};
 pub use handle::ScsiHandle;
 pub use props::ScsiProps;
-pub use unit_props::{CdProps, HdProps};
+pub use unit_props::{CdProps, HdProps, UnitProps};
 pub use worker::ScsiWorker;
 
 pub use {scsi_target, virtio_device};

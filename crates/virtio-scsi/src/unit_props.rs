@@ -6,8 +6,8 @@ use virtio_device::props::{OnOffAuto, PropError, Size, ensure, refuse};
 use crate::Wish;
 
 virtio_device::props! {
-    /// Properties of a disk.
-    pub struct HdProps {
+    /// Properties of any unit.
+    pub struct UnitProps {
         /// Back-end, by the id that the VMM knows it under.
         "drive" => drive: Option<String> = None,
         /// Bus of the adapter: there is bus 0.
@@ -46,12 +46,19 @@ virtio_device::props! {
         "discard_granularity" => discard_granularity: Size = Size(u32::MAX),
         /// Bytes that one command may transfer.
         "max_io_size" => max_io_size: u64 = 2147483647,
-        /// Bytes that one UNMAP may concern.
-        "max_unmap_size" => max_unmap_size: u64 = 1 << 30,
         /// Write-back cache at the start; auto: as the back-end is set up.
         "write-cache" => write_cache: OnOffAuto = OnOffAuto::Auto,
         /// Share the image with others that write it and say so too.
         "share-rw" => share_rw: bool = false,
+    }
+}
+
+virtio_device::props! {
+    /// Properties of a disk.
+    pub struct HdProps {
+        ..unit: UnitProps,
+        /// Bytes that one UNMAP may concern.
+        "max_unmap_size" => max_unmap_size: u64 = 1 << 30,
         /// Whether the medium can be removed.
         "removable" => removable: bool = false,
         /// Rotations per minute; 0: unknown, 1: none, it is solid.
@@ -64,173 +71,57 @@ virtio_device::props! {
 virtio_device::props! {
     /// Properties of a CD-ROM drive.
     pub struct CdProps {
-        /// Back-end, by the id that the VMM knows it under.
-        "drive" => drive: Option<String> = None,
-        /// Bus of the adapter: there is bus 0.
-        "channel" => channel: u32 = 0,
-        /// Target, 0 to 255; 4294967295: the first that is free.
-        "scsi-id" => scsi_id: u32 = u32::MAX,
-        /// Logical unit, 0 to 16383; 4294967295: the first that is free.
-        "lun" => lun: u32 = u32::MAX,
-        /// Serial number, at most 36 bytes.
-        "serial" => serial: Option<String> = None,
-        /// Name in the device identification page; the serial number if not given.
-        "device_id" => device_id: Option<String> = None,
-        /// World wide name of the unit; 0: none.
-        "wwn" => wwn: u64 = 0,
-        /// World wide name of the port; 0: none.
-        "port_wwn" => port_wwn: u64 = 0,
-        /// Number of the port; 0: none.
-        "port_index" => port_index: u16 = 0,
-        /// Vendor, at most 8 characters; QEMU if not given.
-        "vendor" => vendor: Option<String> = None,
-        /// Product, at most 16 characters.
-        "product" => product: Option<String> = None,
-        /// Revision, at most 4 characters; 2.5+ if not given.
-        "ver" => ver: Option<String> = None,
-        /// Version of the SCSI standard in INQUIRY data.
-        "scsi_version" => scsi_version: i32 = 5,
-        /// Logical block size: a power of two from 512 to 2M; 0: what the back-end needs. A CD's is 2048.
-        "logical_block_size" => logical_block_size: Size = Size(0),
-        /// Physical block size: a power of two from 512 to 2M; 0: what the back-end says.
-        "physical_block_size" => physical_block_size: Size = Size(0),
-        /// Smallest size of efficient I/O; 0: unknown.
-        "min_io_size" => min_io_size: Size = Size(0),
-        /// Best size of I/O; 0: unknown.
-        "opt_io_size" => opt_io_size: Size = Size(0),
-        /// Granularity of UNMAP; 4294967295: one logical block.
-        "discard_granularity" => discard_granularity: Size = Size(u32::MAX),
-        /// Bytes that one command may transfer.
-        "max_io_size" => max_io_size: u64 = 2147483647,
-        /// Write-back cache at the start; auto: as the back-end is set up.
-        "write-cache" => write_cache: OnOffAuto = OnOffAuto::Auto,
-        /// Share the image with others that write it and say so too.
-        "share-rw" => share_rw: bool = false,
+        ..unit: UnitProps,
     }
-}
-
-/// What both have.
-struct Common<'a> {
-    channel: u32,
-    scsi_id: u32,
-    lun: u32,
-    serial: &'a Option<String>,
-    vendor: &'a Option<String>,
-    product: &'a Option<String>,
-    ver: &'a Option<String>,
-    scsi_version: i32,
-    logical: Size,
-    physical: Size,
 }
 
 impl HdProps {
-    /// Where it would like to be.
-    ///
-    /// # Errors
-    /// [`PropError::Value`] where that is nowhere.
-    pub fn wish(&self) -> Result<Wish, PropError> {
-        self.common().wish()
-    }
-
     /// How the disk is set up.
     ///
     /// # Errors
     /// [`PropError::Value`] for the first property that is out of range.
     pub fn setup(&self) -> Result<Setup, PropError> {
-        self.common().check()?;
-        let identity = Identity {
-            device_id: self.device_id.clone(),
-            wwn: self.wwn,
-            port_wwn: self.port_wwn,
-            port_index: self.port_index,
-            ..self.common().identity("QEMU HARDDISK")
-        };
         let kind = Kind::Disk {
             removable: self.removable,
         };
-        let setup = Setup {
+        Ok(Setup {
             kind,
-            identity,
-            logical_block: self.logical_block_size.0,
-            physical_block: self.physical_block_size.0,
-            min_io: self.min_io_size.0,
-            opt_io: self.opt_io_size.0,
-            discard_granularity: granularity(self.discard_granularity),
             max_unmap: self.max_unmap_size,
-            max_io: self.max_io_size,
             rotation_rate: self.rotation_rate,
             dpofua: self.dpofua,
-            write_cache: cache(self.write_cache),
-            shared: self.share_rw,
-        };
-        Ok(setup)
-    }
-
-    fn common(&self) -> Common<'_> {
-        Common {
-            channel: self.channel,
-            scsi_id: self.scsi_id,
-            lun: self.lun,
-            serial: &self.serial,
-            vendor: &self.vendor,
-            product: &self.product,
-            ver: &self.ver,
-            scsi_version: self.scsi_version,
-            logical: self.logical_block_size,
-            physical: self.physical_block_size,
-        }
+            ..self.unit.setup("QEMU HARDDISK")?
+        })
     }
 }
 
 impl CdProps {
+    /// How the drive is set up: its blocks and its cache are those of any CD.
+    ///
+    /// # Errors
+    /// [`PropError::Value`] for the first property that is out of range.
+    pub fn setup(&self) -> Result<Setup, PropError> {
+        let Setup {
+            identity,
+            max_io,
+            shared,
+            ..
+        } = self.unit.setup("QEMU CD-ROM")?;
+        Ok(Setup {
+            kind: Kind::Cdrom,
+            identity,
+            max_io,
+            shared,
+            ..Setup::default()
+        })
+    }
+}
+
+impl UnitProps {
     /// Where it would like to be.
     ///
     /// # Errors
     /// [`PropError::Value`] where that is nowhere.
     pub fn wish(&self) -> Result<Wish, PropError> {
-        self.common().wish()
-    }
-
-    /// How the drive is set up.
-    ///
-    /// # Errors
-    /// [`PropError::Value`] for the first property that is out of range.
-    pub fn setup(&self) -> Result<Setup, PropError> {
-        self.common().check()?;
-        let identity = Identity {
-            device_id: self.device_id.clone(),
-            wwn: self.wwn,
-            port_wwn: self.port_wwn,
-            port_index: self.port_index,
-            ..self.common().identity("QEMU CD-ROM")
-        };
-        Ok(Setup {
-            kind: Kind::Cdrom,
-            identity,
-            max_io: self.max_io_size,
-            shared: self.share_rw,
-            ..Setup::default()
-        })
-    }
-
-    fn common(&self) -> Common<'_> {
-        Common {
-            channel: self.channel,
-            scsi_id: self.scsi_id,
-            lun: self.lun,
-            serial: &self.serial,
-            vendor: &self.vendor,
-            product: &self.product,
-            ver: &self.ver,
-            scsi_version: self.scsi_version,
-            logical: self.logical_block_size,
-            physical: self.physical_block_size,
-        }
-    }
-}
-
-impl Common<'_> {
-    fn wish(&self) -> Result<Wish, PropError> {
         ensure(self.channel == 0, "channel", self.channel, "0")?;
         let any = u32::MAX;
         let target = (self.scsi_id != any).then(|| u8::try_from(self.scsi_id));
@@ -245,12 +136,29 @@ impl Common<'_> {
         })
     }
 
+    /// What of it any unit has.
+    fn setup(&self, product: &str) -> Result<Setup, PropError> {
+        self.check()?;
+        Ok(Setup {
+            identity: self.identity(product),
+            logical_block: self.logical_block_size.0,
+            physical_block: self.physical_block_size.0,
+            min_io: self.min_io_size.0,
+            opt_io: self.opt_io_size.0,
+            discard_granularity: granularity(self.discard_granularity),
+            max_io: self.max_io_size,
+            write_cache: cache(self.write_cache),
+            shared: self.share_rw,
+            ..Setup::default()
+        })
+    }
+
     fn check(&self) -> Result<(), PropError> {
         let texts = [
-            ("serial", self.serial, 36, "at most 36 bytes"),
-            ("vendor", self.vendor, 8, "at most 8 characters"),
-            ("product", self.product, 16, "at most 16 characters"),
-            ("ver", self.ver, 4, "at most 4 characters"),
+            ("serial", &self.serial, 36, "at most 36 bytes"),
+            ("vendor", &self.vendor, 8, "at most 8 characters"),
+            ("product", &self.product, 16, "at most 16 characters"),
+            ("ver", &self.ver, 4, "at most 4 characters"),
         ];
         for (name, text, longest, accepts) in texts {
             let text = text.as_deref().unwrap_or_default();
@@ -264,7 +172,7 @@ impl Common<'_> {
             "0 to 255",
         )?;
         let size = |Size(n)| n == 0 || (n.is_power_of_two() && (512..=2 << 20).contains(&n));
-        let (logical, physical) = (self.logical, self.physical);
+        let (logical, physical) = (self.logical_block_size, self.physical_block_size);
         ensure(size(logical), "logical_block_size", logical.0, BLOCKS)?;
         ensure(size(physical), "physical_block_size", physical.0, BLOCKS)?;
         let larger = physical.0 == 0 || physical.0 >= logical.0;
@@ -279,12 +187,15 @@ impl Common<'_> {
     fn identity(&self, product: &str) -> Identity {
         let text = |given: &Option<String>, default: &str| given.clone().unwrap_or(default.into());
         Identity {
-            vendor: text(self.vendor, "QEMU"),
-            product: text(self.product, product),
-            revision: text(self.ver, "2.5+"),
+            vendor: text(&self.vendor, "QEMU"),
+            product: text(&self.product, product),
+            revision: text(&self.ver, "2.5+"),
             serial: self.serial.clone(),
+            device_id: self.device_id.clone(),
+            wwn: self.wwn,
+            port_wwn: self.port_wwn,
+            port_index: self.port_index,
             version: self.scsi_version as u8,
-            ..Identity::default()
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use scsi_target::{LogicalUnit, Setup, UnitError};
 use virtio_blk::BlkError;
-use virtio_device::props::{DynProps, PropError, PropHelp};
+use virtio_device::props::{DynProps, PropError, PropHelp, Props};
 use virtio_scsi::{CdProps, HdProps, Scsi, ScsiError, ScsiHandle, ScsiProps, Wish};
 
 use super::child::{BUS, Controllers, OnBus};
@@ -209,32 +209,31 @@ impl Given {
         driver: &'static str,
         kind: UnitKind,
     ) -> Result<Self, BadOption> {
-        let option = option(options);
-        let bad = |error: PropError| bad_property(&option, error);
-        let mut fixed = FixedProps(driver);
-        match kind {
+        let (setup, unit, bus) = match kind {
             UnitKind::Disk => {
-                let mut on = OnBus::<HdProps>::default();
-                apply(&option, options, &mut [&mut on, &mut fixed])?;
-                Ok(Self {
-                    wish: on.props.wish().map_err(bad)?,
-                    setup: on.props.setup().map_err(bad)?,
-                    drive: on.props.drive,
-                    bus: on.bus,
-                })
+                let OnBus { props, bus } = set::<HdProps>(options, driver)?;
+                (props.setup(), props.unit, bus)
             }
             UnitKind::Cdrom => {
-                let mut on = OnBus::<CdProps>::default();
-                apply(&option, options, &mut [&mut on, &mut fixed])?;
-                Ok(Self {
-                    wish: on.props.wish().map_err(bad)?,
-                    setup: on.props.setup().map_err(bad)?,
-                    drive: on.props.drive,
-                    bus: on.bus,
-                })
+                let OnBus { props, bus } = set::<CdProps>(options, driver)?;
+                (props.setup(), props.unit, bus)
             }
-        }
+        };
+        let bad = |error: PropError| bad_property(&option(options), error);
+        Ok(Self {
+            bus,
+            wish: unit.wish().map_err(bad)?,
+            setup: setup.map_err(bad)?,
+            drive: unit.drive,
+        })
     }
+}
+
+/// Properties as `options` have them.
+fn set<P: Props>(options: &DeviceOptions, driver: &'static str) -> Result<OnBus<P>, BadOption> {
+    let (mut on, mut fixed) = (OnBus::<P>::default(), FixedProps(driver));
+    apply(&option(options), options, &mut [&mut on, &mut fixed])?;
+    Ok(on)
 }
 
 /// What is wrong with the drive of a unit.
