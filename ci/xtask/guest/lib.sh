@@ -17,6 +17,14 @@ disk() {
     return 1
 }
 
+# The name (sda) of the SCSI disk with a serial number.
+scsi_disk() {
+    for entry in /sys/block/sd*; do
+        grep -q "$1" "$entry/device/vpd_pg80" 2>/dev/null && echo "${entry##*/}" && return 0
+    done
+    return 1
+}
+
 # The device node of the virtio-serial port with a name.
 port() {
     for entry in /sys/class/virtio-ports/*; do

@@ -325,6 +325,10 @@ pub(super) const SCRIPTS: &[(&str, &str)] = &[
     ("scenarios/rng.sh", include_str!("../../guest/rng.sh")),
     ("scenarios/scsi.sh", include_str!("../../guest/scsi.sh")),
     (
+        "scenarios/scsi-units.sh",
+        include_str!("../../guest/scsi-units.sh"),
+    ),
+    (
         "scenarios/console.sh",
         include_str!("../../guest/console.sh"),
     ),

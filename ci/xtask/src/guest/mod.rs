@@ -8,6 +8,7 @@
 //! (see [`crate::ground`]); both are this program.
 
 pub mod demo;
+pub mod errand;
 pub mod image;
 pub mod machine;
 pub mod qmp;

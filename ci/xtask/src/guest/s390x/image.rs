@@ -100,10 +100,12 @@ fn name(path: &Path) -> Result<&str> {
 const INIT: &str = include_str!("../../../guest/s390x-init.sh");
 const TOOLS: &[&str] = &["fio", "rngtest"];
 const MODULES: &[&str] = &[
+    "sd_mod",
     "virtio_balloon",
     "virtio_blk",
     "virtio_console",
     "virtio_rng",
+    "virtio_scsi",
 ];
 const LOADER: &str = "ld64.so.1";
 const LIBRARIES: &str = "lib/s390x-linux-gnu";

@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::guest::machine::Machine;
 use crate::guest::scenario::{BOOT, Play, SILENCE, Scenario, Shared, nothing};
-use crate::guest::scenarios::{console, fio, port, reboot, rng};
+use crate::guest::scenarios::{console, fio, port, reboot, rng, scsi};
 use crate::guest::session::{Guest, Report};
 use crate::guest::verdict::Verdict;
 use crate::socket;
@@ -69,6 +69,7 @@ pub(super) const COURSES: &[Course] = &[
             rng::SCENARIO,
             port::SCENARIO,
             fio::SCENARIO,
+            scsi::SCENARIO,
             INTERRUPTS,
             ONLINE,
             PLUG,

@@ -3,19 +3,18 @@
 //! the balloon, and the statistics are the guest's. On PCI with packed rings, and on MMIO.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
+use crate::guest::errand;
 use crate::guest::machine::Machine;
 use crate::guest::qmp::Qmp;
 use crate::guest::scenario::{BOOT, Play, SILENCE, Scenario};
 use crate::guest::session::{Guest, Report};
 use crate::guest::verdict::Verdict;
-use crate::socket;
 
 /// See the module.
 pub const SCENARIO: Scenario = Scenario {
@@ -62,24 +61,15 @@ fn play(guest: &mut Guest, machine: &Machine) -> Result<Vec<Verdict>> {
 }
 
 /// Does what the guest asks for, in a thread that ends with the VMM.
-fn serve(machine: &Machine, vmm: u32) -> JoinHandle<Result<()>> {
+fn serve(machine: &Machine, vmm: u32) -> JoinHandle<Result<usize>> {
     let machine = machine.clone();
     spawn(move || {
-        let monitor = Qmp::connect(&machine.file(MONITOR))?;
-        let port = socket::connect(&machine.file(PORT))?;
         let mut host = Host {
-            monitor,
+            monitor: Qmp::connect(&machine.file(MONITOR))?,
             vmm,
             fresh: 0,
         };
-        for word in BufReader::new(&port).lines().map_while(Result::ok) {
-            let answer = match host.obey(&word) {
-                Ok(found) => format!("ok {found}"),
-                Err(error) => format!("{error:#}"),
-            };
-            writeln!(&port, "{}", answer.replace('\n', " "))?;
-        }
-        Ok(())
+        errand::serve(&machine.file(PORT), |word| host.obey(word))
     })
 }
 

@@ -31,7 +31,7 @@ fn equip(machine: &mut Machine) -> Result<()> {
 /// What each of four jobs writes and verifies: all of the disk, but little where processors are
 /// emulated. L1's emulated virtualisation, moreover, lets guests end in a triple fault now and then
 /// under load, be their VMM ours or QEMU.
-fn piece(machine: &Machine) -> &'static str {
+pub(super) fn piece(machine: &Machine) -> &'static str {
     let emulated = in_l1() || machine.vmm.bus() == "ccw";
     if emulated { "2m" } else { "16m" }
 }

@@ -16,6 +16,7 @@ pub mod rng;
 pub mod root;
 pub mod scsi;
 pub mod share;
+pub mod units;
 pub mod zoned;
 
 use crate::guest::scenario::Scenario;
@@ -30,6 +31,7 @@ pub const ALL: &[Scenario] = &[
     blk::SCENARIO,
     fio::SCENARIO,
     scsi::SCENARIO,
+    units::SCENARIO,
     reboot::SCENARIO,
     kill::SCENARIO,
     net::SCENARIO,
