@@ -26,10 +26,7 @@ pub(crate) enum Command {
         long: bool,
         len: u32,
     },
-    StartStop {
-        start: bool,
-        load_or_eject: bool,
-    },
+    StartStop(Motion),
     PreventAllow {
         prevent: bool,
     },
@@ -115,6 +112,15 @@ pub(crate) enum Operation {
         extent: Extent,
         stable: bool,
     },
+}
+
+/// What START STOP UNIT moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Motion {
+    Start,
+    Stop,
+    Load,
+    Eject,
 }
 
 /// Blocks of a medium: the first, and how many.

@@ -2,7 +2,7 @@
 
 use crate::Sense;
 use crate::cdb::Cdb;
-use crate::command::{Command, Extent, ModeSense, Opcodes, Operation, extent};
+use crate::command::{Command, Extent, ModeSense, Motion, Opcodes, Operation, extent};
 
 /// One command, or one service action of it.
 pub(crate) struct Opcode {
@@ -300,10 +300,14 @@ fn mode_select(cdb: &Cdb, len: u32, long: bool) -> Result<Command, Sense> {
 /// POWER CONDITION other than START_VALID changes nothing: there is one power condition.
 fn start_stop(cdb: &Cdb) -> Result<Command, Sense> {
     let powered = cdb.has(4, 0xf0);
-    Ok(Command::StartStop {
-        start: powered || cdb.has(4, 0x01),
-        load_or_eject: !powered && cdb.has(4, 0x02),
-    })
+    let (start, load_or_eject) = (cdb.has(4, 0x01), cdb.has(4, 0x02));
+    Ok(Command::StartStop(match (start, load_or_eject) {
+        _ if powered => Motion::Start,
+        (true, false) => Motion::Start,
+        (false, false) => Motion::Stop,
+        (true, true) => Motion::Load,
+        (false, true) => Motion::Eject,
+    }))
 }
 
 fn verify(cdb: &Cdb, extent: Extent) -> Result<Command, Sense> {

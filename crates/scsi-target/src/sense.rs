@@ -41,13 +41,15 @@ pub struct SenseBytes {
 }
 
 impl Sense {
+    /// INTERNAL TARGET FAILURE.
+    pub const TARGET_FAILURE: Self = Self::new(Key::HardwareError, 0x4400);
+
     pub(crate) const NONE: Self = Self::new(Key::NoSense, 0x0000);
     pub(crate) const STOPPED: Self = Self::new(Key::NotReady, 0x0402);
     pub(crate) const NO_MEDIUM: Self = Self::new(Key::NotReady, 0x3a01);
     pub(crate) const TRAY_OPEN: Self = Self::new(Key::NotReady, 0x3a02);
     pub(crate) const WRITE_ERROR: Self = Self::new(Key::MediumError, 0x0c00);
     pub(crate) const READ_ERROR: Self = Self::new(Key::MediumError, 0x1100);
-    pub(crate) const TARGET_FAILURE: Self = Self::new(Key::HardwareError, 0x4400);
     pub(crate) const LIST_LENGTH: Self = Self::illegal(0x1a00);
     pub(crate) const INVALID_OPCODE: Self = Self::illegal(0x2000);
     pub(crate) const OUT_OF_RANGE: Self = Self::illegal(0x2100);

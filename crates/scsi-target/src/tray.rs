@@ -117,19 +117,26 @@ impl<B: Backend> LogicalUnit<B> {
         self.state().tray.locked = locked;
     }
 
-    /// START STOP UNIT with LOEJ.
-    pub(crate) fn load_or_eject(&self, load: bool) -> Result<(), Sense> {
+    /// START STOP UNIT with LOEJ and START: closes the tray, locked or not. What has no tray has
+    /// nothing to do.
+    pub(crate) fn load(&self) {
+        // The error is that there is none.
+        let _ = self.close_tray();
+    }
+
+    /// START STOP UNIT with LOEJ alone: opens the tray, unless the initiator has locked it.
+    pub(crate) fn eject(&self) -> Result<(), Sense> {
         if self.removable().is_err() {
             return Ok(());
         }
         let prevented = {
-            let state = self.state();
-            state.tray.locked && state.tray.open == load
+            let tray = &self.state().tray;
+            tray.locked && !tray.open
         };
         if prevented {
             return Err(Sense::REMOVAL_PREVENTED);
         }
-        self.move_tray(!load);
+        self.move_tray(true);
         Ok(())
     }
 

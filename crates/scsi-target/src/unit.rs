@@ -8,7 +8,7 @@ use guest_io::{BlockSize, MemoryGuard};
 
 use crate::absent::report_luns;
 use crate::attention::Attentions;
-use crate::command::{Command, Extent};
+use crate::command::{Command, Extent, Motion};
 use crate::medium::Medium;
 use crate::mode::{self, Modes};
 use crate::reply::{parameters, reply};
@@ -217,10 +217,7 @@ impl<B: Backend> LogicalUnit<B> {
                 (bytes, wanted.room)
             }
             Command::ModeSelect { long, len } => return self.mode_select(long, len, buffers),
-            Command::StartStop {
-                start,
-                load_or_eject,
-            } => return self.start_stop(start, load_or_eject),
+            Command::StartStop(motion) => return self.start_stop(motion),
             Command::PreventAllow { prevent } => {
                 self.lock_tray(prevent);
                 return Ok(Ending::good(0));
@@ -281,17 +278,22 @@ impl<B: Backend> LogicalUnit<B> {
         Ok(Ending::good(len))
     }
 
-    fn start_stop(&self, start: bool, load_or_eject: bool) -> Result<Ending, Sense> {
-        if load_or_eject {
-            self.load_or_eject(start)?;
-        } else {
-            let mut state = self.state();
-            if state.stopped == start {
-                state.stopped = !start;
-                self.generation.fetch_add(1, Ordering::Release);
-            }
+    /// START STOP UNIT (SBC-3 section 5.25).
+    fn start_stop(&self, motion: Motion) -> Result<Ending, Sense> {
+        match motion {
+            Motion::Start => self.set_stopped(false),
+            Motion::Stop => self.set_stopped(true),
+            Motion::Load => self.load(),
+            Motion::Eject => self.eject()?,
         }
         Ok(Ending::good(0))
+    }
+
+    fn set_stopped(&self, stopped: bool) {
+        let before = std::mem::replace(&mut self.state().stopped, stopped);
+        if before != stopped {
+            self.generation.fetch_add(1, Ordering::Release);
+        }
     }
 
     /// READ CAPACITY (10): the last block, or that it takes the long form to say.

@@ -137,6 +137,21 @@ fn the_guest_locks_and_ejects() {
     assert_eq!(fixed.open_tray(true), Err(TrayError::NotRemovable));
 }
 
+/// A lock keeps a medium in, not out.
+#[test]
+fn a_tray_that_was_forced_open_is_loaded_though_locked() {
+    let (mut bus, _, unit) = drive(Some(&image()));
+    command(&mut bus, &[0x1e, 0, 0, 0, 1, 0], &[], 0).good();
+    unit.open_tray(true).unwrap();
+    let (eject, load) = ([0x1b, 0, 0, 0, 2, 0], [0x1b, 0, 0, 0, 3, 0]);
+    command(&mut bus, &eject, &[], 0).good();
+    assert!(unit.is_tray_open(), "it is already");
+    command(&mut bus, &load, &[], 0).good();
+    assert!(!unit.is_tray_open() && unit.is_tray_locked());
+    settle(&mut bus, 1, 0);
+    assert_eq!(command(&mut bus, &eject, &[], 0).refused(), (5, 0x5302));
+}
+
 #[test]
 fn a_drive_tells_of_no_parameters() {
     let (mut bus, handle, _) = drive(Some(&image()));
