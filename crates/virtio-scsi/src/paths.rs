@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use guest_io::MemoryGuard;
 use guest_io::block::Backend;
-use scsi_target::{LogicalUnit, Path, Sense};
+use scsi_target::{Access, Buffers, Ending, LogicalUnit, Path, Sense, Task};
 use virtio_device::{AddressSpace, Cx, Interest, Source};
 
 use crate::Address;
@@ -43,20 +43,29 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
         }
     }
 
-    /// The number of a current path to the medium of `unit`, made if need be.
+    /// Starts `access` on a path to the medium of a unit. Returns the number of the path that it is in
+    /// flight on.
+    ///
+    /// # Errors
+    /// How it has ended, if it has.
     #[inline]
-    pub(crate) fn to(
+    pub(crate) fn start(
         &mut self,
-        address: Address,
-        unit: &Arc<LogicalUnit<B>>,
-    ) -> Result<usize, Sense> {
-        if let Some(&number) = self.by_unit.get(&address)
-            && let Some(Some(slot)) = self.slots.get(number)
-            && slot.path.is_current()
-        {
-            return Ok(number);
+        (address, unit): (Address, &Arc<LogicalUnit<B>>),
+        access: Access,
+        task: &mut Task,
+        token: u64,
+        buffers: &mut impl Buffers<G>,
+    ) -> Result<usize, Ending> {
+        let number = self.to(address, unit)?;
+        let path = self.path(number).ok_or(Sense::TARGET_FAILURE)?;
+        match path.start(access, task, token, buffers) {
+            Some(ending) => Err(ending),
+            None => {
+                self.took_off(number);
+                Ok(number)
+            }
         }
-        self.open(address, unit)
     }
 
     pub(crate) fn path(&mut self, number: usize) -> Option<&mut Path<B, G>> {
@@ -65,7 +74,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
     }
 
     /// A command has been started on `number` and is in flight.
-    pub(crate) fn took_off(&mut self, number: usize) {
+    fn took_off(&mut self, number: usize) {
         let Some(Some(slot)) = self.slots.get_mut(number) else {
             return;
         };
@@ -89,9 +98,14 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
         }
     }
 
-    /// Numbers of the paths with commands in flight, the last first.
-    pub(crate) fn busy(&self, at: usize) -> Option<usize> {
-        self.busy.len().checked_sub(at + 1).map(|at| self.busy[at])
+    /// How many have commands in flight.
+    pub(crate) fn busy(&self) -> usize {
+        self.busy.len()
+    }
+
+    /// The number of one of them.
+    pub(crate) fn busy_at(&self, at: usize) -> Option<usize> {
+        self.busy.get(at).copied()
     }
 
     /// Starts what was deferred.
@@ -157,6 +171,18 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
                 }
             }
         }
+    }
+
+    /// The number of a current path to the medium of `unit`, made if need be.
+    #[inline]
+    fn to(&mut self, address: Address, unit: &Arc<LogicalUnit<B>>) -> Result<usize, Sense> {
+        if let Some(&number) = self.by_unit.get(&address)
+            && let Some(Some(slot)) = self.slots.get(number)
+            && slot.path.is_current()
+        {
+            return Ok(number);
+        }
+        self.open(address, unit)
     }
 
     #[cold]

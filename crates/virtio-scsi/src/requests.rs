@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use guest_io::block::Backend;
-use guest_io::{MemoryGuard, Storage};
-use scsi_target::{Begun, LogicalUnit, absent};
+use guest_io::{Completion, MemoryGuard, Storage};
+use scsi_target::{Begun, Buffers, Cdb, LogicalUnit, Lun, Path, absent};
 use virtio_device::vm_memory::GuestMemory;
 use virtio_device::{
     AddressSpace, ByteOrder, Cx, GuestView, Progress, QueueError, Result, Source, Virtqueue,
@@ -184,7 +184,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
     }
 
     fn refuse<M: GuestMemory>(
-        &mut self,
+        &self,
         index: usize,
         response: Response,
         view: &mut GuestView<'_, M>,
@@ -192,6 +192,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         self.answer(index, Answer::response(response), None, view)
     }
 
+    /// Has the unit at `address` begin the command of `header`.
     fn dispatch<M: GuestMemory>(
         &mut self,
         index: usize,
@@ -200,10 +201,25 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         view: &mut GuestView<'_, M>,
         memory: &G,
     ) -> Option<u32> {
-        let slot = self.slots.get_mut(index)?;
-        slot.begin(address, header.id);
-        let units = self.seen.units.clone();
-        let unit = units.get(&address);
+        self.slots.get_mut(index)?.begin(address, header.id);
+        let answer = match header.cdb {
+            Ok(cdb) => self.begin(index, address, &cdb, view, memory)?,
+            Err(sense) => Answer::new(check_condition(sense), None),
+        };
+        let unit = answer.sense.and_then(|_| self.seen.units.get(&address));
+        Some(self.answer(index, answer, unit.map(Arc::as_ref), view))
+    }
+
+    /// Begins a command. `None` if it is in flight.
+    fn begin<M: GuestMemory>(
+        &mut self,
+        index: usize,
+        address: Address,
+        cdb: &Cdb,
+        view: &mut GuestView<'_, M>,
+        memory: &G,
+    ) -> Option<Answer> {
+        let (slot, units) = (self.slots.get_mut(index)?, &self.seen.units);
         let mut data = Data {
             chain: &slot.chain,
             frame: slot.frame,
@@ -211,40 +227,25 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
             memory,
             storage: &mut self.storage,
         };
-        let ending = match (header.cdb, unit) {
-            (Err(sense), _) => check_condition(sense),
-            (Ok(cdb), Some(unit)) => {
-                let mut luns = || luns_of(&units, address.target);
-                match unit.start(&cdb, &mut data, &mut luns) {
-                    Begun::Ended(ending) => ending,
-                    Begun::Medium(access) => match self.paths.to(address, unit) {
-                        Err(sense) => check_condition(sense),
-                        Ok(number) => {
-                            let path = self.paths.path(number)?;
-                            let started =
-                                path.start(access, &mut slot.task, index as u64, &mut data);
-                            match started {
-                                Some(ending) => ending,
-                                None => {
-                                    slot.path = Some(number);
-                                    self.paths.took_off(number);
-                                    return None;
-                                }
-                            }
-                        }
-                    },
+        let mut luns = || luns_of(units, address.target);
+        let Some(unit) = units.get(&address) else {
+            return Some(without_unit(cdb, &mut data, &luns()));
+        };
+        let ending = match unit.start(cdb, &mut data, &mut luns) {
+            Begun::Ended(ending) => ending,
+            Begun::Medium(access) => {
+                let (token, task) = (index as u64, &mut slot.task);
+                let path = (address, unit);
+                match self.paths.start(path, access, task, token, &mut data) {
+                    Ok(number) => {
+                        slot.path = Some(number);
+                        return None;
+                    }
+                    Err(ending) => ending,
                 }
-            }
-            (Ok(cdb), None) => {
-                let luns = luns_of(&units, address.target);
-                if luns.is_empty() {
-                    return Some(self.refuse(index, Response::BadTarget, view));
-                }
-                absent(&cdb, &mut data, &luns)
             }
         };
-        let answer = Answer::new(ending, None);
-        Some(self.answer(index, answer, unit.map(Arc::as_ref), view))
+        Some(Answer::new(ending, None))
     }
 
     /// Goes on with requests that were in flight.
@@ -254,45 +255,53 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         view: &mut GuestView<'_, M>,
         memory: &G,
     ) {
-        let mut at = 0;
-        while let Some(number) = self.paths.busy(at) {
-            at += 1;
-            while let Some(completion) = self.paths.path(number).and_then(|path| path.poll()) {
-                let index = completion.token as usize;
-                let Some(slot) = self.slots.get_mut(index) else {
-                    continue;
-                };
-                let mut data = Data {
-                    chain: &slot.chain,
-                    frame: slot.frame,
-                    view,
-                    memory,
-                    storage: &mut self.storage,
-                };
-                let Some(path) = self.paths.path(number) else {
-                    break;
-                };
-                let Some(ending) = path.resume(&mut slot.task, completion, &mut data) else {
-                    continue;
-                };
-                let (fate, tickets) = slot.end();
-                let unit = path.unit().clone();
-                self.free.push(index);
-                let written = self.answer(index, Answer::new(ending, fate), Some(&unit), view);
-                if let (Some(queue), Some(slot)) = (&mut queue, self.slots.get_mut(index)) {
-                    queue.push(&mut slot.chain, written);
-                    if !tickets.is_empty() {
-                        // Before the function is answered.
-                        queue.publish();
-                    }
-                }
-                self.paths.landed(number);
+        // A path that is not busy any more leaves the list, and those before it stay where they are.
+        for at in (0..self.paths.busy()).rev() {
+            let Some(number) = self.paths.busy_at(at) else {
+                continue;
+            };
+            while let Some(completion) = self.paths.path(number).and_then(Path::poll) {
+                self.resume(number, completion, queue.as_deref_mut(), view, memory);
             }
         }
     }
 
-    fn answer<M: GuestMemory>(
+    /// Goes on with the request that `completion` is of, and answers it where that was all.
+    fn resume<M: GuestMemory>(
         &mut self,
+        number: usize,
+        completion: Completion,
+        queue: Option<&mut Virtqueue<'_, M>>,
+        view: &mut GuestView<'_, M>,
+        memory: &G,
+    ) -> Option<()> {
+        let index = completion.token as usize;
+        let (slot, path) = (self.slots.get_mut(index)?, self.paths.path(number)?);
+        let mut data = Data {
+            chain: &slot.chain,
+            frame: slot.frame,
+            view,
+            memory,
+            storage: &mut self.storage,
+        };
+        let ending = path.resume(&mut slot.task, completion, &mut data)?;
+        let (fate, tickets) = slot.end();
+        let answer = Answer::new(ending, fate);
+        let unit = path.unit().clone();
+        let written = self.answer(index, answer, Some(&unit), view);
+        self.free.push(index);
+        self.paths.landed(number);
+        let (queue, slot) = (queue?, self.slots.get_mut(index)?);
+        queue.push(&mut slot.chain, written);
+        if !tickets.is_empty() {
+            // Before the function is answered.
+            queue.publish();
+        }
+        Some(())
+    }
+
+    fn answer<M: GuestMemory>(
+        &self,
         index: usize,
         answer: Answer,
         unit: Option<&LogicalUnit<B>>,
@@ -302,6 +311,15 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         self.slots.get(index).map_or(0, |slot| {
             answer.write(slot.frame, &slot.chain, view, order, unit)
         })
+    }
+}
+
+/// The answer of a target to a command for a unit that it does not have: that is no target at all
+/// without any units.
+fn without_unit<G: MemoryGuard>(cdb: &Cdb, data: &mut impl Buffers<G>, luns: &[Lun]) -> Answer {
+    match luns.is_empty() {
+        true => Answer::response(Response::BadTarget),
+        false => Answer::new(absent(cdb, data, luns), None),
     }
 }
 
