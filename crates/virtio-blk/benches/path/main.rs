@@ -12,10 +12,11 @@ use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bare::{Preadv, Ring};
 use driver::Guest;
+use testkit::bench::{BLOCK, Random, race};
 use virtio_blk::guest_io::Mode;
 
 /// Something that reads blocks.
@@ -51,10 +52,10 @@ fn compare(name: &str, file: &File) {
     for depth in [1, 8, 32, 128] {
         let mut contenders: [Box<dyn Contender>; 3] = [
             Box::new(Guest::new(file, Mode::Auto, depth)),
-            Box::new(Ring::new(file, depth)),
+            Box::new(Ring::new(file, depth.into())),
             Box::new(Preadv::new(file)),
         ];
-        let [device, ring, preadv] = race(&mut contenders);
+        let [device, ring, preadv] = compete(&mut contenders);
         println!(
             "{depth:>6} {:>9.0} {:>9.0} {:>9.0} {:>12.2} {:>12.2} {:>9.0} {:>9.0} {:>9.0}",
             device.rate / 1e3,
@@ -76,33 +77,48 @@ struct Score {
     user: f64,
 }
 
-/// Lets the contenders take turns, so that what disturbs the machine disturbs all.
-fn race<const N: usize>(contenders: &mut [Box<dyn Contender>; N]) -> [Score; N] {
-    let mut rates = [const { Vec::new() }; N];
-    let mut users = [Duration::ZERO; N];
-    let mut counts = [0u64; N];
-    let mut random = Random(1);
-    for round in 0..=ROUNDS {
-        let blocks = random.blocks();
-        for (i, contender) in contenders.iter_mut().enumerate() {
-            let (start, user) = (Instant::now(), user_time());
-            contender.read(&blocks);
-            let (took, user) = (start.elapsed(), user_time() - user);
-            // The first round warms up.
-            if round > 0 {
-                rates[i].push(blocks.len() as f64 / took.as_secs_f64());
-                users[i] += user;
-                counts[i] += blocks.len() as u64;
-            }
+/// A contender, with the CPU time that it has taken.
+struct Metered<'a> {
+    contender: &'a mut dyn Contender,
+    user: Duration,
+    count: usize,
+}
+
+impl<'a> Metered<'a> {
+    fn new(contender: &'a mut Box<dyn Contender>) -> Self {
+        Self {
+            contender: &mut **contender,
+            user: Duration::ZERO,
+            count: 0,
         }
     }
-    std::array::from_fn(|i| {
-        rates[i].sort_by(f64::total_cmp);
-        Score {
-            rate: rates[i][ROUNDS / 2],
-            user: users[i].as_nanos() as f64 / counts[i] as f64,
-        }
-    })
+
+    fn read(&mut self, blocks: &[u64]) {
+        let before = user_time();
+        self.contender.read(blocks);
+        self.user += user_time() - before;
+        self.count += blocks.len();
+    }
+
+    fn score(&self, rate: f64) -> Score {
+        let user = self.user.as_nanos() as f64 / self.count as f64;
+        Score { rate, user }
+    }
+}
+
+fn compete(contenders: &mut [Box<dyn Contender>; 3]) -> [Score; 3] {
+    let mut random = Random::default();
+    let [mut a, mut b, mut c] = contenders.each_mut().map(Metered::new);
+    let rates = race(
+        ROUNDS,
+        || random.numbers(REQUESTS, BLOCKS),
+        [
+            &mut |blocks| a.read(blocks),
+            &mut |blocks| b.read(blocks),
+            &mut |blocks| c.read(blocks),
+        ],
+    );
+    [a.score(rates[0]), b.score(rates[1]), c.score(rates[2])]
 }
 
 /// Instructions of the device's wake-ups per request, as callgrind counts them.
@@ -116,7 +132,7 @@ fn instructions() {
     }
 }
 
-fn callgrind(depth: usize, requests: usize) -> Option<f64> {
+fn callgrind(depth: u16, requests: usize) -> Option<f64> {
     let run = Command::new("valgrind")
         .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
         .args(["--collect-atstart=no", "--toggle-collect=*Guest*serve*"])
@@ -133,10 +149,10 @@ fn callgrind(depth: usize, requests: usize) -> Option<f64> {
 fn count(what: &str) {
     let mut numbers = what.split(':').map(|number| number.parse());
     let mut number = || numbers.next().and_then(Result::ok).expect("depth:requests");
-    let (depth, requests): (usize, usize) = (number(), number());
+    let (depth, requests) = (number(), number());
     let file = image(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("an image");
-    let mut guest = Guest::new(&file, Mode::Auto, depth);
-    guest.read(&Random(1).blocks()[..requests]);
+    let mut guest = Guest::new(&file, Mode::Auto, depth as u16);
+    guest.read(&Random::default().numbers(requests, BLOCKS));
 }
 
 fn user_time() -> Duration {
@@ -158,22 +174,7 @@ fn image(directory: &Path) -> std::io::Result<File> {
     Ok(file)
 }
 
-struct Random(u64);
-
-impl Random {
-    fn blocks(&mut self) -> Vec<u64> {
-        let mut next = || {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0 % BLOCKS
-        };
-        (0..REQUESTS).map(|_| next()).collect()
-    }
-}
-
 const COUNT: &str = "PATH_COUNT";
-const BLOCK: usize = 4096;
 /// 64 MiB of them.
 const BLOCKS: u64 = (64 << 20) / BLOCK as u64;
 const ROUNDS: usize = 41;
