@@ -395,7 +395,7 @@ impl Receiver {
             terms.negotiated.order,
         );
         let bytes = bytes.get(..terms.negotiated.header_len as usize);
-        if let (Some(first), Some(bytes)) = (self.window.chains().next(), bytes) {
+        if let (Some(first), Some(bytes)) = (self.window.chains().first(), bytes) {
             let _ = first.write_at(view, 0, bytes);
         }
     }

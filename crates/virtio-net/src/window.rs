@@ -1,7 +1,5 @@
 //! Buffers of the driver that frames are read into.
 
-use std::collections::VecDeque;
-
 use virtio_device::vm_memory::GuestMemory;
 use virtio_device::{Chain, Virtqueue};
 
@@ -9,7 +7,7 @@ use virtio_device::{Chain, Virtqueue};
 #[derive(Debug, Default)]
 pub(crate) struct Window {
     /// Those in the window, and after them some to pop into.
-    chains: VecDeque<Chain>,
+    chains: Vec<Chain>,
     len: usize,
     /// Bytes of those in the window.
     room: u64,
@@ -26,14 +24,14 @@ impl Window {
     }
 
     /// Its chains, in the order in which they were popped.
-    pub(crate) fn chains(&self) -> impl Iterator<Item = &Chain> {
-        self.chains.iter().take(self.len)
+    pub(crate) fn chains(&self) -> &[Chain] {
+        &self.chains[..self.len]
     }
 
     /// A chain to pop into.
     pub(crate) fn spare(&mut self) -> &mut Chain {
         if self.chains.len() == self.len {
-            self.chains.push_back(Chain::new());
+            self.chains.push(Chain::new());
         }
         &mut self.chains[self.len]
     }
@@ -49,7 +47,7 @@ impl Window {
     /// How many of its chains the first `bytes` take.
     pub(crate) fn count(&self, bytes: u64) -> usize {
         let mut rest = bytes;
-        let taken = self.chains().take_while(|chain| {
+        let taken = self.chains().iter().take_while(|chain| {
             let taken = rest > 0;
             rest = rest.saturating_sub(chain.writable_len().into());
             taken
@@ -73,7 +71,9 @@ impl Window {
             (chain, written as u32)
         });
         queue.push_together(chains);
-        self.chains.rotate_left(count);
+        if count < self.chains.len() {
+            self.chains.rotate_left(count);
+        }
         self.len -= count;
     }
 
