@@ -69,6 +69,7 @@ pub(crate) struct Range {
 impl Command {
     /// Parses a header. Whether the device can do it at all is decided here, whether it fits the
     /// disk where its data is known.
+    #[inline]
     pub(crate) fn parse(
         header: [u8; HEADER as usize],
         order: ByteOrder,

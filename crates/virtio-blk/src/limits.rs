@@ -35,6 +35,7 @@ pub(crate) struct RangeLimit {
 impl Limits {
     /// The `len` bytes from `sector` on, if they are whole blocks within the disk (section
     /// 5.2.6.1).
+    #[inline]
     pub(crate) fn range(&self, sector: u64, len: u64) -> Result<FileRange, Status> {
         let offset = sector.checked_mul(SECTOR).ok_or(Status::IoErr)?;
         let end = offset.checked_add(len).ok_or(Status::IoErr)?;

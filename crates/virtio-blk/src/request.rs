@@ -170,7 +170,9 @@ impl Request {
         let range = tools.shared.limits.range(sector, room.into())?;
         let len = tools.shared.limits.readable(range)?;
         let blank = room - len;
-        self.fill_blank(len, blank, view)?;
+        if blank > 0 {
+            self.fill_blank(len, blank, view)?;
+        }
         tools.charge(room);
         let Tools {
             memory,
@@ -279,6 +281,7 @@ impl Request {
     }
 
     /// What has become of a transfer that was submitted.
+    #[inline]
     fn moving(
         &mut self,
         transfer: Transfer,

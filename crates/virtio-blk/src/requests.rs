@@ -22,6 +22,7 @@ impl Requests {
     }
 
     /// The one to pop into, and its index; none if all are in flight.
+    #[inline]
     pub(crate) fn spare(&mut self) -> Option<(usize, &mut Request)> {
         if self.free.is_empty() && self.all.len() < self.all.capacity() {
             self.free.push(self.all.len());
@@ -32,6 +33,7 @@ impl Requests {
     }
 
     /// The [`spare`](Self::spare) one is in flight now.
+    #[inline]
     pub(crate) fn take_spare(&mut self) {
         self.free.truncate(self.free.len().saturating_sub(1));
     }

@@ -132,6 +132,7 @@ impl Request {
     }
 
     /// Tells the zone how the write to it has ended.
+    #[inline]
     pub(crate) fn settle(&mut self, outcome: Outcome, shared: &Shared) -> Outcome {
         let (Some(zones), Some(reserved)) = (&shared.limits.zones, &self.reserved) else {
             return outcome;
@@ -256,6 +257,7 @@ impl Limits {
     }
 
     /// How many of the bytes of `range` are to be read from the back-end.
+    #[inline]
     pub(crate) fn readable(&self, range: FileRange) -> Result<u32, Status> {
         let len = range.len();
         let readable = self
