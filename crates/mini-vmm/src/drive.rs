@@ -294,4 +294,31 @@ mod tests {
         let error = try_open(&path, "").unwrap_err();
         assert!(error.contains("is not a multiple of 512"), "{error}");
     }
+
+    #[test]
+    fn a_drive_of_zones_keeps_a_record_and_its_size() {
+        let dir = TempDir::new().unwrap();
+        let (path, record) = (image(&dir, 4 << 20), dir.as_path().join("record"));
+        let zoned = |size| {
+            let record = record.display();
+            try_open(
+                &path,
+                &format!(",x-zoned.zone_size={size},x-zoned.record={record}"),
+            )
+        };
+        let mut drive = zoned("1M").unwrap();
+        assert_eq!(drive.zones().unwrap().unwrap().count(), 4);
+        assert_eq!(record.metadata().unwrap().len(), 32 + 4 * 8);
+        assert!(drive.resize(None, 8 << 20).is_err());
+        drop(drive);
+        let error = zoned("3M").unwrap().zones().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
+        let error = zoned("2M").unwrap().zones().unwrap_err();
+        assert_eq!(
+            error.kind(),
+            io::ErrorKind::InvalidData,
+            "a record of others"
+        );
+        assert!(try_open(&path, "").unwrap().zones().unwrap().is_none());
+    }
 }

@@ -2,11 +2,10 @@
 
 use std::io;
 
-use virtio_blk::{Backend, Blk, BlkError, BlkProps, NullDisk, RawImage, Resizer, Throttle};
+use virtio_blk::{Backend, Blk, BlkError, BlkProps, NullDisk, RawImage, Resizer, Throttle, Zones};
 
 use super::virtio::{Device, Model, ModelProps, bad_property};
 use super::{Control, Parts};
-use crate::drive::Drive;
 use crate::options::{BadOption, Cache, DriveOptions, DriveSource};
 
 pub(super) const MODEL: Model = Model {
@@ -26,20 +25,23 @@ impl ModelProps for BlkProps {
             ));
         };
         let drive = parts.backends.drive(option, "drive", id)?;
+        let zones = drive
+            .zones()
+            .map_err(|error| bad_zones(&drive.options, &error))?;
         let made = drive.file().map_err(BlkError::from);
         let made = made.and_then(|file| match drive.options.source {
             DriveSource::File(_) => {
                 let image = RawImage::new(file)?;
-                make(self, set_up(image, &drive.options), &drive)
+                make(self, set_up(image, &drive.options), &drive.options, zones)
             }
             DriveSource::Qcow2(..) => {
                 let image = drive.qcow2().cloned();
                 let image = image
                     .ok_or(io::ErrorKind::NotFound)
                     .map_err(io::Error::from)?;
-                make(self, image, &drive)
+                make(self, image, &drive.options, zones)
             }
-            DriveSource::Null(size) => make(self, NullDisk::on(file, size), &drive),
+            DriveSource::Null(size) => make(self, NullDisk::on(file, size), &drive.options, zones),
         });
         match made {
             Ok((device, resizer)) => {
@@ -57,13 +59,14 @@ impl ModelProps for BlkProps {
 fn make(
     props: &BlkProps,
     backend: impl Backend,
-    drive: &Drive,
+    options: &DriveOptions,
+    zones: Option<Zones>,
 ) -> Result<(Device, Resizer), BlkError> {
-    let mut device = match drive.zones()? {
+    let mut device = match zones {
         Some(zones) => Blk::zoned(props, backend, zones)?,
         None => Blk::new(props, backend)?,
     };
-    if let Some(throttle) = Throttle::new(drive.options.rates) {
+    if let Some(throttle) = Throttle::new(options.rates) {
         device = device.throttled(throttle);
     }
     let resizer = device.resizer();
@@ -88,7 +91,21 @@ fn refused(options: &DriveOptions, error: &BlkError) -> BadOption {
             format!("size {size} is not a multiple of {multiple}"),
             "an image of whole logical blocks",
         ),
+        BlkError::Zones => (
+            "its zones are not of whole logical blocks".to_owned(),
+            "x-zoned.zone_size and x-zoned.zone_capacity of such",
+        ),
         error => (error.to_string(), "a raw image"),
     };
     BadOption::property("-drive", "file", &path, why, accepted)
+}
+
+fn bad_zones(options: &DriveOptions, error: &io::Error) -> BadOption {
+    let record = options
+        .zoning
+        .as_ref()
+        .and_then(|zoning| zoning.record.as_deref());
+    let path = record.unwrap_or_else(|| "".as_ref()).display().to_string();
+    let accepted = "zones that the disk consists of, and a record of its own";
+    BadOption::property("-drive", "x-zoned.record", &path, error, accepted)
 }
