@@ -102,12 +102,8 @@ pub enum ZoneError {
 pub struct Zones {
     layout: ZoneLayout,
     count: u32,
-    state: Mutex<State>,
-}
-
-#[derive(Debug)]
-struct State {
-    table: Table,
+    table: Mutex<Table>,
+    /// Written with the lock held, so that it has the last of two changes.
     record: Option<Record>,
 }
 
@@ -128,7 +124,8 @@ impl Zones {
         Ok(Self {
             layout,
             count,
-            state: Mutex::new(State { table, record }),
+            table: Mutex::new(table),
+            record,
         })
     }
 
@@ -150,7 +147,7 @@ impl Zones {
 
     /// The zone with a number.
     pub fn zone(&self, index: u32) -> Option<Zone> {
-        (index < self.count).then(|| self.state().table.zone(index as usize))
+        (index < self.count).then(|| self.table().zone(index as usize))
     }
 
     /// How many bytes of `range` were ever written. What follows them is to be read as zeroes,
@@ -159,7 +156,7 @@ impl Zones {
     /// # Errors
     /// [`ZoneError::Invalid`] where it lies in several zones that are not all conventional.
     pub fn readable(&self, range: FileRange) -> Result<u64, ZoneError> {
-        self.state().table.readable(range)
+        self.table().readable(range)
     }
 
     /// Lets a write begin: the write pointer moves past it. Its end is to be told by
@@ -168,7 +165,7 @@ impl Zones {
     /// # Errors
     /// Where the zone cannot take it.
     pub fn write(&self, range: FileRange) -> Result<(), ZoneError> {
-        self.state().table.write(range)
+        self.table().write(range)
     }
 
     /// Lets a write of `len` bytes begin at the write pointer of the zone that begins at `start`.
@@ -177,7 +174,7 @@ impl Zones {
     /// # Errors
     /// Where the zone cannot take it.
     pub fn append(&self, start: u64, len: u64) -> Result<FileRange, ZoneError> {
-        self.state().table.append(start, len)
+        self.table().append(start, len)
     }
 
     /// A write has ended. One that failed gives its place back where nothing came after it.
@@ -185,12 +182,12 @@ impl Zones {
     /// # Errors
     /// Where the host cannot store how far the zone is written.
     pub fn written(&self, range: FileRange, good: bool) -> io::Result<()> {
-        let mut state = self.state();
+        let mut table = self.table();
         if !good {
-            state.table.give_back(range);
+            table.give_back(range);
         }
         match self.index(range.offset()) {
-            Some(index) => state.store(index as usize),
+            Some(index) => self.store(&table, index as usize),
             None => Ok(()),
         }
     }
@@ -201,10 +198,10 @@ impl Zones {
     /// # Errors
     /// Where the zone is not in a state for it.
     pub fn act(&self, action: ZoneAction, start: u64) -> Result<Option<FileRange>, ZoneError> {
-        let mut state = self.state();
-        let index = state.table.sequential(start)?;
-        state.table.act(action, index)?;
-        state.store(index)?;
+        let mut table = self.table();
+        let index = table.sequential(start)?;
+        table.act(action, index)?;
+        self.store(&table, index)?;
         let range = FileRange::new(start, self.layout.size)?;
         Ok((action == ZoneAction::Reset).then_some(range))
     }
@@ -214,12 +211,12 @@ impl Zones {
     /// # Errors
     /// Where the host cannot store it.
     pub fn reset_all(&self) -> io::Result<FileRange> {
-        let mut state = self.state();
+        let mut table = self.table();
         for index in self.layout.conventional..self.count {
             // Of a sequential zone there is no state in which that is refused.
-            let _ = state.table.act(ZoneAction::Reset, index as usize);
+            let _ = table.act(ZoneAction::Reset, index as usize);
         }
-        state.store_all()?;
+        self.store_all(&table)?;
         let start = u64::from(self.layout.conventional) * self.layout.size;
         let sequential = u64::from(self.count - self.layout.conventional);
         FileRange::new(start, sequential * self.layout.size)
@@ -230,12 +227,12 @@ impl Zones {
     /// # Errors
     /// Those of `fdatasync(2)`.
     pub fn sync(&self) -> io::Result<()> {
-        self.state().record.as_ref().map_or(Ok(()), Record::sync)
+        self.record.as_ref().map_or(Ok(()), Record::sync)
     }
 
     /// All states and write pointers, for [`restore`](Self::restore).
     pub fn save(&self) -> Vec<u8> {
-        self.state().table.to_bytes()
+        self.table().to_bytes()
     }
 
     /// Takes over what was saved of equal zones.
@@ -244,28 +241,26 @@ impl Zones {
     /// [`InvalidData`](ErrorKind::InvalidData) for what zones of this layout cannot be like; nothing
     /// has changed then. Else where the host cannot store it.
     pub fn restore(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut state = self.state();
-        state.table.load(bytes)?;
-        state.store_all()
+        let mut table = self.table();
+        table.load(bytes)?;
+        self.store_all(&table)
     }
 
     /// Whoever panicked with the lock has left states between which nothing is lost.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl State {
-    fn store(&self, index: usize) -> io::Result<()> {
+    fn store(&self, table: &Table, index: usize) -> io::Result<()> {
         match &self.record {
-            Some(record) => record.store(index, &self.table.entry(index).to_bytes()),
+            Some(record) => record.store(index, &table.entry(index).to_bytes()),
             None => Ok(()),
         }
     }
 
-    fn store_all(&self) -> io::Result<()> {
+    fn store_all(&self, table: &Table) -> io::Result<()> {
         match &self.record {
-            Some(record) => record.store(0, &self.table.to_bytes()),
+            Some(record) => record.store(0, &table.to_bytes()),
             None => Ok(()),
         }
     }
