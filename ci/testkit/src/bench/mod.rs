@@ -7,8 +7,10 @@
 
 mod blocks;
 mod guest;
+mod image;
 mod race;
 
 pub use blocks::{BLOCK, BlockReader, Protocol, VirtioBlk};
 pub use guest::{Areas, Guest, Memory, RING};
+pub use image::{BLOCKS, image, on_images};
 pub use race::{Contender, Random, race};

@@ -9,14 +9,12 @@ mod bare;
 mod driver;
 
 use std::fs::File;
-use std::io::Write;
-use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use bare::{Preadv, Ring};
 use driver::Guest;
-use testkit::bench::{BLOCK, Random, race};
+use testkit::bench::{BLOCK, BLOCKS, Random, image, on_images, race};
 use virtio_blk::guest_io::Mode;
 
 /// Something that reads blocks.
@@ -31,15 +29,7 @@ fn main() {
     }
     println!("random reads of 4 KiB, one thread, median of {ROUNDS} rounds");
     println!("requests per second, in thousands; user CPU in nanoseconds per request");
-    for (name, directory) in [
-        ("page cache", Path::new(env!("CARGO_TARGET_TMPDIR"))),
-        ("tmpfs", Path::new("/dev/shm")),
-    ] {
-        match image(directory) {
-            Ok(file) => compare(name, &file),
-            Err(error) => println!("\n{name}: left out: {error}"),
-        }
-    }
+    on_images(TMP, compare);
     instructions();
 }
 
@@ -150,7 +140,7 @@ fn count(what: &str) {
     let mut numbers = what.split(':').map(|number| number.parse());
     let mut number = || numbers.next().and_then(Result::ok).expect("depth:requests");
     let (depth, requests) = (number(), number());
-    let file = image(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("an image");
+    let file = image(TMP.as_ref()).expect("an image");
     let mut guest = Guest::new(&file, Mode::Auto, depth as u16);
     guest.read(&Random::default().numbers(requests, BLOCKS));
 }
@@ -165,18 +155,8 @@ fn user_time() -> Duration {
     Duration::from_secs(time.tv_sec as u64) + Duration::from_micros(time.tv_usec as u64)
 }
 
-/// A file whose blocks are all in memory.
-fn image(directory: &Path) -> std::io::Result<File> {
-    let mut file = tempfile::tempfile_in(directory)?;
-    for block in 0..BLOCKS {
-        file.write_all(&[block as u8; BLOCK])?;
-    }
-    Ok(file)
-}
-
 const COUNT: &str = "PATH_COUNT";
-/// 64 MiB of them.
-const BLOCKS: u64 = (64 << 20) / BLOCK as u64;
+const TMP: &str = env!("CARGO_TARGET_TMPDIR");
 const ROUNDS: usize = 41;
 /// In each round; a multiple of every depth.
 const REQUESTS: usize = 1 << 15;

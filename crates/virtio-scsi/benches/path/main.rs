@@ -6,14 +6,14 @@
 //! people, the ratios for comparison.
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use guest_io::block::{RawChannel, RawImage};
 use scsi_target::{LogicalUnit, Setup};
-use testkit::bench::{BLOCK, BlockReader, Memory, Protocol, Random, VirtioBlk, race};
+use testkit::bench::{
+    BLOCK, BLOCKS, BlockReader, Memory, Protocol, Random, VirtioBlk, image, on_images, race,
+};
 use virtio_blk::{Blk, BlkProps, BlkWorker};
 use virtio_device::Features;
 use virtio_device::vm_memory::{Bytes, VolatileSlice};
@@ -25,15 +25,7 @@ fn main() {
     }
     println!("random reads of 4 KiB, one thread, median of {ROUNDS} rounds");
     println!("requests per second, in thousands");
-    for (name, directory) in [
-        ("page cache", Path::new(env!("CARGO_TARGET_TMPDIR"))),
-        ("tmpfs", Path::new("/dev/shm")),
-    ] {
-        match image(directory) {
-            Ok(file) => compare(name, &file),
-            Err(error) => println!("\n{name}: left out: {error}"),
-        }
-    }
+    on_images(TMP, compare);
 }
 
 fn compare(name: &str, file: &File) {
@@ -56,7 +48,7 @@ fn compare(name: &str, file: &File) {
 
 /// What a profiler is to see: one contender, `scsi:DEPTH` or `blk:DEPTH`.
 fn only(what: &str) {
-    let file = image(Path::new(env!("CARGO_TARGET_TMPDIR"))).expect("an image");
+    let file = image(TMP.as_ref()).expect("an image");
     let (name, depth) = what.split_once(':').expect("NAME:DEPTH");
     let depth = depth.parse().expect("a depth");
     let blocks = Random::default().numbers(REQUESTS, BLOCKS);
@@ -115,15 +107,6 @@ impl Protocol for Command {
     }
 }
 
-/// A file whose blocks are all in memory.
-fn image(directory: &Path) -> io::Result<File> {
-    let mut file = tempfile::tempfile_in(directory)?;
-    for block in 0..BLOCKS {
-        file.write_all(&[block as u8; BLOCK])?;
-    }
-    Ok(file)
-}
-
 const READ: [u8; CDB + 32] = {
     let mut bytes = [0; CDB + 32];
     // One level of a logical unit number; the command; its number of blocks.
@@ -136,8 +119,7 @@ const SECTORS: u64 = BLOCK as u64 / 512;
 const FEATURES: Features = Features::VERSION_1.with(Features::EVENT_IDX);
 const BLK_FLUSH: Features = Features::bit(9);
 const ONLY: &str = "PATH_ONLY";
-/// 64 MiB of them.
-const BLOCKS: u64 = (64 << 20) / BLOCK as u64;
+const TMP: &str = env!("CARGO_TARGET_TMPDIR");
 const ROUNDS: usize = 41;
 /// In each round; a multiple of every depth.
 const REQUESTS: usize = 1 << 15;
