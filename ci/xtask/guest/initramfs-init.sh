@@ -16,7 +16,7 @@ case " $line " in
     while read -r module; do
         insmod "/modules/$module.ko" 2>/dev/null
     done < /modules/order.9p
-    $b mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=mmap "${tag%% *}" /root
+    $b mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose "${tag%% *}" /root
     $b mount -a -T /etc/fstab.root
     exec $b switch_root /root /sbin/init
     ;;

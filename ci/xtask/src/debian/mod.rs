@@ -262,6 +262,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("sg_vpd", "sg3-utils"),
     ("git", "git"),
     ("rsync", "rsync"),
+    ("flock", "util-linux"),
+    ("stress-ng", "stress-ng"),
     ("setfattr", "attr"),
     ("getfattr", "attr"),
 ];

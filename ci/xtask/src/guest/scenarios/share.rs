@@ -1,18 +1,19 @@
-//! The root file system is a directory of the host, over virtio-9p: Debian programs unpack, commit,
-//! copy and verify on it. Other shares are on other transports, rings and security models.
+//! The root file system is a directory of the host, over virtio-9p: Debian programs unpack and commit
+//! on it, and copy, lock, stress and verify on a share that the guest does not cache. Other shares are on
+//! other transports, rings and security models.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::cargo;
 use crate::debian::Debian;
 use crate::guest::image::copy_program;
 use crate::guest::machine::Machine;
-use crate::guest::scenario::{BOOT, Play, SILENCE, Scenario};
-use crate::guest::session::{Guest, Report};
+use crate::guest::scenario::{BOOT, Play, Scenario, in_l1};
+use crate::guest::session::Guest;
 use crate::guest::verdict::Verdict;
 use crate::process::output;
 
@@ -25,35 +26,46 @@ pub const SCENARIO: Scenario = Scenario {
 
 /// A file system of its own, because L1's keeps no extended attributes: the guest's image, mounted.
 fn equip(machine: &mut Machine) -> Result<()> {
-    let root = machine.file("share");
+    let (root, scale) = (machine.file("share"), Scale::here());
     mount(&machine.file("root"), &machine.file("share.ext4"), &root)?;
-    let debian = Debian::new(&cargo::target()?);
-    for name in PROGRAMS {
-        copy_program(&debian.program(name)?, &root)?;
+    furnish(&root, &scale)?;
+    for (tag, directory) in [("root", &root), ("data", &root.join("data"))] {
+        share(machine, tag, directory, "mapped-xattr");
+        machine.device(&format!("virtio-9p-pci,fsdev={tag},mount_tag={tag}"));
     }
-    fs::copy(package(&cargo::target()?)?, root.join("package.deb"))?;
-    let many = root.join("many");
-    fs::create_dir(&many)?;
-    for number in 0..MANY {
-        File::create(many.join(format!("file-{number:04}")))?;
-    }
-    share(machine, "share", "mapped-xattr");
-    machine.device("virtio-9p-pci,fsdev=share,mount_tag=root");
-    machine.parameter("root9p=root");
-    let shares = [
-        (
-            "packed",
-            "virtio-9p-pci-non-transitional,packed=on",
-            "mapped-file",
-        ),
-        ("mmio", "virtio-9p-device", "passthrough"),
-        ("transitional", "virtio-9p-pci-transitional", "none"),
-    ];
-    for (tag, device, model) in shares {
-        fs::create_dir(machine.file(tag))?;
-        share(machine, tag, model);
+    let Scale {
+        stress, stressors, ..
+    } = scale;
+    machine.parameter(&format!(
+        "root9p=root stress={stress}s stressors={stressors}"
+    ));
+    for (tag, device, model) in OTHERS {
+        let directory = machine.file(tag);
+        fs::create_dir(&directory)?;
+        share(machine, tag, &directory, model);
         machine.device(&format!("{device},fsdev={tag},mount_tag={tag}"));
     }
+    equip_read_only(machine)
+}
+
+/// Programs, a package and files by the thousand.
+fn furnish(root: &Path, scale: &Scale) -> Result<()> {
+    let target = cargo::target()?;
+    let debian = Debian::new(&target);
+    for name in PROGRAMS {
+        copy_program(&debian.program(name)?, root)?;
+    }
+    fs::copy(package(&target, scale.package)?, root.join("package.deb"))?;
+    for name in ["work", "data", "data/many"] {
+        fs::create_dir(root.join(name))?;
+    }
+    for number in 0..MANY {
+        File::create(root.join(format!("data/many/file-{number:04}")))?;
+    }
+    Ok(())
+}
+
+fn equip_read_only(machine: &mut Machine) -> Result<()> {
     let read = machine.file("read");
     fs::create_dir(&read)?;
     fs::write(read.join("file"), "from the host")?;
@@ -65,8 +77,8 @@ fn equip(machine: &mut Machine) -> Result<()> {
     Ok(())
 }
 
-fn share(machine: &mut Machine, id: &str, model: &str) {
-    let path = machine.file(id).display().to_string();
+fn share(machine: &mut Machine, id: &str, directory: &Path, model: &str) {
+    let path = directory.display();
     let options = format!("local,id={id},path={path},security_model={model},multidevs=remap");
     machine.option("-fsdev", &options);
 }
@@ -74,15 +86,8 @@ fn share(machine: &mut Machine, id: &str, model: &str) {
 fn play(guest: &mut Guest, machine: &Machine) -> Result<Vec<Verdict>> {
     let mounted = Mounted(machine.file("share"));
     guest.ready(BOOT)?;
-    let mut verdicts = Vec::new();
-    loop {
-        match guest.report(SILENCE)? {
-            Report::Verdict(verdict) => verdicts.push(verdict),
-            Report::Done => break,
-            Report::Ended => bail!("{}", guest.early_end()),
-            _ => {}
-        }
-    }
+    let (mut verdicts, done) = guest.verdicts()?;
+    ensure!(done, "{}", guest.early_end());
     ensure!(
         verdicts.len() == CHECKS,
         "{} of {CHECKS} checks",
@@ -92,10 +97,43 @@ fn play(guest: &mut Guest, machine: &Machine) -> Result<Vec<Verdict>> {
     Ok(verdicts)
 }
 
+/// How much there is to do.
+struct Scale {
+    /// Seconds that the stressors work.
+    stress: u32,
+    /// Those of stress-ng, by commas.
+    stressors: &'static str,
+    /// Bytes of the package that is unpacked, at most.
+    package: u64,
+}
+
+impl Scale {
+    /// One level down as much as the time of a whole run has room for.
+    fn here() -> Self {
+        match in_l1() {
+            true => Self {
+                stress: 2,
+                stressors: "hdd,dir,rename",
+                package: 512 << 10,
+            },
+            false => Self {
+                stress: 10,
+                stressors: "hdd,dir,link,rename",
+                package: 1 << 20,
+            },
+        }
+    }
+}
+
 /// What the guest has left on the host.
 fn look(root: &Path) -> Result<String> {
     let word = fs::read_to_string(root.join("data/word"))?;
     ensure!(word == "from the guest\n", "the host reads {word:?}");
+    let script = fs::read(root.join("work/repository/scenarios/share.sh"))?;
+    ensure!(
+        script == fs::read(root.join("scenarios/share.sh"))?,
+        "what the guest has committed differs"
+    );
     let link = fs::symlink_metadata(root.join("data/there/below/link"))?;
     ensure!(
         link.is_file(),
@@ -133,14 +171,14 @@ impl Drop for Mounted {
     }
 }
 
-/// A package that is here anyway, of a size that the guest unpacks in seconds.
-fn package(target: &Path) -> Result<PathBuf> {
+/// The largest package of fewer than `most` bytes that is here anyway.
+fn package(target: &Path, most: u64) -> Result<PathBuf> {
     let archives = fs::read_dir(target.join("debian/archives"))?;
     let mut found = Vec::new();
     for entry in archives {
         let entry = entry?;
         let size = entry.metadata()?.len();
-        if entry.path().extension().is_some_and(|end| end == "deb") && size < PACKAGE_MAX {
+        if entry.path().extension().is_some_and(|end| end == "deb") && size < most {
             found.push((size, entry.path()));
         }
     }
@@ -149,9 +187,18 @@ fn package(target: &Path) -> Result<PathBuf> {
 }
 
 /// Programs that this guest has besides those of every guest.
-pub const PROGRAMS: &[&str] = &["git", "rsync", "setfattr", "getfattr"];
+pub const PROGRAMS: &[&str] = &["flock", "getfattr", "git", "rsync", "setfattr", "stress-ng"];
 /// As many as `guest/share.sh` makes.
-const CHECKS: usize = 11;
+const CHECKS: usize = 13;
 /// Files in one directory.
-const MANY: u32 = 2_000;
-const PACKAGE_MAX: u64 = 1 << 20;
+const MANY: u32 = 10_000;
+/// Tag, device and security model of shares on other transports and rings.
+const OTHERS: [(&str, &str, &str); 3] = [
+    (
+        "packed",
+        "virtio-9p-pci-non-transitional,packed=on",
+        "mapped-file",
+    ),
+    ("mmio", "virtio-9p-device", "passthrough"),
+    ("transitional", "virtio-9p-pci-transitional", "none"),
+];
