@@ -352,6 +352,7 @@ pub(super) const SCRIPTS: &[(&str, &str)] = &[
         "scenarios/monitor.sh",
         include_str!("../../guest/monitor.sh"),
     ),
+    ("scenarios/mount.sh", include_str!("../../guest/mount.sh")),
     (
         "scenarios/interrupts.sh",
         include_str!("../../guest/interrupts.sh"),

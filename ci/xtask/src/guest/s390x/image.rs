@@ -98,8 +98,10 @@ fn name(path: &Path) -> Result<&str> {
 }
 
 const INIT: &str = include_str!("../../../guest/s390x-init.sh");
-const TOOLS: &[&str] = &["fio", "rngtest"];
+const TOOLS: &[&str] = &["fio", "getfattr", "rngtest", "setfattr"];
 const MODULES: &[&str] = &[
+    "9p",
+    "9pnet_virtio",
     "sd_mod",
     "virtio_balloon",
     "virtio_blk",

@@ -8,6 +8,7 @@ pub mod fio;
 pub mod hotplug;
 pub mod kill;
 pub mod monitor;
+pub mod mount;
 pub mod net;
 pub mod port;
 pub mod rebind;
