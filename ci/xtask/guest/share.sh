@@ -25,7 +25,8 @@ unpack() {
 }
 
 commit() {
-    git init -q repository && cp -r /scenarios unpacked repository && cd repository || return 1
+    git init -q repository && cp -r unpacked repository && cd repository || return 1
+    mkdir scenarios && cp /scenarios/lib.sh /scenarios/share.sh scenarios || return 1
     git add -A && git commit -qm first && git fsck --strict || return 1
     echo changed > scenarios/lib.sh
     [ "$(git status --porcelain)" = " M scenarios/lib.sh" ] && git checkout -q . || return 1
@@ -34,7 +35,7 @@ commit() {
 
 # Files of several sizes, owners and modes, links and a FIFO, in memory.
 original() {
-    mkdir -p /tmp/original/below && cp -a /scenarios /tmp/original && cd /tmp/original || return 1
+    mkdir -p /tmp/original/below && cp -a /scenarios/net.sh /tmp/original && cd /tmp/original || return 1
     for size in 0 1 4095 4096 100000 1500000; do head -c $size /dev/urandom > file-$size; done
     chown 1000:1001 file-1 && chmod 4711 file-4095 && chmod 1777 below && mkfifo below/fifo
     ln -s ../file-1 below/link && ln -s nowhere dangling && ln file-4096 below/hard
