@@ -323,6 +323,7 @@ pub(super) const SCRIPTS: &[(&str, &str)] = &[
     ("scenarios/fio.sh", include_str!("../../guest/fio.sh")),
     ("scenarios/blk.sh", include_str!("../../guest/blk.sh")),
     ("scenarios/rng.sh", include_str!("../../guest/rng.sh")),
+    ("scenarios/hub.sh", include_str!("../../guest/hub.sh")),
     ("scenarios/scsi.sh", include_str!("../../guest/scsi.sh")),
     (
         "scenarios/scsi-units.sh",

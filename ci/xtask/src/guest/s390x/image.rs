@@ -106,6 +106,7 @@ const MODULES: &[&str] = &[
     "virtio_balloon",
     "virtio_blk",
     "virtio_console",
+    "virtio_net",
     "virtio_rng",
     "virtio_scsi",
 ];

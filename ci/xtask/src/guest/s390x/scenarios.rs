@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::guest::machine::Machine;
 use crate::guest::scenario::{BOOT, Play, SILENCE, Scenario, Shared, nothing};
-use crate::guest::scenarios::{console, fio, mount, port, reboot, rng, scsi};
+use crate::guest::scenarios::{console, fio, hub, mount, port, reboot, rng, scsi};
 use crate::guest::session::{Guest, Report};
 use crate::guest::verdict::Verdict;
 use crate::socket;
@@ -54,6 +54,7 @@ pub(super) const COURSES: &[Course] = &[
             console::SCENARIO,
             rng::SCENARIO,
             port::SCENARIO,
+            hub::SCENARIO,
             mount::SCENARIO,
             INTERRUPTS,
             ONLINE,
@@ -69,6 +70,7 @@ pub(super) const COURSES: &[Course] = &[
             console::SCENARIO,
             rng::SCENARIO,
             port::SCENARIO,
+            hub::SCENARIO,
             mount::SCENARIO,
             fio::SCENARIO,
             scsi::SCENARIO,

@@ -6,6 +6,7 @@ pub mod console;
 pub mod ends;
 pub mod fio;
 pub mod hotplug;
+pub mod hub;
 pub mod kill;
 pub mod monitor;
 pub mod mount;
@@ -31,6 +32,7 @@ pub const ALL: &[Scenario] = &[
     rebind::SCENARIO,
     blk::SCENARIO,
     fio::SCENARIO,
+    hub::SCENARIO,
     scsi::SCENARIO,
     units::SCENARIO,
     reboot::SCENARIO,
