@@ -22,3 +22,36 @@ pub fn serve(port: &Path, mut act: impl FnMut(&str) -> Result<String>) -> Result
     }
     Ok(count)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Write};
+    use std::net::Shutdown;
+    use std::os::unix::net::UnixListener;
+    use std::thread::spawn;
+
+    use anyhow::bail;
+    use tempfile::TempDir;
+
+    use super::serve;
+
+    #[test]
+    fn each_line_is_answered_by_a_line() {
+        let directory = TempDir::new().unwrap();
+        let port = directory.path().join("port");
+        let listener = UnixListener::bind(&port).unwrap();
+        let host = spawn(move || {
+            serve(&port, |line| match line {
+                "find" => Ok("7 MiB".to_owned()),
+                "do" => Ok(String::new()),
+                _ => bail!("what is\n{line:?}?"),
+            })
+        });
+        let (mut guest, _) = listener.accept().unwrap();
+        guest.write_all(b"find\ndo\nflee\n").unwrap();
+        guest.shutdown(Shutdown::Write).unwrap();
+        let answers: Vec<_> = BufReader::new(guest).lines().map(Result::unwrap).collect();
+        assert_eq!(answers, ["ok 7 MiB", "ok", "what is \"flee\"?"]);
+        assert_eq!(host.join().unwrap().unwrap(), 3);
+    }
+}
