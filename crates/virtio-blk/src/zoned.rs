@@ -32,7 +32,8 @@ impl Request {
         view: &mut GuestView<'m, M>,
         tools: &mut Tools<'_, 'm, M, G, C>,
     ) -> Result<Option<Outcome>, Status> {
-        if self.room() != APPEND_SECTOR {
+        // Linux leaves a gap between sector and status, which is found as the last byte.
+        if self.room() < APPEND_SECTOR {
             return Err(Status::IoErr);
         }
         let range = tools.shared.append(sector, self.payload())?;

@@ -234,11 +234,14 @@ fn appends_say_where_they_went() {
     );
     assert_eq!(append(bus, SECTORS, 1).0, INVALID);
     let (header, data) = (header(APPEND, SEQUENTIAL), pattern(SECTOR));
+    let wide = Answer::of(bus.request(0, &[&header, &data], &[16]));
+    assert_eq!((wide.status, wide.used), (OK, 8), "as Linux has it");
+    assert_eq!(wide.data[..8], (SEQUENTIAL + 8).to_le_bytes());
     let narrow = Answer::of(bus.request(0, &[&header, &data], &[8]));
     assert_eq!((narrow.status, narrow.used), (IOERR, 0));
     let part = Answer::of(bus.request(0, &[&header, &data[..100]], &[9]));
     assert_eq!(part.status, UNALIGNED);
-    assert_eq!(zone(bus, SEQUENTIAL).1, SEQUENTIAL + 8);
+    assert_eq!(zone(bus, SEQUENTIAL).1, SEQUENTIAL + 9);
 }
 
 #[test]
