@@ -13,8 +13,8 @@ use virtio_device::vm_memory::{Bytes, GuestAddress};
 
 use crate::{BLOCK, options};
 
-/// A guest with one request at a time: a chain of a message and the room for its reply, which never
-/// changes.
+/// A guest with one request at a time: a chain of room for a message, for the head of its reply and for
+/// the data, which Linux has read into whole pages. It never changes.
 pub(crate) struct Sharer(Guest<NinePWorker<Local>>);
 
 impl Sharer {
@@ -29,12 +29,12 @@ impl Sharer {
             len: (REPLY - REQUEST) as u32,
             writable: false,
         };
-        let reply = Segment {
-            address: REPLY,
-            len: BLOCK as u32 + 11,
+        let [head, data] = [(REPLY, READ_DATA), (DATA, BLOCK)].map(|(address, len)| Segment {
+            address,
+            len: len as u32,
             writable: true,
-        };
-        guest.describe(0, &[request, reply]);
+        });
+        guest.describe(0, &[request, head, data]);
         Self(guest)
     }
 
@@ -49,6 +49,22 @@ impl Sharer {
     }
 }
 
+impl Sharer {
+    /// Has the device read a block from each of `offsets` on, by the Tread `request`.
+    pub(crate) fn read(&mut self, request: &[u8], offsets: impl Iterator<Item = u64>) {
+        let memory: Arc<Memory> = Arc::clone(self.0.memory());
+        let areas = Areas::new(&memory);
+        let stored = memory.write_slice(request, GuestAddress(REQUEST));
+        stored.expect("in memory");
+        for offset in offsets {
+            let stored = memory.write_obj(offset.to_le(), GuestAddress(REQUEST + READ_OFFSET));
+            stored.expect("in memory");
+            self.0.exchange(&areas, std::iter::once(0));
+            assert_eq!(u64::from(self.0.last_len(&areas)), READ_DATA + BLOCK);
+        }
+    }
+}
+
 impl Wire for Sharer {
     fn exchange(&mut self, request: &[u8]) -> Vec<u8> {
         let mut reply = vec![0; self.serve(request) as usize];
@@ -59,4 +75,9 @@ impl Wire for Sharer {
 }
 
 const REQUEST: u64 = 0x10000;
-const REPLY: u64 = 0x20000;
+const DATA: u64 = 0x20000;
+const REPLY: u64 = DATA - READ_DATA;
+/// Where the offset is in a Tread: after size, kind, tag and fid.
+const READ_OFFSET: u64 = 11;
+/// Where the data begin in an Rread.
+const READ_DATA: u64 = 11;

@@ -43,19 +43,15 @@ fn reads(name: &str, directory: &TempDir) {
     let file = File::open(&path).expect("the file");
     let mut buffer = [0; BLOCK as usize];
     let body = Body::new().u32(1).u64(0).u32(BLOCK as u32);
-    let mut request = message(116, 1, &body);
+    let request = message(116, 1, &body);
     let mut random = Random::default();
     let rates = race(
         ROUNDS,
         || random.numbers(READS, BLOCKS),
         [
             &mut |blocks| {
-                for block in blocks {
-                    // After size, kind, tag and fid.
-                    request[11..19].copy_from_slice(&(block * BLOCK).to_le_bytes());
-                    let reply = client.wire.serve(&request);
-                    assert_eq!(reply, BLOCK as u32 + 11);
-                }
+                let offsets = blocks.iter().map(|block| block * BLOCK);
+                client.wire.read(&request, offsets);
             },
             &mut |blocks| {
                 for block in blocks {
