@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use guest_io::Area;
 use virtio_device::vmm_sys_util::eventfd::EventFd;
 use virtio_device::{
     Activation, ByteOrder, Cx, DeviceHost, Features, Interrupt, IrqSource, QueueSize, Reactor,
@@ -30,8 +31,8 @@ pub struct Guest<W> {
 
 /// The rings of a guest, resolved once.
 pub struct Areas<'m> {
-    driver: VolatileSlice<'m>,
-    device: VolatileSlice<'m>,
+    driver: Area<'m, (), 4>,
+    device: Area<'m, (), 4>,
 }
 
 impl<W: Worker<Arc<Memory>>> Guest<W> {
@@ -83,10 +84,11 @@ impl<W: Worker<Arc<Memory>>> Guest<W> {
     pub fn exchange(&mut self, areas: &Areas<'_>, heads: impl Iterator<Item = u16>) {
         for head in heads {
             let slot = usize::from(self.made % SIZE);
-            store(&areas.driver, 4 + 2 * slot, head);
+            let stored = areas.driver.store(4 + 2 * slot, head, Ordering::Relaxed);
+            stored.expect("in area");
             self.made = self.made.wrapping_add(1);
         }
-        let index = areas.driver.store(self.made, 2, Ordering::Release);
+        let index = areas.driver.store(2, self.made, Ordering::Release);
         index.expect("in area");
         self.serve();
         while self.seen != self.made {
@@ -123,9 +125,10 @@ impl<W: Worker<Arc<Memory>>> Guest<W> {
 impl<'m> Areas<'m> {
     /// Those in `memory`.
     pub fn new(memory: &'m Memory) -> Self {
+        let [driver, device] = [DRIVER, DEVICE].map(|at| Area::new(&area(memory, at)));
         Self {
-            driver: area(memory, DRIVER),
-            device: area(memory, DEVICE),
+            driver: driver.expect("aligned"),
+            device: device.expect("aligned"),
         }
     }
 }
@@ -136,10 +139,6 @@ pub(super) fn area(memory: &Memory, at: u64) -> VolatileSlice<'_> {
     let slices = GuestMemory::get_slices(memory, at, AREA, Permissions::ReadWrite);
     let mut slices = slices.expect("in memory");
     slices.next().expect("one slice").expect("in memory")
-}
-
-fn store(area: &VolatileSlice<'_>, at: usize, value: u16) {
-    area.store(value, at, Ordering::Relaxed).expect("in area");
 }
 
 fn config(features: Features) -> RingConfig {
