@@ -61,6 +61,16 @@ negotiated() {
 # Which kind of ring an interface has.
 ring() { negotiated "$1" 34 && echo packed || echo split; }
 
+# The input device that ACPI's power button is (event0).
+button() {
+    event=$(sed -n '/Name="Power Button"/,/^$/s/.*Handlers=.*\(event[0-9]*\).*/\1/p' \
+        /proc/bus/input/devices | head -n 1)
+    [ -c "/dev/input/$event" ] && echo "$event"
+}
+
+# Waits for the first event of a button that was opened before, which is its press.
+is_pressed() { timeout 60 head -c 24 > /dev/null; }
+
 # Has the VMM's monitor do something, by way of a port.
 monitor() {
     await port org.example.monitor || return 1

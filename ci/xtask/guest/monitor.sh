@@ -42,14 +42,11 @@ case $given in
 *) fail monitor-entropy "not the daemon's bytes: $given" ;;
 esac
 
-# The power button of ACPI is an input device, whose first event is its press.
-button() { sed -n '/Name="Power Button"/,/^$/s/.*Handlers=.*\(event[0-9]*\).*/\1/p' /proc/bus/input/devices; }
-has_button() { test -c "/dev/input/$(button | head -n 1)"; }
-if await has_button; then
-    exec 4< "/dev/input/$(button | head -n 1)"
+if await button; then
+    exec 4< "/dev/input/$(button)"
     fact step powerdown
-    if timeout 60 head -c 24 <&4 > /dev/null; then
-        pass monitor-powerdown "$(button | head -n 1) tells that the button was pressed"
+    if is_pressed <&4; then
+        pass monitor-powerdown "$(button) tells that the button was pressed"
     else
         fail monitor-powerdown "nobody pressed the button"
     fi
