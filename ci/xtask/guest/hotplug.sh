@@ -32,12 +32,26 @@ desk() {
 }
 
 # The functions for the rows of the table: use_NAME IDENTIFIER PLACE, where the place is the
-# directory of the PCI device.
-# The disk is as large as what is written, which is not the same in two rounds that follow each
-# other; what is read comes from the disk, as it was not there before.
+# directory of the PCI device. Without a slot they set the place themselves, which is what is no
+# longer there when the device has gone.
 use_blk() {
     answer="did not appear"
-    await disk_at "$2" || return 1
+    await disk_at "$2" && written_and_read
+}
+
+use_scsi() {
+    answer="did not appear"
+    await unit_at "$2" && written_and_read
+}
+
+use_lun() {
+    answer="did not appear"
+    await unit_of_units && written_and_read
+}
+
+# The disk is as large as what is written, which is not the same in two rounds that follow each
+# other; what is read comes from the disk, as it was not there before.
+written_and_read() {
     data=/tmp/data$((round % 2))
     answer="cannot be written"
     dd if=$data of="$node" bs=64k oflag=direct 2> /dev/null || return 1
@@ -85,17 +99,76 @@ use_port() {
 
 use_serial() { use_port "$@"; }
 
+# The host answers for every address.
+use_net() {
+    answer="did not appear"
+    await interface_at "$2" || return 1
+    net=10.99.${1#net}
+    ip addr add "$net.2/24" dev "$interface" && ip link set "$interface" up || return 1
+    answer="the host does not answer"
+    await arping -c 1 -w 2 -I "$interface" "$net.1"
+}
+
+# What is written is there when the share is mounted again.
+use_share() {
+    answer="cannot be mounted"
+    mkdir -p "/tmp/share-$1" && await mount_share "$1" || return 1
+    answer="cannot be written"
+    echo "round $round" > "/tmp/share-$1/round" && umount "/tmp/share-$1" || return 1
+    answer="does not hold what was written"
+    mount_share "$1" && read -r line < "/tmp/share-$1/round" && umount "/tmp/share-$1" || return 1
+    [ "$line" = "round $round" ]
+}
+
+# The memory that the balloon takes is the guest's again when it has gone.
+use_balloon() {
+    answer="did not appear"
+    await bound "$2" && ask inflate || return 1
+    answer="takes no memory"
+    await memory_is $((memory - 8192))
+}
+
+left_balloon() { memory_is "$memory"; }
+
+memory_is() { [ "$(memory_total)" = "$1" ]; }
+memory_total() { sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo; }
+
+mount_share() {
+    mount -t 9p -o trans=virtio,version=9p2000.L,msize=16384 "$1" "/tmp/share-$1"
+}
+
+interface_at() {
+    for entry in "$1"/virtio*/net/*; do interface=${entry##*/}; done
+    [ -e "/sys/class/net/$interface" ]
+}
+
 # The disk of a PCI device. To ask each disk for its serial number would be a request to each.
-# A node is there a moment before its disk can be opened.
 disk_at() {
     for entry in "$1"/virtio*/block/*; do node=/dev/${entry##*/}; done
-    [ -b "$node" ] && dd if="$node" of=/dev/null count=0
+    opens
 }
+
+# The only unit of a PCI device.
+unit_at() {
+    for entry in "$1"/virtio*/host*/target*/*/block/*; do node=/dev/${entry##*/}; done
+    opens
+}
+
+# The unit of the controller that stays: no other has this address.
+unit_of_units() {
+    for place in /sys/class/scsi_disk/*:0:7:3; do :; done
+    for entry in "$place"/device/block/*; do node=/dev/${entry##*/}; done
+    opens
+}
+
+# A node is there a moment before its disk can be opened.
+opens() { [ -b "$node" ] && dd if="$node" of=/dev/null count=0; }
 
 bound() { [ -e "$1"/virtio*/driver ]; }
 
 # Waits for the device in a slot, and sets its place; without a slot there is none.
 place_of() {
+    place=
     [ "$1" = 0 ] && return
     await test -e "$slots/$1/address" && read -r place < "$slots/$1/address"
     place=/sys/bus/pci/devices/$place.0
@@ -116,8 +189,11 @@ lane() {
             echo 0 > "$slots/$3/power"
         fi
         ask gone || break
+        answer="is still there"
+        await test ! -e "${place:-/gone}" || break
+        [ "$1" != balloon ] || await left_balloon || break
         round=$((round + 1))
-        [ $((round % 10)) -ne 0 ] || fact round "$2" "$round"
+        fact round "$2" "$round"
     done
     echo "$round $4 $answer" > "/tmp/lane.$2"
 }
@@ -237,6 +313,15 @@ come_again() {
     ask go && ask gone
 }
 
+# The event device that tells of the slots of a conventional bus tells of the button as well.
+press() {
+    answer="there is no power button"
+    await button && exec 4< "/dev/input/$(button)" || return 1
+    desk press || return 1
+    answer="nobody pressed the power button"
+    is_pressed <&4
+}
+
 make_data() {
     for data in /tmp/data0 /tmp/data1; do
         dd if=/dev/urandom of=$data bs=64k count=1 2> /dev/null
@@ -244,9 +329,14 @@ make_data() {
     done
 }
 
+while read -r module; do
+    insmod "/modules/$module.ko" || echo "hotplug: cannot load $module"
+done < /modules/order.9p
+memory=$(memory_total)
 make_data
 if [ -e /root/rebooted ]; then
     report come_again "the disk that came before is there, and goes"
+    report press "the power button was pressed"
     exit
 fi
 await port org.example.desk
@@ -258,7 +348,7 @@ desk count before
 patient=no rounds=
 all_lanes
 report_rows
-report counts "the VMM has the descriptors and threads that it had before"
+report counts "the VMM has the descriptors, the threads and what of KVM it had before"
 report busy "a disk went during writes, and came again"
 report resize "32 MiB"
 report pause "stopped and went on 5 times while fio verified what it wrote"

@@ -1,13 +1,13 @@
 //! What the guest has done to the machine as a whole, and what the VMM has open.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
-use serde_json::json;
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
 
 use crate::guest::machine::Machine;
 use crate::guest::qmp::Qmp;
@@ -36,9 +36,10 @@ fn obey(machine: &Machine, vmm: u32) -> Result<()> {
         let done = match words.as_str() {
             "count before" => {
                 sleep(SETTLING);
-                count(vmm).map(|counts| before = counts)
+                let counts = count(&mut monitor, machine, vmm);
+                counts.map(|counts| before = counts)
             }
-            "count after" => compare(vmm, &before),
+            "count after" => settle(|| count(&mut monitor, machine, vmm), &before),
             words => act(&mut monitor, words),
         };
         let answer = done.map_or_else(|error| format!("{error:#}"), |()| "ok".to_owned());
@@ -58,6 +59,7 @@ fn act(monitor: &mut Qmp, words: &str) -> Result<()> {
             sleep(PAUSE);
             monitor.execute("cont", json!({})).map(drop)
         }
+        "press" => monitor.execute("system_powerdown", json!({})).map(drop),
         _ => bail!("what is {words:?}?"),
     }
 }
@@ -66,24 +68,55 @@ fn act(monitor: &mut Qmp, words: &str) -> Result<()> {
 type Counts = BTreeMap<String, usize>;
 
 /// Insists that the counts are as `before`, which the end of a thread may take a moment for.
-fn compare(vmm: u32, before: &Counts) -> Result<()> {
+fn settle(mut count: impl FnMut() -> Result<Counts>, before: &Counts) -> Result<()> {
     let deadline = Instant::now() + SETTLING;
     loop {
-        let after = count(vmm)?;
+        let after = count()?;
         if after == *before {
             return Ok(());
         }
-        ensure!(Instant::now() < deadline, "{before:?} became {after:?}");
+        let changes = changes(before, &after);
+        ensure!(Instant::now() < deadline, "{changes}");
         sleep(PAUSE);
     }
 }
 
-/// Threads by name and descriptors by what they lead to, of a process.
-fn count(process: u32) -> Result<Counts> {
+/// Which counts differ, and how.
+fn changes(before: &Counts, after: &Counts) -> String {
+    let kinds: BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    let number = |counts: &Counts, kind| counts.get(kind).copied().unwrap_or_default();
+    let changes = kinds.into_iter().filter_map(|kind| {
+        let (before, after) = (number(before, kind), number(after, kind));
+        (before != after).then(|| format!("{kind}: {before} became {after}"))
+    });
+    changes.collect::<Vec<_>>().join(", ")
+}
+
+/// What the VMM, whose process id is `vmm`, has of the system, and says it has of KVM.
+fn count(monitor: &mut Qmp, machine: &Machine, vmm: u32) -> Result<Counts> {
+    let mut counts = count_of_process(vmm)?;
+    if machine.vmm.is_ours() {
+        let tally = monitor.execute("x-query-kvm-tally", json!({}))?;
+        let kinds = tally.as_object().context("a tally")?.iter();
+        let number = |number: &Value| number.as_u64().unwrap_or_default() as usize;
+        counts.extend(kinds.map(|(kind, value)| (format!("KVM {kind}"), number(value))));
+    }
+    ensure!(
+        counts.get("KVM ioeventfds") != Some(&0),
+        "no doorbell of the devices that stay is counted"
+    );
+    Ok(counts)
+}
+
+/// Threads by name and descriptors by what they lead to, of a process. The kernel's own threads for
+/// its io_urings come and go as it likes.
+fn count_of_process(process: u32) -> Result<Counts> {
     let mut counts = Counts::new();
     for entry in fs::read_dir(format!("/proc/{process}/task"))? {
         let name = fs::read_to_string(entry?.path().join("comm")).unwrap_or_default();
-        *counts.entry(format!("thread {}", name.trim())).or_default() += 1;
+        if !name.starts_with("iou-wrk-") {
+            *counts.entry(format!("thread {}", name.trim())).or_default() += 1;
+        }
     }
     for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
         let target = fs::read_link(entry?.path()).unwrap_or_default();

@@ -6,7 +6,7 @@
 use std::io::{BufRead, BufReader, Write};
 use std::thread::{JoinHandle, spawn};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::table::{ROWS, Row};
@@ -102,7 +102,7 @@ impl Lane {
                 .execute("device_del", json!({"id": self.id}))
                 .map(drop),
             "gone" => self.gone(monitor),
-            _ => bail!("what is {word:?}?"),
+            word => (self.row.more)(monitor, word),
         }
     }
 
