@@ -70,3 +70,21 @@ if [ $status -eq 0 ] && [ "$full" -eq 9 ]; then
 else
     fail zoned-fio "status $status, $full full zones: $(cat /tmp/zoned.errors)"
 fi
+
+# btrfs appends its data to zones, and learns from the device where they are.
+node=/dev/$(disk zoned-btrfs)
+while read -r module; do insmod "/modules/$module.ko"; done < /modules/order.btrfs
+sums() { (cd /mnt && sha256sum ./[1-4]); }
+mkfs.btrfs -q -f -m single -d single "$node" > /tmp/btrfs 2>&1 &&
+    mount -t btrfs "$node" /mnt >> /tmp/btrfs 2>&1 &&
+    for file in 1 2 3 4; do dd if=/dev/urandom of=/mnt/$file bs=64k count=16 2>/dev/null; done &&
+    rm /mnt/2 && before=$(sums 2>/dev/null) && umount /mnt && mount -t btrfs "$node" /mnt &&
+    after=$(sums 2>/dev/null) && umount /mnt
+status=$?
+if [ $status -ne 0 ]; then
+    fail zoned-append "$(tr '\n' ' ' < /tmp/btrfs) $(dmesg | grep -i btrfs | tail -n 3 | tr '\n' ' ')"
+elif [ "$before" != "$after" ]; then
+    fail zoned-append "$(echo "$before; $after" | tr '\n' ' ')"
+else
+    pass zoned-append "btrfs made, three files of 1 MiB read back equal"
+fi

@@ -245,6 +245,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("ip", "iproute2"),
     ("passt", "passt"),
     ("mke2fs", "e2fsprogs"),
+    ("mkfs.btrfs", "btrfs-progs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
     ("qemu-img", "qemu-utils"),

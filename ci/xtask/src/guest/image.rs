@@ -79,6 +79,8 @@ struct Parts {
     late: Vec<Module>,
     /// Those that file systems over 9P take.
     share: Vec<Module>,
+    /// Those that a scenario loads for itself.
+    btrfs: Vec<Module>,
 }
 
 impl Parts {
@@ -89,6 +91,8 @@ impl Parts {
             kernel.load_order(&first)?,
             kernel.load_order(&[&first, LATE].concat())?,
         );
+        let btrfs = kernel.load_order(&[&first, LATE, &["btrfs"]].concat())?;
+        let btrfs = btrfs.into_iter().skip(all.len()).collect();
         let late = all.into_iter().skip(early.len()).collect();
         let share = kernel.load_order(SHARE)?;
         let tools = TOOLS
@@ -102,6 +106,7 @@ impl Parts {
             early,
             late,
             share,
+            btrfs,
         })
     }
 
@@ -174,11 +179,17 @@ impl Parts {
             write_executable(&tree.join(path), text.as_bytes())?;
         }
         let modules = tree.join("modules");
-        for module in self.late.iter().chain(&self.share) {
+        for module in self.late.iter().chain(&self.share).chain(&self.btrfs) {
             fs::write(modules.join(format!("{}.ko", module.name)), &module.object)?;
         }
-        fs::write(modules.join("order.9p"), names(&self.share))?;
-        Ok(fs::write(modules.join("order"), names(&self.late))?)
+        for (name, order) in [
+            ("order.9p", &self.share),
+            ("order.btrfs", &self.btrfs),
+            ("order", &self.late),
+        ] {
+            fs::write(modules.join(name), names(order))?;
+        }
+        Ok(())
     }
 
     fn populate_busybox(&self, bin: &Path) -> Result<()> {
@@ -253,6 +264,7 @@ const TOOLS: &[&str] = &[
     "fio",
     "iperf3",
     "mke2fs",
+    "mkfs.btrfs",
     "rngtest",
     "sg_inq",
     "sg_luns",

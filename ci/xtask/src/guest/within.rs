@@ -70,7 +70,8 @@ impl Within {
                     suite.resume()?.labelled(label).run(scenarios, &self.filter)
                 };
                 let mut count = run(image, "", ALL)?;
-                if let Some(newest) = &self.newest {
+                // QEMU has none of the disks that these are about.
+                if let Some(newest) = self.newest.as_ref().filter(|_| vmm.is_ours()) {
                     // The results of the first are among those of the second.
                     count = run(Image::open(newest), NEWEST_LABEL, NEWEST)?;
                 }
