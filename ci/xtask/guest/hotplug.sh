@@ -88,12 +88,11 @@ interrupts() {
 }
 
 use_port() {
-    await port "org.example.$1" || return 1
+    await port "org.example.$1" && node=$(port "org.example.$1") || return 1
+    place=${place:-/sys/class/virtio-ports/${node##*/}}
     line="round $round of $1"
-    exec 8<> "$(port "org.example.$1")" || return 1
-    echo "$line" >&8
-    read -r -t 60 back <&8
-    exec 8>&-
+    back=
+    { echo "$line" >&8 && read -r -t 60 back <&8; } 8<> "$node"
     [ "$back" = "$line" ]
 }
 
@@ -200,6 +199,7 @@ lane() {
 
 # All lanes at the same time, in so many rounds each or as the table says.
 all_lanes() {
+    rm -f /tmp/lane.*
     pids=
     for words in $lanes; do
         IFS=:
@@ -220,7 +220,8 @@ report_rows() {
             set -- $words
             unset IFS
             [ "$1" = "$row" ] || continue
-            read -r done wanted answer < "/tmp/lane.$2"
+            done=0 wanted=all answer="it was lost"
+            [ ! -e "/tmp/lane.$2" ] || read -r done wanted answer < "/tmp/lane.$2"
             total=$((total + done))
             [ "$done" = "$wanted" ] || trouble="$trouble $2 after $done of $wanted rounds: $answer;"
         done
