@@ -4,7 +4,8 @@
 //! for forgery. [`TestBus`] puts a device on a bus in memory, with such a driver on the other end,
 //! all on one thread and without a hypervisor. [`device_suite!`] is what every device must stand.
 //!
-//! [`bench`] is what benchmarks share. [`channel`] is the other end of a channel subsystem: a CPU and its interruptions.
+//! [`mod@bench`] is what benchmarks share.
+//! [`channel`] is the other end of a channel subsystem: a CPU and its interruptions.
 //! [`p9`] is a client of shared directories, over any transport.
 //! [`scripted`] is a disk that fails as it is told to.
 //! [`qtest`] is the processor of a whole VMM, which runs as a process of its own.

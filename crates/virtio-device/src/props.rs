@@ -243,6 +243,13 @@ macro_rules! props {
         }
 
         impl $name {
+            $( #[doc = concat!("[`", stringify!($set_ty), "`], which are included.")]
+            #[must_use]
+            pub fn $set(mut self, set: $set_ty) -> Self {
+                self.$set = set;
+                self
+            } )*
+
             $( #[doc = $help] #[must_use] pub fn $field(mut self, value: $ty) -> Self {
                 self.$field = value;
                 self
