@@ -132,4 +132,4 @@ const DIRECT_IN_L1: &str = "/run/direct";
 /// How long a guest may take to reach user space.
 pub const BOOT: Duration = Duration::from_secs(120);
 /// How long a guest may say nothing during a scenario.
-pub const SILENCE: Duration = Duration::from_secs(240);
+pub const SILENCE: Duration = Duration::from_secs(150);

@@ -18,7 +18,7 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 fn equip(machine: &mut Machine) -> Result<()> {
-    machine.processors = 4;
+    machine.processors = fio::processors();
     machine.parameter(&format!("scsi_size={}", fio::piece(machine)));
     let buses: Vec<_> = buses(machine).collect();
     let names: Vec<_> = buses.iter().map(|(name, _)| *name).collect();
