@@ -181,6 +181,17 @@ const VIEW: Scenario = Scenario {
         )?;
         machine.device("virtio-balloon-ccw,devno=fe.0.0005");
         machine.device("virtio-rng-ccw,devno=fe.0.0001");
+        machine.option("-netdev", "hubport,id=view,hubid=0");
+        machine.device("virtio-net-ccw,devno=fe.0.0006,netdev=view,mac=52:54:00:12:34:56");
+        machine.device("virtio-scsi-ccw,devno=fe.0.0007");
+        let share = machine.file("view-share");
+        std::fs::create_dir(&share)?;
+        let share = share.display();
+        machine.option(
+            "-fsdev",
+            &format!("local,id=view,path={share},security_model=none"),
+        );
+        machine.device("virtio-9p-ccw,devno=fe.0.0008,fsdev=view,mount_tag=view");
         machine.device("virtio-serial-ccw,devno=fe.0.0003");
         machine.socket("view-port");
         machine.device("virtserialport,chardev=view-port,name=org.example.view");
