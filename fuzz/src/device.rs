@@ -4,8 +4,8 @@ use arbitrary::{Arbitrary, Unstructured};
 use testkit::{
     BOUNDARY, DriverRing, Malformed, NEXT, Options, RawDescriptor, Segment, Space, TestBus, WRITE,
 };
-use virtio_bus::{Core, QueueAddress, Status};
-use virtio_device::{ByteOrder, Features, VirtioDevice};
+use virtio_bus::{Core, Status};
+use virtio_device::{ByteOrder, Features, RingArea, VirtioDevice};
 
 use crate::forge::{self, Buffer, Descriptor, Few, Place, segments, steps};
 
@@ -205,9 +205,9 @@ impl Guest {
             }
             Step::QueueAddress(queue, which, place, half) => {
                 let which = match which % 3 {
-                    0 => QueueAddress::Descriptor,
-                    1 => QueueAddress::Driver,
-                    _ => QueueAddress::Device,
+                    0 => RingArea::Descriptor,
+                    1 => RingArea::Driver,
+                    _ => RingArea::Device,
                 };
                 let mask = if half { 0xffff_ffff } else { u64::MAX };
                 self.write_queue(queue.into(), |core| {

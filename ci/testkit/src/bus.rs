@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use virtio_bus::{Core, InlineRunner, Parts, QueueAddress, Runner, Status, VirtioProps};
-use virtio_device::{ByteOrder, Features, VirtioDevice};
+use virtio_bus::{Core, InlineRunner, Parts, Runner, Status, VirtioProps};
+use virtio_device::{ByteOrder, Features, RingArea, VirtioDevice};
 
 use crate::wires::{Interrupts, Wires};
 use crate::{BOUNDARY, DriverQueue, Heap, Memory, Ram, Segment, Used, memory};
@@ -182,9 +182,9 @@ impl TestBus {
         let config = *driver.config();
         self.core.set_queue_size(queue, size);
         for (which, address) in [
-            (QueueAddress::Descriptor, config.descriptor),
-            (QueueAddress::Driver, config.driver),
-            (QueueAddress::Device, config.device),
+            (RingArea::Descriptor, config.descriptor),
+            (RingArea::Driver, config.driver),
+            (RingArea::Device, config.device),
         ] {
             self.core.set_queue_address(queue, which, address, u64::MAX);
         }

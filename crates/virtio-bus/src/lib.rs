@@ -38,7 +38,7 @@ pub use event_manager::JobSubscriber;
 pub use inline::InlineRunner;
 pub use job::{Job, Ready};
 pub use kicks::Kicks;
-pub use queue_regs::{QueueAddress, QueueRegs};
+pub use queue_regs::QueueRegs;
 pub use runner::{NotStarted, Runner, Running};
 pub use shared::SharedThread;
 pub use state::{CoreState, QueueState};

@@ -1,17 +1,6 @@
 //! The registers of one queue, as every transport shows them.
 
-use virtio_device::{ByteOrder, Features, QueueError, QueueSize, RingConfig};
-
-/// One of the three address registers of a queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QueueAddress {
-    /// Descriptor area.
-    Descriptor,
-    /// Driver area: available ring, or driver event suppression.
-    Driver,
-    /// Device area: used ring, or device event suppression.
-    Device,
-}
+use virtio_device::{ByteOrder, Features, QueueError, QueueSize, RingArea, RingConfig};
 
 /// The registers of one queue. Writable until the queue is enabled; the core sees to that.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,20 +35,20 @@ impl QueueRegs {
         }
     }
 
-    /// An address register.
-    pub fn address(&self, which: QueueAddress) -> u64 {
-        match which {
-            QueueAddress::Descriptor => self.descriptor,
-            QueueAddress::Driver => self.driver,
-            QueueAddress::Device => self.device,
+    /// The address register of an area.
+    pub fn address(&self, area: RingArea) -> u64 {
+        match area {
+            RingArea::Descriptor => self.descriptor,
+            RingArea::Driver => self.driver,
+            RingArea::Device => self.device,
         }
     }
 
-    pub(crate) fn address_mut(&mut self, which: QueueAddress) -> &mut u64 {
-        match which {
-            QueueAddress::Descriptor => &mut self.descriptor,
-            QueueAddress::Driver => &mut self.driver,
-            QueueAddress::Device => &mut self.device,
+    pub(crate) fn address_mut(&mut self, area: RingArea) -> &mut u64 {
+        match area {
+            RingArea::Descriptor => &mut self.descriptor,
+            RingArea::Driver => &mut self.driver,
+            RingArea::Device => &mut self.device,
         }
     }
 

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex};
 
 use testkit::{Knobs, Malformed, Options, Space, TestBus, Toy};
 use virtio_bus::{
-    CoreState, InlineRunner, Job, Kicks, NotStarted, QueueAddress, Runner, Running, Status,
-    ThreadRunner, VirtioProps,
+    CoreState, InlineRunner, Job, Kicks, NotStarted, Runner, Running, Status, ThreadRunner,
+    VirtioProps,
 };
-use virtio_device::{ByteOrder, Error, Features, RingPosition};
+use virtio_device::{ByteOrder, Error, Features, RingArea, RingPosition};
 
 const MODERN: Features = Features::VERSION_1;
 
@@ -242,11 +242,7 @@ fn an_offer_that_contradicts_itself_is_misuse() {
 fn address_registers_are_written_in_halves() {
     let mut bus = TestBus::new(Toy::new(1, &[&[0]]).0);
     let core = bus.core();
-    for which in [
-        QueueAddress::Descriptor,
-        QueueAddress::Driver,
-        QueueAddress::Device,
-    ] {
+    for which in [RingArea::Descriptor, RingArea::Driver, RingArea::Device] {
         core.set_queue_address(0, which, 0x1234_5678, 0xffff_ffff);
         core.set_queue_address(0, which, 0x9abc_def0 << 32, 0xffff_ffff << 32);
         let regs = core.queue(0).unwrap();

@@ -1,6 +1,6 @@
 //! The register layout (table 4.2.2, legacy interface: table 4.2.4) as one table.
 
-use virtio_bus::QueueAddress;
+use virtio_device::RingArea;
 
 /// A control register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) enum Register {
     InterruptStatus,
     InterruptAck,
     Status,
-    QueueArea(QueueAddress, Half),
+    QueueArea(RingArea, Half),
     /// SHMSel, and length and base of a shared memory region: there are none.
     SharedMemory,
     QueueReset,
@@ -157,12 +157,12 @@ const REGISTERS: &[Row] = &[
     row(0x060, Register::InterruptStatus,   R,  Interface::Both),
     row(0x064, Register::InterruptAck,      W,  Interface::Both),
     row(0x070, Register::Status,            RW, Interface::Both),
-    row(0x080, Register::QueueArea(QueueAddress::Descriptor, Half::Low),  W, Interface::Modern),
-    row(0x084, Register::QueueArea(QueueAddress::Descriptor, Half::High), W, Interface::Modern),
-    row(0x090, Register::QueueArea(QueueAddress::Driver, Half::Low),      W, Interface::Modern),
-    row(0x094, Register::QueueArea(QueueAddress::Driver, Half::High),     W, Interface::Modern),
-    row(0x0a0, Register::QueueArea(QueueAddress::Device, Half::Low),      W, Interface::Modern),
-    row(0x0a4, Register::QueueArea(QueueAddress::Device, Half::High),     W, Interface::Modern),
+    row(0x080, Register::QueueArea(RingArea::Descriptor, Half::Low),  W, Interface::Modern),
+    row(0x084, Register::QueueArea(RingArea::Descriptor, Half::High), W, Interface::Modern),
+    row(0x090, Register::QueueArea(RingArea::Driver, Half::Low),      W, Interface::Modern),
+    row(0x094, Register::QueueArea(RingArea::Driver, Half::High),     W, Interface::Modern),
+    row(0x0a0, Register::QueueArea(RingArea::Device, Half::Low),      W, Interface::Modern),
+    row(0x0a4, Register::QueueArea(RingArea::Device, Half::High),     W, Interface::Modern),
     row(0x0ac, Register::SharedMemory,      W,  Interface::Modern),
     row(0x0b0, Register::SharedMemory,      R,  Interface::Modern),
     row(0x0b4, Register::SharedMemory,      R,  Interface::Modern),

@@ -1,7 +1,7 @@
 //! The registers that need the core, and the selectors in front of it.
 
-use virtio_bus::{Core, QueueAddress, QueueRegs, Status};
-use virtio_device::{AddressSpace, Error, Result};
+use virtio_bus::{Core, QueueRegs, Status};
+use virtio_device::{AddressSpace, Error, Result, RingArea};
 
 use crate::MmioState;
 use crate::interrupt::EVENTS;
@@ -150,7 +150,7 @@ impl<AS: AddressSpace> Selected<AS> {
         }
     }
 
-    fn set_area(&mut self, queue: u16, which: QueueAddress, half: Half, value: u32) {
+    fn set_area(&mut self, queue: u16, which: RingArea, half: Half, value: u32) {
         self.core
             .set_queue_address(queue, which, half.place(value), half.mask());
     }

@@ -1,6 +1,6 @@
 //! The common configuration structure (section 4.1.4.3).
 
-use virtio_bus::QueueAddress;
+use virtio_device::RingArea;
 
 use crate::register::Row;
 
@@ -20,7 +20,7 @@ pub(crate) enum Common {
     QueueMsixVector,
     QueueEnable,
     QueueNotifyOff,
-    QueueArea(QueueAddress),
+    QueueArea(RingArea),
     /// Of features that are not offered: queue_notif_config_data and the two of administration
     /// virtqueues.
     NotOffered,
@@ -42,9 +42,9 @@ pub(crate) const REGISTERS: &[Row<Common>] = &[
     Row::read_write(0x1a, 2, Common::QueueMsixVector),
     Row::read_write(0x1c, 2, Common::QueueEnable),
     Row::read_only(0x1e, 2, Common::QueueNotifyOff),
-    Row::read_write(0x20, 8, Common::QueueArea(QueueAddress::Descriptor)),
-    Row::read_write(0x28, 8, Common::QueueArea(QueueAddress::Driver)),
-    Row::read_write(0x30, 8, Common::QueueArea(QueueAddress::Device)),
+    Row::read_write(0x20, 8, Common::QueueArea(RingArea::Descriptor)),
+    Row::read_write(0x28, 8, Common::QueueArea(RingArea::Driver)),
+    Row::read_write(0x30, 8, Common::QueueArea(RingArea::Device)),
     Row::read_only(0x38, 2, Common::NotOffered),
     Row::read_write(0x3a, 2, Common::QueueReset),
     Row::read_only(0x3c, 2, Common::NotOffered),

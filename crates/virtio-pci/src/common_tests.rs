@@ -1,6 +1,6 @@
 //! The layout as the specification has it.
 
-use virtio_bus::QueueAddress;
+use virtio_device::RingArea;
 
 use super::{Common, REGISTERS};
 use crate::register::{Row, Write, read, written};
@@ -38,8 +38,8 @@ fn registers_are_where_the_guest_looks_for_them() {
         (Common::QueueSelect, 0x16, 2, true),
         (Common::QueueEnable, 0x1c, 2, true),
         (Common::QueueNotifyOff, 0x1e, 2, false),
-        (Common::QueueArea(QueueAddress::Descriptor), 0x20, 8, true),
-        (Common::QueueArea(QueueAddress::Device), 0x30, 8, true),
+        (Common::QueueArea(RingArea::Descriptor), 0x20, 8, true),
+        (Common::QueueArea(RingArea::Device), 0x30, 8, true),
         (Common::QueueReset, 0x3a, 2, true),
     ] {
         let row = row(register);
@@ -69,7 +69,7 @@ fn a_write_reaches_a_register_only_in_its_width() {
 
 #[test]
 fn halves_of_addresses_are_written_one_by_one() {
-    let register = Common::QueueArea(QueueAddress::Driver);
+    let register = Common::QueueArea(RingArea::Driver);
     let low = written(REGISTERS, 0x28, &[1, 2, 3, 4]);
     let high = written(REGISTERS, 0x2c, &[1, 2, 3, 4]);
     let write = |value, mask| {

@@ -1,7 +1,7 @@
 //! What goes through the rings: well-formed, odd and malformed.
 
-use virtio_bus::{QueueAddress, Status};
-use virtio_device::{Features, RingPosition, VirtioDevice};
+use virtio_bus::Status;
+use virtio_device::{Features, RingArea, RingPosition, VirtioDevice};
 
 use super::{
     During, Subject, collect_all, offer, release, reset_mends, sample_queues, segments, settle,
@@ -104,13 +104,13 @@ pub fn unusable_rings<D: VirtioDevice>(subject: &Subject<D>) {
     for features in subject.mixes() {
         let mut bus = subject.bus();
         for (which, address) in [
-            (QueueAddress::Descriptor, 1),
-            (QueueAddress::Driver, 1),
-            (QueueAddress::Device, 2),
-            (QueueAddress::Descriptor, END),
-            (QueueAddress::Driver, END - 4),
-            (QueueAddress::Device, u64::MAX - 3),
-            (QueueAddress::Descriptor, BOUNDARY - 16),
+            (RingArea::Descriptor, 1),
+            (RingArea::Driver, 1),
+            (RingArea::Device, 2),
+            (RingArea::Descriptor, END),
+            (RingArea::Driver, END - 4),
+            (RingArea::Device, u64::MAX - 3),
+            (RingArea::Descriptor, BOUNDARY - 16),
         ] {
             let _during = During(format!("{which:?} at {address:#x}, {features:?}"));
             let before = bus.interrupts().config();
@@ -318,14 +318,14 @@ fn expect_one_complaint(bus: &mut TestBus, before: u32) -> bool {
     needs_reset
 }
 
-fn start_with(bus: &mut TestBus, which: QueueAddress, address: u64) {
+fn start_with(bus: &mut TestBus, which: RingArea, address: u64) {
     for queue in 0..bus.core().queue_count() {
         let core = bus.core();
         let max = core.queue(queue).expect("a queue").max_size.get();
         for (other, good) in [
-            (QueueAddress::Descriptor, 0x10000),
-            (QueueAddress::Driver, 0x90000),
-            (QueueAddress::Device, 0xb0000),
+            (RingArea::Descriptor, 0x10000),
+            (RingArea::Driver, 0x90000),
+            (RingArea::Device, 0xb0000),
         ] {
             let address = if other == which { address } else { good };
             core.set_queue_address(queue, other, address, u64::MAX);

@@ -1,7 +1,6 @@
 //! The queue registers.
 
-use virtio_bus::QueueAddress;
-use virtio_device::{Features, VirtioDevice};
+use virtio_device::{Features, RingArea, VirtioDevice};
 
 use super::{Subject, sample_queues};
 use crate::TestBus;
@@ -70,11 +69,7 @@ fn scribble(bus: &mut TestBus, queue: u16) {
     for size in [0, 1, 3, 4, u16::MAX] {
         core.set_queue_size(queue, size);
     }
-    for which in [
-        QueueAddress::Descriptor,
-        QueueAddress::Driver,
-        QueueAddress::Device,
-    ] {
+    for which in [RingArea::Descriptor, RingArea::Driver, RingArea::Device] {
         core.set_queue_address(queue, which, u64::MAX, 0xffff_ffff);
         core.set_queue_address(queue, which, u64::MAX, 0xffff_ffff << 32);
     }

@@ -1,9 +1,9 @@
 //! Queue registers, and what becomes of a running device when they change.
 
-use virtio_device::{AddressSpace, DeviceHost, Error, Features, Result, Ring};
+use virtio_device::{AddressSpace, DeviceHost, Error, Features, Result, Ring, RingArea};
 
 use super::{Core, Phase, RunningJob};
-use crate::{Job, QueueAddress, QueueRegs, Status};
+use crate::{Job, QueueRegs, Status};
 
 impl<AS: AddressSpace> Core<AS> {
     /// Number of queues.
@@ -28,9 +28,9 @@ impl<AS: AddressSpace> Core<AS> {
     }
 
     /// The driver wrote the bits of `mask` of a queue's address register.
-    pub fn set_queue_address(&mut self, queue: u16, which: QueueAddress, value: u64, mask: u64) {
+    pub fn set_queue_address(&mut self, queue: u16, area: RingArea, value: u64, mask: u64) {
         if let Some(regs) = self.writable(queue) {
-            let address = regs.address_mut(which);
+            let address = regs.address_mut(area);
             *address = *address & !mask | value & mask;
         }
     }

@@ -1,7 +1,7 @@
 //! READ_VQ_CONF and SET_VQ (section 4.3.2.2).
 
-use virtio_bus::{QueueAddress, Status};
-use virtio_device::AddressSpace;
+use virtio_bus::Status;
+use virtio_device::{AddressSpace, RingArea};
 
 use super::Registers;
 use crate::css::Transfer;
@@ -100,9 +100,9 @@ impl<AS: AddressSpace> Registers<AS> {
                 device,
             } => {
                 let areas = [
-                    (QueueAddress::Descriptor, desc),
-                    (QueueAddress::Driver, driver),
-                    (QueueAddress::Device, device),
+                    (RingArea::Descriptor, desc),
+                    (RingArea::Driver, driver),
+                    (RingArea::Device, device),
                 ];
                 for (which, address) in areas {
                     self.core
