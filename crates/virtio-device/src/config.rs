@@ -1,6 +1,6 @@
 //! The device configuration space (section 2.5) as one shared cell.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use crate::ByteOrder;
@@ -10,10 +10,14 @@ use crate::ByteOrder;
 /// Device, workers and transport share it: whoever changes bytes does so through
 /// [`update`](Self::update), which raises the generation before any reader can see the new bytes,
 /// so a driver that reads generation, fields, generation (section 2.5.1) never mixes old and new.
+/// However often the bytes change, the generation is raised once until somebody has read again: the
+/// eight bits that PCI shows of it do not come round behind a driver's back.
 #[derive(Debug, Default)]
 pub struct ConfigCell {
     bytes: RwLock<Box<[u8]>>,
     generation: AtomicU32,
+    /// Somebody has read since the generation was raised. The lock of the bytes orders it.
+    seen: AtomicBool,
     widths: &'static [u8],
 }
 
@@ -23,6 +27,7 @@ impl ConfigCell {
         Self {
             bytes: RwLock::new(bytes.into()),
             generation: AtomicU32::new(0),
+            seen: AtomicBool::new(false),
             widths: &[],
         }
     }
@@ -49,6 +54,7 @@ impl ConfigCell {
     pub fn read(&self, offset: u64, data: &mut [u8]) {
         data.fill(0xff);
         let bytes = self.bytes();
+        self.seen.store(true, Ordering::Relaxed);
         let tail = usize::try_from(offset)
             .ok()
             .and_then(|offset| bytes.get(offset..));
@@ -57,20 +63,20 @@ impl ConfigCell {
         }
     }
 
-    /// Lets `change` edit the bytes; raises the generation if it returns true. Returns what
-    /// `change` returned. Tell the driver by
+    /// Lets `change` edit the bytes; raises the generation if it returns true and somebody has read
+    /// since the last time. Returns what `change` returned. Tell the driver by
     /// [`DeviceHost::config_changed`](crate::DeviceHost::config_changed) afterwards.
     pub fn update(&self, change: impl FnOnce(&mut [u8]) -> bool) -> bool {
         let mut bytes = self.bytes.write().unwrap_or_else(PoisonError::into_inner);
         let changed = change(&mut bytes);
-        if changed {
+        if changed && self.seen.swap(false, Ordering::Relaxed) {
             self.generation.fetch_add(1, Ordering::Release);
         }
         changed
     }
 
-    /// Overwrites the bytes from `offset` on, as far as they are inside; raises the generation if
-    /// that changed anything.
+    /// Overwrites the bytes from `offset` on, as far as they are inside; that they changed, which is
+    /// what it returns, raises the generation as by [`update`](Self::update).
     pub fn write(&self, offset: usize, data: &[u8]) -> bool {
         self.update(|bytes| {
             let tail = bytes.get_mut(offset..).unwrap_or_default();
@@ -84,6 +90,7 @@ impl ConfigCell {
 
     /// The generation, as the transports' `config_generation` registers show it (truncated there).
     pub fn generation(&self) -> u32 {
+        self.seen.store(true, Ordering::Relaxed);
         self.generation.load(Ordering::Acquire)
     }
 

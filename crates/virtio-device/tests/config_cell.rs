@@ -39,6 +39,21 @@ fn only_changes_raise_the_generation() {
     assert_eq!(&*cell.snapshot(), [9, 7, 0, 0]);
 }
 
+/// A driver of PCI, which sees eight bits, is between two fields meanwhile.
+#[test]
+fn the_generation_does_not_come_round() {
+    let cell = ConfigCell::new([0; 8]);
+    for read_first in [0, 4] {
+        let before = cell.generation() as u8;
+        read(&cell, read_first, 4);
+        for value in 1..=255 {
+            assert!(cell.write(0, &[value; 8]));
+        }
+        assert!(cell.write(0, &[0; 8]));
+        assert_eq!(cell.generation() as u8, before.wrapping_add(1));
+    }
+}
+
 #[test]
 fn writes_stop_at_the_end() {
     let cell = ConfigCell::new([0; 4]);
