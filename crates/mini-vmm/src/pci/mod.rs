@@ -1,25 +1,28 @@
 //! PCI of the machine: the root complex and the wires of its slots.
 
+mod chipset;
+mod plug;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
 
 use virtio_pci::{PciSlot, Place};
 use vm_device::bus::{PioAddress, PioRange};
 use vm_device::device_manager::{IoManager, PioManager};
 use vm_pci::{
-    BusId, HostBridge, Identity, InterruptPin, PciFunction, RootComplex, RootPort, RootPortConfig,
-    Slot, SlotPower, Windows,
+    BusId, HostBridge, InterruptPin, PciFunction, RootComplex, RootPort, RootPortConfig, Slot,
+    Windows,
 };
 
+use self::chipset::Chipset;
 use crate::error::Error;
 use crate::event_device::EventDevice;
-use crate::hotplug::{Departures, HotplugError, PciHotplug};
+use crate::hotplug::{Departures, PciHotplug};
 use crate::layout;
 use crate::line::IntxLines;
-use crate::options::{Accel, BadOption, Config, MachineType};
+use crate::options::{Accel, BadOption, Config};
 use crate::wires::Wires;
 
 /// The root complex, its ports by name, and what a slot is wired to.
@@ -272,73 +275,6 @@ impl Pci {
         &self.departures
     }
 
-    /// Whether devices may come later to `bus`, or the root bus.
-    ///
-    /// # Errors
-    /// A bus that does not exist, under the name of `option`, or whose devices stay.
-    pub fn takes_later(&self, option: &str, bus: Option<&str>) -> Result<(), HotplugError> {
-        let bus = self.bus_called(option, bus)?;
-        match self.hotplug_of(bus)? {
-            Hotplug::Port(id, behind) if !behind.hot_plug => Err(HotplugError::Plug(id.to_owned())),
-            _ => Ok(()),
-        }
-    }
-
-    /// Tells the guest that a device came to `place`. A root port has told it already.
-    pub fn came(&self, place: Location) {
-        if let Ok(Hotplug::Acpi(hotplug)) = self.hotplug_of(place.bus) {
-            hotplug.came(place.slot);
-        }
-    }
-
-    /// Asks the guest to let the device at `place` go. Returns for how long it is not to be asked
-    /// again.
-    ///
-    /// # Errors
-    /// A bus whose devices stay, or a guest that is busy with the slot.
-    pub fn ask_to_leave(&self, place: Location) -> Result<Duration, HotplugError> {
-        match self.hotplug_of(place.bus)? {
-            Hotplug::Acpi(hotplug) => {
-                hotplug.ask_to_leave(place.slot);
-                Ok(Duration::ZERO)
-            }
-            Hotplug::Port(id, behind) if !behind.hot_plug => {
-                Err(HotplugError::Unplug(id.to_owned()))
-            }
-            Hotplug::Port(_, behind) => match behind.port.slot_power() {
-                SlotPower::Changing => Err(HotplugError::Busy),
-                SlotPower::On => {
-                    behind.port.press_attention_button();
-                    Ok(ATTENTION)
-                }
-                // There is nothing that the guest would have to let go.
-                SlotPower::Off => {
-                    self.take_away(place);
-                    Ok(ATTENTION)
-                }
-            },
-        }
-    }
-
-    /// Takes the device at `place` away from a guest that is not running, or does not use it.
-    pub fn take_away(&self, place: Location) {
-        if self.root.detach(place.bus, place.slot.device()).is_ok() {
-            self.departures.announce(place);
-        }
-    }
-
-    /// What devices come to `bus` by, and leave it.
-    fn hotplug_of(&self, bus: BusId) -> Result<Hotplug<'_>, HotplugError> {
-        let port = self.ports.iter().find(|(_, behind)| behind.bus == bus);
-        let port = port.map(|(id, behind)| Hotplug::Port(id, behind));
-        let acpi = self.hotplug.as_deref().filter(|_| bus == BusId::ROOT);
-        let found = port.or(acpi.map(Hotplug::Acpi));
-        found.ok_or_else(|| {
-            let root = self.chipset.map_or("", |chipset| chipset.bus);
-            HotplugError::Bus(root.to_owned())
-        })
-    }
-
     /// All functions, in the order of their places.
     pub fn functions(&self) -> Vec<Function> {
         let functions = self.root.functions().into_iter();
@@ -420,49 +356,6 @@ impl Pci {
     }
 }
 
-/// What devices of a bus come and go by.
-enum Hotplug<'a> {
-    /// The registers of the root bus.
-    Acpi(&'a PciHotplug),
-    /// The slot of the root port with this identifier.
-    Port(&'a str, &'a Behind),
-}
-
-/// What machines differ in.
-struct Chipset {
-    /// QEMU's name of the root bus.
-    bus: &'static str,
-    bridge: Identity,
-    ports: RangeInclusive<u16>,
-    /// There is a memory-mapped configuration space, and there may be root ports.
-    express: bool,
-}
-
-impl Chipset {
-    fn of(machine: MachineType) -> Option<&'static Self> {
-        match machine {
-            MachineType::None => None,
-            MachineType::Pc => Some(&PC),
-            MachineType::Q35 => Some(&Q35),
-        }
-    }
-}
-
 fn refused(error: impl std::error::Error + Send + Sync + 'static) -> Error {
     Error::Host("cannot set up PCI", io::Error::other(error))
 }
-
-/// How long a guest waits after its attention button, before it believes it.
-const ATTENTION: Duration = Duration::from_secs(5);
-const PC: Chipset = Chipset {
-    bus: "pci.0",
-    bridge: HostBridge::I440FX,
-    ports: layout::PCI_HIGH_PORTS,
-    express: false,
-};
-const Q35: Chipset = Chipset {
-    bus: "pcie.0",
-    bridge: HostBridge::Q35,
-    ports: layout::PCI_PORTS,
-    express: true,
-};
