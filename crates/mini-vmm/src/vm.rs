@@ -90,7 +90,7 @@ pub struct Machine {
     control: Arc<Control>,
     /// What announces network devices.
     pub(crate) announcer: Arc<Announcer>,
-    workers: Workers,
+    pub(crate) workers: Workers,
     memory: SharedMemory,
     pidfile: Option<PidFile>,
 }

@@ -86,6 +86,36 @@ fn one_thread_works_for_all_that_name_it() {
     assert_eq!(vmm.terminate(), Some(0));
 }
 
+/// The names that the host has for the threads of the VMM, by their numbers.
+fn thread_name(vmm: &Vmm, number: &Value) -> String {
+    let path = format!("/proc/{}/task/{number}/comm", vmm.id());
+    fs::read_to_string(path).unwrap().trim_end().to_owned()
+}
+
+#[test]
+fn threads_are_told_of_with_their_numbers() {
+    let mut vmm = start(
+        "-object iothread,id=used -object iothread,id=idle,poll-max-ns=0 \
+         -device virtio-blk-pci,drive=d0,iothread=used,addr=4",
+    );
+    driven(&mut vmm, 4, 0);
+    let query = |vmm: &mut Vmm| vmm.qmp().execute("query-iothreads", json!({})).unwrap();
+    let rows = query(&mut vmm);
+    for (row, id, time) in [(&rows[0], "idle", 0), (&rows[1], "used", 32_768)] {
+        let number = row["thread-id"].clone();
+        assert_eq!(thread_name(&vmm, &number), format!("IO {id}"));
+        let expected = json!({
+            "id": id, "thread-id": number, "poll-max-ns": time, "poll-grow": 0, "poll-shrink": 0,
+            "aio-max-batch": 0,
+        });
+        assert_eq!(row, &expected);
+    }
+    assert_eq!(query(&mut vmm), rows, "threads stay");
+    run(&mut vmm, "object-del", json!({"id": "idle"}));
+    assert_eq!(query(&mut vmm).as_array().unwrap().len(), 1);
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
 /// What QEMU's test of that name does: nodes come while requests are served on the thread.
 #[test]
 fn nodes_are_attached() {

@@ -1,9 +1,11 @@
 //! `iothread`: a thread that does the work of the devices that name it.
 
 use std::io;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use rustix::thread::{Pid, gettid};
 use virtio_bus::{Job, NotStarted, Runner, Running, SharedThread};
 use virtio_device::props::{PropError, PropHelp, Props};
 
@@ -14,27 +16,59 @@ use crate::memory::SharedMemory;
 use crate::options::BadOption;
 use crate::workers::Workers;
 
-/// A thread that is started for the first device, and ends with the object.
+/// A thread that is started for the first device, or who asks for its number, and ends with the
+/// object.
 pub struct Iothread {
     runner: SharedThread<SharedMemory>,
     /// What the thread is to do, until there is one.
     work: Mutex<Option<Work>>,
+    number: Mutex<Number>,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
 
+/// The number of a thread, once that has told it.
+struct Number {
+    told: Receiver<Pid>,
+    known: Option<Pid>,
+}
+
 impl Iothread {
     fn new(poll: Duration) -> io::Result<Self> {
         let (runner, work) = SharedThread::new(poll)?;
-        let work = Mutex::new(Some(Box::new(work) as Work));
-        Ok(Self { runner, work })
+        let (tell, told) = mpsc::channel();
+        let work = move || {
+            let _ = tell.send(gettid());
+            work();
+        };
+        Ok(Self {
+            runner,
+            work: Mutex::new(Some(Box::new(work))),
+            number: Mutex::new(Number { told, known: None }),
+        })
     }
 
-    /// Has `workers` start the thread, called `name`, if it was not.
-    fn start(&self, workers: &Workers, name: String) {
+    /// The number that the host gave the thread of the iothread `id`.
+    ///
+    /// # Errors
+    /// A host that had no thread to give.
+    pub fn thread_id(&self, id: &str, workers: &Workers) -> io::Result<Pid> {
+        self.start(id, workers);
+        let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
+        if number.known.is_none() {
+            // Where there will be no thread its work is dropped, and this ends as well.
+            number.known = number.told.recv().ok();
+        }
+        number
+            .known
+            .ok_or_else(|| io::Error::other("it has no thread"))
+    }
+
+    /// Has `workers` start the thread, if it was not.
+    fn start(&self, id: &str, workers: &Workers) {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(work) = work.take() {
-            workers.spawn(name, work);
+            workers.spawn(format!("IO {id}"), work);
         }
     }
 }
@@ -51,7 +85,7 @@ pub struct Place {
 impl Place {
     /// What runs a device there. The thread is one of `workers`.
     pub fn runner(&self, workers: &Workers) -> Arc<dyn Runner<SharedMemory>> {
-        self.thread.start(workers, format!("IO {}", self.id));
+        self.thread.start(&self.id, workers);
         workers.through(Arc::new(self.clone()))
     }
 }

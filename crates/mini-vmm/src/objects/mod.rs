@@ -163,6 +163,14 @@ impl Objects {
         })
     }
 
+    /// Those of the type `iothread`, by their names.
+    pub fn iothreads(&self) -> impl Iterator<Item = (&String, &Object, &Iothread)> {
+        self.iter().filter_map(|(id, object)| match &object.role {
+            Role::Iothread(thread) => Some((id, object, &**thread)),
+            Role::Dump(_) | Role::Entropy(_) => None,
+        })
+    }
+
     /// A place on the thread of the `iothread` `id`.
     ///
     /// # Errors

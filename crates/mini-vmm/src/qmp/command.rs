@@ -87,6 +87,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("query-chardev", &[], chardev::query),
     command("query-commands", &[], introspect::commands),
     command("query-fdsets", &[], fd::query),
+    command("query-iothreads", &[], object::query_iothreads),
     command("query-kvm", &[], query::kvm),
     command("query-machines", &[("*compat-props", "bool")], introspect::machines),
     command("query-name", &[], query::name),

@@ -175,7 +175,8 @@ fn kind(property: &PropHelp) -> &'static str {
     }
 }
 
-fn value(property: &PropHelp) -> Value {
+/// What a property has, in JSON.
+pub(super) fn value(property: &PropHelp) -> Value {
     let text = property.value.as_str();
     match kind(property) {
         "bool" => (text == "on").into(),
