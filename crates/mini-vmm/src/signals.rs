@@ -4,6 +4,7 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::process::{Signal, set_parent_process_death_signal};
 use vmm_sys_util::signal::{SIGRTMIN, block_signal, create_sigset, register_signal_handler};
 
 /// A descriptor that becomes readable when the VMM is told to end.
@@ -18,6 +19,14 @@ impl EndSignals {
     /// Where the host has no descriptor to give.
     pub fn take() -> io::Result<Self> {
         take(END).map(Self)
+    }
+
+    /// Has the end of the process that started this one be such a signal.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn come_with_parent(&self) -> io::Result<()> {
+        Ok(set_parent_process_death_signal(Some(Signal::TERM))?)
     }
 }
 

@@ -103,6 +103,10 @@ impl Machine {
         let wishes = Wishes::new().map_err(host("cannot make an event"))?;
         // From here on signals end the VMM in order: there may be sockets to remove.
         let control = Control::new(wishes.clone()).map_err(host("cannot take signals"))?;
+        if config.exit_with_parent {
+            let asked = control.signals.come_with_parent();
+            asked.map_err(host("cannot end with its parent"))?;
+        }
         let surroundings = Host {
             wishes: wishes.clone(),
             files,

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use vmm_sys_util::tempdir::TempDir;
 
@@ -61,6 +62,28 @@ fn a_failed_start_leaves_nothing_behind() {
         .map(|e| e.unwrap().file_name())
         .collect();
     assert_eq!(left, ["text"]);
+}
+
+/// QEMU's own tests start every VMM so.
+#[test]
+fn it_ends_in_order_with_who_started_it() {
+    let dir = TempDir::new().unwrap();
+    let started = Command::new("sh")
+        .args([
+            "-c",
+            "\"$0\" \"$@\" & until [ -s pid ]; do sleep 0.01; done",
+        ])
+        .arg(env!("CARGO_BIN_EXE_mini-vmm"))
+        .args(["-M", "none", "-accel", "qtest", "-pidfile", "pid"])
+        .args(["-run-with", "exit-with-parent=on"])
+        .current_dir(dir.as_path())
+        .status();
+    assert!(started.unwrap().success());
+    let start = Instant::now();
+    while dir.as_path().join("pid").exists() {
+        assert!(start.elapsed() < Duration::from_secs(30), "it goes on");
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 #[test]

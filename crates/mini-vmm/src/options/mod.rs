@@ -94,6 +94,8 @@ pub struct Config {
     pub devices: Vec<DeviceOptions>,
     /// `-no-reboot`: a guest's reset ends the VMM.
     pub no_reboot: bool,
+    /// `-run-with exit-with-parent=on`: the end of the process that started the VMM ends it.
+    pub exit_with_parent: bool,
     /// `-nodefaults`: no serial port unless asked for.
     pub no_defaults: bool,
     /// `-sandbox`: system calls and files restricted while the guest runs.
@@ -140,6 +142,7 @@ impl Default for Config {
             objects: Vec::new(),
             devices: Vec::new(),
             no_reboot: false,
+            exit_with_parent: false,
             no_defaults: false,
             sandbox: true,
             allowed: Vec::new(),

@@ -228,6 +228,12 @@ pub(super) const OPTIONS: &[Spec] = &[
         apply: |config, value| set(&mut config.pidfile, Some(value.into())),
     },
     Spec {
+        name: "run-with",
+        value: "exit-with-parent=on|off",
+        help: "end in order when the process that started it ends",
+        apply: run_with,
+    },
+    Spec {
         name: "qmp",
         value: "unix:PATH[,server=on][,wait=off]",
         help: "monitor, which speaks QEMU's machine protocol",
@@ -378,6 +384,13 @@ fn sandbox(config: &mut Config, value: &str) -> Result<Option<Command>, BadOptio
         .filter(|(key, _)| key == "allow");
     config.allowed.extend(allowed.map(|(_, path)| path.into()));
     Ok(None)
+}
+
+fn run_with(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
+    let mut kv = KeyVals::parse("-run-with", value, None);
+    kv.check(&[("exit-with-parent", "")])?;
+    let on = kv.take_switch("exit-with-parent", config.exit_with_parent)?;
+    set(&mut config.exit_with_parent, on)
 }
 
 fn memory(value: &str) -> Result<u64, BadOption> {
