@@ -138,6 +138,19 @@ fn blk_zeroes_and_discards() {
 }
 
 #[test]
+fn blk_is_resized_under_its_driver_with_an_interrupt() {
+    let (_file, options) = disk();
+    let mut vmm = start(&options);
+    let blk = VirtioPci::find(&mut vmm, 4, 0xe000_0000);
+    blk.negotiate(&mut vmm, !(1 << 30));
+    blk.start(&mut vmm);
+    let arguments = json!({"device": "drive0", "size": 32 << 20});
+    vmm.qmp().execute("block_resize", arguments).unwrap();
+    vmm.wait("an interrupt", |vmm| blk.isr(vmm) == 3);
+    assert_eq!(blk.config(&mut vmm, 0, 8), (32 << 20) / 512);
+}
+
+#[test]
 fn blk_is_resized_under_its_driver_with_an_interrupt_message() {
     let (file, options) = disk();
     let mut vmm = start(&options);

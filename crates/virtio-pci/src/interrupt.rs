@@ -162,7 +162,9 @@ impl Interrupt for PciInterrupt {
 fn event(source: IrqSource) -> u8 {
     match source {
         IrqSource::Queue(_) => USED_BUFFER,
-        IrqSource::Config => CONFIG_CHANGE,
+        // As QEMU's devices do: there are drivers that only look for the queues' bit, and to look at
+        // queues in vain does no harm.
+        IrqSource::Config => USED_BUFFER | CONFIG_CHANGE,
     }
 }
 

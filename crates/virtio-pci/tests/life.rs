@@ -65,7 +65,7 @@ fn a_configuration_change_interrupts_and_raises_the_generation() {
     );
     assert_eq!(board.read(4, DEVICE + 11, 2), 0xff00 | u64::from(b'e'));
     board.worn.host().config_changed();
-    assert_eq!(board.read(ISR.0, ISR.1, 1), 2);
+    assert_eq!(board.read(ISR.0, ISR.1, 1), 3, "queues are to be looked at");
 
     board.enable_msix();
     board.worn.host().config_changed();

@@ -231,7 +231,7 @@ fn bug_37_a_failed_start_is_told_by_status_and_interrupt() {
     board.set_common(STATUS, 15);
     assert_eq!(board.status(), 0x4f);
     assert!(board.wire.is_high());
-    assert_eq!(board.read(ISR.0, ISR.1, 1), 2);
+    assert_eq!(board.read(ISR.0, ISR.1, 1), 3);
     board.set_common(STATUS, 0);
     assert_eq!(board.status(), 0);
 }

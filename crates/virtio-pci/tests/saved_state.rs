@@ -146,7 +146,7 @@ fn a_pending_interrupt_is_still_pending() {
     let new = Board::new();
     new.transport.restore(&state).expect("restored");
     assert!(new.wire.is_high());
-    assert_eq!(new.read(ISR.0, ISR.1, 1), 2);
+    assert_eq!(new.read(ISR.0, ISR.1, 1), 3);
     assert!(!new.wire.is_high());
 }
 
