@@ -149,9 +149,13 @@ fn write_same_needs_no_alignment() {
         "-drive file=blkdebug::null-co://,file.image.read-zeroes=on,if=none,id=dr1,format=raw,\
          file.align=4k -device scsi-hd,drive=dr1,bus=vs0.0,lun=0,scsi-id=1",
     );
-    let ten = |blocks: u8| [0x41, 0, 0, 0, 0, 1, 0, 0, blocks, 0];
-    bus.command(&ten(2), &[0; 512], 0).good();
-    bus.command(&ten(0x33), &[1; 512], 0).good();
+    let ten = |ndob: u8, blocks: u16| {
+        let [high, low] = blocks.to_be_bytes();
+        [0x41, ndob, 0, 0, 0, 1, 0, high, low, 0]
+    };
+    bus.command(&ten(0, 2), &[0; 512], 0).good();
+    bus.command(&ten(0, 0x3300), &[1; 512], 0).good();
+    bus.command(&ten(1, 0x3300), &[], 0).good();
     // NDOB, from block 1 on.
     let sixteen = [0x93, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0x33, 0, 0];
     bus.command(&sixteen, &[], 0).good();

@@ -141,9 +141,9 @@ pub(crate) const OPCODES: &[Opcode] = &[
     row(0x35, Devices::All, &[0x35, 0x06, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, 0x04], |cdb| {
         Ok(Command::Medium(Operation::Synchronize(extent::ten(cdb)?)))
     }),
-    // WRITE SAME (10)
-    row(0x41, Devices::Disks, &[0x41, 0x08, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, 0x04], |cdb| {
-        write_same(cdb, extent::ten(cdb)?, true)
+    // WRITE SAME (10), with NDOB as in QEMU; the standard has that in WRITE SAME (16) only.
+    row(0x41, Devices::Disks, &[0x41, 0x09, 0xff, 0xff, 0xff, 0xff, 0, 0xff, 0xff, 0x04], |cdb| {
+        write_same(cdb, extent::ten(cdb)?)
     }),
     // UNMAP
     row(0x42, Devices::Disks, &[0x42, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0x04], |cdb| match cdb.has(1, 0x01) {
@@ -222,7 +222,7 @@ pub(crate) const OPCODES: &[Opcode] = &[
     }),
     // WRITE SAME (16)
     row(0x93, Devices::Disks, &[0x93, 0x09, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0x04], |cdb| {
-        write_same(cdb, extent::sixteen(cdb)?, !cdb.has(1, NDOB))
+        write_same(cdb, extent::sixteen(cdb)?)
     }),
     // SERVICE ACTION IN (16): READ CAPACITY (16), GET LBA STATUS
     action(0x9e, 0x10, Devices::Disks, &[0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0x04], |cdb| match cdb.u64(2) {
@@ -320,15 +320,14 @@ fn verify(cdb: &Cdb, extent: Extent) -> Result<Command, Sense> {
 }
 
 /// ANCHOR must not be set, and no block count stands for all (WSNZ).
-fn write_same(cdb: &Cdb, extent: Extent, data: bool) -> Result<Command, Sense> {
+fn write_same(cdb: &Cdb, extent: Extent) -> Result<Command, Sense> {
     if cdb.has(1, 0x10) || extent.blocks == 0 {
         return Err(Sense::INVALID_CDB);
     }
-    let unmap = cdb.has(1, 0x08);
     Ok(Command::Medium(Operation::WriteSame {
         extent,
-        unmap,
-        data,
+        unmap: cdb.has(1, 0x08),
+        data: !cdb.has(1, NDOB),
     }))
 }
 

@@ -173,6 +173,10 @@ fn write_same_repeats_a_block() {
     // NDOB: zeroes without data.
     command(&mut bus, &transfer16(0x93, 1, 9, 2), &[], 0).good();
     assert_eq!(contents(&file, 9 * 512, 1024), [0; 1024]);
+    let mut bare = transfer10(0x41, 11, 2);
+    bare[1] = 1;
+    command(&mut bus, &bare, &[], 0).good();
+    assert_eq!(contents(&file, 11 * 512, 1024), [0; 1024]);
     cdb[8] = 0;
     assert_eq!(command(&mut bus, &cdb, &[0; 512], 0).refused(), (5, 0x2400));
 }
