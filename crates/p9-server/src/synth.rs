@@ -62,8 +62,10 @@ impl Synth {
         number
     }
 
+    /// The newest first, which is QEMU's order: how many entries fit a message depends on it, and so
+    /// how many messages a client needs.
     fn children(&self, directory: usize) -> impl Iterator<Item = &Arc<SynthNode>> {
-        let others = self.nodes.iter().skip(1);
+        let others = self.nodes.iter().skip(1).rev();
         others.filter(move |node| node.parent == directory)
     }
 
@@ -232,7 +234,7 @@ impl FileSystem for Synth {
         }
     }
 
-    /// An entry's place is its number among them, from 0 for `.` on.
+    /// An entry's place is its number among them; `.` and `..` are the last two.
     fn read_directory(
         &self,
         file: &Arc<SynthNode>,
@@ -244,7 +246,7 @@ impl FileSystem for Synth {
         let children = self
             .children(file.number)
             .map(|node| (node.name.as_str(), node));
-        let entries = own.into_iter().chain(children).zip(1..);
+        let entries = children.chain(own).zip(1..);
         let rest = entries.skip(usize::try_from(offset).unwrap_or(usize::MAX));
         for ((name, node), next) in rest {
             let kind = if node.directory { 4 } else { 8 };
