@@ -3,7 +3,8 @@
 //! [`Backend`] and [`Channel`] are the seam between a device (a virtio block device, a SCSI logical
 //! unit) and its storage. A [`RawImage`] is a raw file or a block device of the host, a
 //! [`NullDisk`] reads as zeroes and forgets what is written. A [`Throttle`] says how much of it there
-//! may be in a second, [`Zones`] in which order it is written.
+//! may be in a second, [`Zones`] in which order it is written, and [`Failures`] what becomes of what
+//! goes wrong.
 
 mod backend;
 mod failures;
@@ -13,7 +14,7 @@ mod throttle;
 mod zones;
 
 pub use backend::{Backend, Channel, Facts};
-pub use failures::Failures;
+pub use failures::{Direction, ErrorPolicy, Failure, Failures, OnError, Verdict};
 pub use null::{NullChannel, NullDisk};
 pub use raw::{RawChannel, RawImage};
 pub use throttle::{Rate, Rates, Throttle};
