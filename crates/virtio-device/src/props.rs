@@ -5,10 +5,12 @@
 //! with defaults, setters, parsing and help. Names, types and defaults are QEMU's, so that its
 //! users find what they know.
 
+mod on_error;
 mod size;
 
 use std::fmt;
 
+pub use on_error::OnErrorAuto;
 pub use size::Size;
 
 /// A set of named properties; implemented by [`props!`](crate::props!).

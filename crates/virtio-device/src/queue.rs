@@ -153,11 +153,16 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     /// The queue then counts as not drained: nobody asks the driver to notify. A worker does this
     /// when it waits for something else, or stops.
     pub fn unpop(&mut self, chain: &mut Chain) {
-        let token = chain.token();
-        if token.is_live() && token.ticket.is_kin(self.ring.ticket) && self.ring.untake(token) {
+        if self.owns(chain) && self.ring.untake(chain.token()) {
             self.budget += std::mem::take(&mut self.share) + 1;
             chain.clear();
         }
+    }
+
+    /// Whether `chain` was popped from this ring, since it was last reset, and not given back yet.
+    pub fn owns(&self, chain: &Chain) -> bool {
+        let token = chain.token();
+        token.is_live() && token.ticket.is_kin(self.ring.ticket)
     }
 
     /// Holds interrupts back from now on, across wake-ups as well, or lets them go: notification
