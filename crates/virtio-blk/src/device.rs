@@ -1,15 +1,16 @@
 //! The control plane of the block device.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use guest_io::block::{Failures, Throttle, Zones};
+use guest_io::block::{ErrorPolicy, Failure, Failures, Throttle, Zones};
 use virtio_device::props::OnOffAuto;
 use virtio_device::virtio_bindings::virtio_blk as abi;
 use virtio_device::{
-    Activation, AddressSpace, ByteOrder, ConfigCell, Dependency, DeviceId, Error, Features, Info,
-    Placed, QueueSize, Result, SavedState, VirtioDevice,
+    Activation, AddressSpace, ByteOrder, Chain, ConfigCell, Dependency, DeviceId, Error, Features,
+    Info, Placed, QueueSize, Result, SavedState, VirtioDevice,
 };
 
 use crate::config::Setup;
@@ -35,6 +36,8 @@ pub struct Blk<B> {
     size_max: u32,
     bell: DriverBell,
     throttle: Option<Arc<Throttle>>,
+    /// Requests that failed and are begun again, by queue.
+    kept: BTreeMap<u16, Vec<Chain>>,
 }
 
 impl<B: Backend> Blk<B> {
@@ -82,6 +85,7 @@ impl<B: Backend> Blk<B> {
             size_max: props.size_max.0,
             bell: DriverBell::default(),
             throttle: None,
+            kept: BTreeMap::new(),
             backend,
         })
     }
@@ -90,6 +94,19 @@ impl<B: Backend> Blk<B> {
     #[must_use]
     pub fn throttled(mut self, throttle: Throttle) -> Self {
         self.throttle = Some(Arc::new(throttle));
+        self
+    }
+
+    /// The same device, whose failed requests are judged by `policy`; see [`Failures::appoint`].
+    /// Those that are kept go with the device through its deactivation, and are made again by the
+    /// next workers; a reset, of the device or of their queue, drops them.
+    #[must_use]
+    pub fn judged(
+        self,
+        policy: ErrorPolicy,
+        witness: impl Fn(&Failure<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.shared.failures.appoint(policy, witness);
         self
     }
 
@@ -120,7 +137,7 @@ impl<B: Backend> Blk<B> {
     }
 
     fn worker<AS: AddressSpace>(
-        &self,
+        &mut self,
         queue: u16,
         features: Features,
         order: ByteOrder,
@@ -134,7 +151,8 @@ impl<B: Backend> Blk<B> {
             false => u32::MAX,
         };
         let worker = BlkWorker::new(queue, size, channel, shared, cache, order);
-        Ok(worker.paced(pace).size_max(size_max))
+        let again = self.kept.remove(&queue).unwrap_or_default();
+        Ok(worker.paced(pace).size_max(size_max).again(again))
     }
 }
 
@@ -200,8 +218,8 @@ impl<B: Backend> VirtioDevice for Blk<B> {
     }
 
     fn deactivate<AS: AddressSpace>(&mut self, workers: Vec<Self::Worker<AS>>) {
-        // Quiesced, they have nothing that the device needs.
-        drop(workers);
+        let kept = workers.into_iter().map(BlkWorker::into_kept);
+        self.kept.extend(kept.filter(|(_, kept)| !kept.is_empty()));
         self.bell.connect(None);
     }
 
@@ -217,13 +235,18 @@ impl<B: Backend> VirtioDevice for Blk<B> {
             bell: _,
             throttle: _,
             write_back,
+            kept,
         } = self;
+        kept.clear();
         let write_back = *write_back;
         self.set_write_back(write_back);
     }
 
     fn save(&self) -> Result<SavedState> {
-        let Self { shared, .. } = self;
+        let Self { shared, kept, .. } = self;
+        if !kept.is_empty() {
+            return Err(Error::Misuse("failed requests wait to be made again"));
+        }
         let mut bytes = vec![shared.write_back.load(Ordering::Acquire).into()];
         bytes.extend(shared.limits.capacity.load(Ordering::Acquire).to_le_bytes());
         bytes.extend(shared.limits.zones.iter().flat_map(Zones::save));

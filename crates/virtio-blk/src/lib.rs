@@ -28,8 +28,8 @@ pub use resize::Resizer;
 pub use worker::BlkWorker;
 
 pub use guest_io::block::{
-    Backend, Channel, Facts, NullChannel, NullDisk, Rate, Rates, RawChannel, RawImage, Throttle,
-    ZoneLayout, Zones,
+    Backend, Channel, ErrorPolicy, Facts, Failure, NullChannel, NullDisk, OnError, Rate, Rates,
+    RawChannel, RawImage, Throttle, Verdict, ZoneLayout, Zones,
 };
 pub use virtio_device::props::Size;
 

@@ -1,7 +1,7 @@
 //! The properties of QEMU's `virtio-blk` devices.
 
 use virtio_device::QueueSize;
-use virtio_device::props::{OnOffAuto, PropError, ensure, refuse};
+use virtio_device::props::{OnErrorAuto, OnOffAuto, PropError, ensure, refuse};
 
 use crate::Size;
 
@@ -48,6 +48,10 @@ virtio_device::props! {
         "config-wce" => config_wce: bool = true,
         /// Share the image with others that write it and say so too.
         "share-rw" => share_rw: bool = false,
+        /// What is done about failed reads; auto: as the back-end says. For the VMM, as drive is.
+        "rerror" => rerror: OnErrorAuto = OnErrorAuto(None),
+        /// What is done about failed writes, flushes and discards, likewise.
+        "werror" => werror: OnErrorAuto = OnErrorAuto(None),
         /// Accepted for QEMU's command lines; adjacent requests are never merged.
         "request-merging" => request_merging: bool = true,
         /// Bytes of the longest segment of a request, at least 4096; 0: any (QEMU has no limit).

@@ -1,7 +1,8 @@
 //! A request from its pop to its answer.
 
-use std::io;
+use std::io::{self, ErrorKind};
 
+use guest_io::block::{Direction, Verdict};
 use guest_io::{Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment, SubmitError, Submitted};
 use virtio_device::vm_memory::bitmap::BS;
 use virtio_device::vm_memory::{GuestAddress, GuestMemory, Permissions};
@@ -50,6 +51,8 @@ pub(crate) struct Outcome {
     pub(crate) status: Status,
     /// Bytes of data written to the start of the writable part.
     pub(crate) written: u32,
+    /// It is not told, but the request is begun again by another worker.
+    pub(crate) kept: bool,
 }
 
 /// What requests are done with. `'m` is the life of guest memory.
@@ -99,9 +102,9 @@ impl Request {
         shared: &Shared,
     ) -> Option<Outcome> {
         let outcome = match (result, self.transfer) {
-            (Err(error), _) => Some(shared.failed(&error)),
-            (Ok(count), Some(transfer)) => Some(transfer.end(count)),
+            (result, Some(transfer)) => Some(transfer.end(result, shared)),
             (Ok(_), None) => self.step(token, channel, shared),
+            (Err(error), None) => Some(shared.failed(Direction::Write, &error)),
         };
         Some(self.settle(outcome?, shared))
     }
@@ -252,10 +255,7 @@ impl Request {
         let bytes = bytes.get(..len).unwrap_or_default();
         let written = self.chain.write_at(view, 0, bytes);
         written.map_err(|_| Status::IoErr)?;
-        Ok(Outcome {
-            status: Status::Ok,
-            written: len as u32,
-        })
+        Ok(Outcome::done(len as u32))
     }
 
     /// Reads and checks all ranges before anything is done to the first.
@@ -293,8 +293,7 @@ impl Request {
                 self.transfer = Some(transfer);
                 None
             }
-            Ok(Submitted::Done(Ok(count))) => Some(transfer.end(count)),
-            Ok(Submitted::Done(Err(error))) => Some(shared.failed(&error)),
+            Ok(Submitted::Done(result)) => Some(transfer.end(result, shared)),
             Err(_) => Some(Status::IoErr.into()),
         }
     }
@@ -311,7 +310,9 @@ impl Request {
                 None => return Some(Status::Ok.into()),
                 Some(Ok(Submitted::InFlight)) => return None,
                 Some(Ok(Submitted::Done(Ok(_)))) => {}
-                Some(Ok(Submitted::Done(Err(error)))) => return Some(shared.failed(&error)),
+                Some(Ok(Submitted::Done(Err(error)))) => {
+                    return Some(shared.failed(Direction::Write, &error));
+                }
                 Some(Err(_)) => return Some(Status::IoErr.into()),
             }
         }
@@ -363,33 +364,68 @@ impl Request {
 }
 
 impl Transfer {
-    /// The outcome where `count` bytes have moved. Fewer than asked for are an error: the image
-    /// has become shorter than the disk.
-    fn end(self, count: usize) -> Outcome {
+    /// The outcome where so many bytes have moved. Fewer than asked for are an error: the image has
+    /// become shorter than the disk.
+    #[inline]
+    fn end(self, result: io::Result<usize>, shared: &Shared) -> Outcome {
         let (len, written) = match self {
-            Self::Read { len, blank } if count == len as usize => (len, len + blank),
-            Self::Read { len, .. } => (len, count.min(len as usize) as u32),
+            Self::Read { len, blank } => (len, len + blank),
             Self::Write { len } => (len, 0),
         };
-        let status = match count == len as usize {
-            true => Status::Ok,
-            false => Status::IoErr,
+        match result {
+            Ok(count) if count == len as usize => Outcome::done(written),
+            result => self.fail(result, shared),
+        }
+    }
+
+    #[cold]
+    fn fail(self, result: io::Result<usize>, shared: &Shared) -> Outcome {
+        let (count, error) = match result {
+            Ok(count) => (count, ErrorKind::UnexpectedEof.into()),
+            Err(error) => (0, error),
         };
-        Outcome { status, written }
+        let (direction, most) = match self {
+            Self::Read { len, .. } => (Direction::Read, len),
+            Self::Write { .. } => (Direction::Write, 0),
+        };
+        Outcome {
+            written: count.min(most as usize) as u32,
+            ..shared.failed(direction, &error)
+        }
     }
 }
 
 impl Shared {
     /// The outcome of a request that the back-end failed.
-    pub(crate) fn failed(&self, error: &io::Error) -> Outcome {
-        self.failures.report(error);
-        Status::IoErr.into()
+    pub(crate) fn failed(&self, direction: Direction, error: &io::Error) -> Outcome {
+        match self.failures.judge(direction, error) {
+            Verdict::Report => Status::IoErr.into(),
+            Verdict::Ignore => Outcome::done(0),
+            Verdict::Keep => Outcome {
+                kept: true,
+                ..Status::IoErr.into()
+            },
+        }
+    }
+}
+
+impl Outcome {
+    /// All went well, with so many bytes of data written.
+    pub(crate) fn done(written: u32) -> Self {
+        Self {
+            written,
+            ..Status::Ok.into()
+        }
     }
 }
 
 impl From<Status> for Outcome {
     fn from(status: Status) -> Self {
-        Self { status, written: 0 }
+        Self {
+            status,
+            written: 0,
+            kept: false,
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::vec;
 
 use guest_io::{Iovecs, Storage};
 use virtio_device::vm_memory::GuestMemory;
 use virtio_device::{
-    AddressSpace, ByteOrder, Cx, GuestView, Interest, Progress, QueueError, Result, Source,
+    AddressSpace, ByteOrder, Chain, Cx, GuestView, Interest, Progress, QueueError, Result, Source,
     Virtqueue, Worker,
 };
 
@@ -30,6 +31,10 @@ pub struct BlkWorker<C> {
     size_max: u32,
     /// Where the disk has a throttle.
     pace: Option<Pace>,
+    /// Requests that an earlier worker has kept, to be begun before any other.
+    again: vec::IntoIter<Chain>,
+    /// Requests that failed, for the next worker.
+    kept: Vec<Chain>,
     /// No new requests are taken, until the next kick.
     draining: bool,
 }
@@ -55,8 +60,21 @@ impl<C> BlkWorker<C> {
             storage: Storage::new(),
             size_max: u32::MAX,
             pace: None,
+            again: Vec::new().into_iter(),
+            kept: Vec::new(),
             draining: false,
         }
+    }
+
+    /// The same, which begins the requests in `again` that are still of its queue.
+    pub(crate) fn again(mut self, again: Vec<Chain>) -> Self {
+        self.again = again.into_iter();
+        self
+    }
+
+    /// The queue, and the requests of it that are to be begun again by the next worker.
+    pub(crate) fn into_kept(self) -> (u16, Vec<Chain>) {
+        (self.queue, self.again.chain(self.kept).collect())
     }
 
     /// The same at a pace.
@@ -116,11 +134,19 @@ impl<C> BlkWorker<C> {
         };
         while let Some((index, request)) = self.requests.spare() {
             let paced = tools.pace.as_mut().is_none_or(|pace| pace.may_begin());
-            if !paced || !queue.pop(&mut request.chain)? {
+            if !paced {
+                break;
+            }
+            if let Some(chain) = self.again.next() {
+                request.chain = chain;
+                if !queue.owns(&request.chain) {
+                    continue;
+                }
+            } else if !queue.pop(&mut request.chain)? {
                 break;
             }
             match request.start(index as u64, queue.view(), &mut tools) {
-                Some(outcome) => complete(queue, request, outcome),
+                Some(outcome) => complete(queue, request, outcome, &mut self.kept),
                 None => self.requests.take_spare(),
             }
         }
@@ -143,7 +169,7 @@ impl<C> BlkWorker<C> {
                 continue;
             };
             if let Some(queue) = &mut queue {
-                complete(queue, request, outcome);
+                complete(queue, request, outcome, &mut self.kept);
             }
             self.requests.give_back(index);
         }
@@ -186,7 +212,16 @@ impl<C: Channel<AS::T>, AS: AddressSpace> Worker<AS> for BlkWorker<C> {
     }
 }
 
-fn complete<M: GuestMemory>(queue: &mut Virtqueue<'_, M>, request: &mut Request, outcome: Outcome) {
+/// Answers a request that has ended, or keeps it.
+fn complete<M: GuestMemory>(
+    queue: &mut Virtqueue<'_, M>,
+    request: &mut Request,
+    outcome: Outcome,
+    kept: &mut Vec<Chain>,
+) {
+    if outcome.kept {
+        return kept.push(std::mem::take(&mut request.chain));
+    }
     let view: &mut GuestView<'_, M> = queue.view();
     let used = request.answer(view, outcome);
     queue.push(&mut request.chain, used);

@@ -1,6 +1,8 @@
 //! Requests of a host-managed zoned disk (section 5.2.6): reports, appends and what is done to
 //! zones; and what zones mean for reads, writes and flushes.
 
+use std::io;
+
 use guest_io::block::{Zone, ZoneAction, ZoneError, ZoneState, Zones};
 use guest_io::{FileRange, MemoryGuard};
 use virtio_device::GuestView;
@@ -23,6 +25,17 @@ pub(crate) struct Reserved {
     append: bool,
 }
 
+impl Reserved {
+    /// For a write to a place that the driver has named.
+    fn write(range: FileRange, stable: bool) -> Self {
+        Self {
+            range,
+            stable,
+            append: false,
+        }
+    }
+}
+
 impl Request {
     /// VIRTIO_BLK_T_ZONE_APPEND.
     pub(crate) fn append<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
@@ -39,9 +52,8 @@ impl Request {
         let range = tools.shared.append(sector, self.payload())?;
         let stable = tools.shared.stable(tools.cache);
         self.reserved = Some(Reserved {
-            range,
-            stable,
             append: true,
+            ..Reserved::write(range, stable)
         });
         self.write_range(token, range, stable, view, tools)
     }
@@ -70,10 +82,7 @@ impl Request {
         for zone in (first..first + count).filter_map(|index| zones.zone(index)) {
             put(&descriptor(zone))?;
         }
-        Ok(Outcome {
-            status: Status::Ok,
-            written,
-        })
+        Ok(Outcome::done(written))
     }
 
     /// VIRTIO_BLK_T_ZONE_OPEN, CLOSE, FINISH and RESET.
@@ -124,11 +133,7 @@ impl Request {
             return Ok(());
         };
         zones.write(range).map_err(|error| shared.refused(error))?;
-        self.reserved = Some(Reserved {
-            range,
-            stable,
-            append: false,
-        });
+        self.reserved = Some(Reserved::write(range, stable));
         Ok(())
     }
 
@@ -145,7 +150,7 @@ impl Request {
         }
         match stored {
             Ok(()) => outcome,
-            Err(error) => shared.failed(&error),
+            Err(error) => shared.unrecorded(&error).into(),
         }
     }
 
@@ -161,10 +166,7 @@ impl Request {
         };
         let sector = (range.offset() / SECTOR).to_le_bytes();
         match self.chain.write_at(view, 0, &sector) {
-            Ok(()) => Outcome {
-                written: APPEND_SECTOR,
-                ..outcome
-            },
+            Ok(()) => Outcome::done(APPEND_SECTOR),
             Err(_) => Status::IoErr.into(),
         }
     }
@@ -226,7 +228,14 @@ impl Shared {
 
     fn sync_zones(&self) -> Result<(), Status> {
         let synced = self.limits.zones.as_ref().map_or(Ok(()), Zones::sync);
-        synced.map_err(|error| self.failed(&error).status)
+        synced.map_err(|error| self.unrecorded(&error))
+    }
+
+    /// The status where the record of zones could not be written. It is never tried again: how far
+    /// zones are written has changed already.
+    fn unrecorded(&self, error: &io::Error) -> Status {
+        self.failures.report(error);
+        Status::IoErr
     }
 
     /// The status of what was not done to a zone. The driver causes all errors but one.
@@ -235,7 +244,7 @@ impl Shared {
             ZoneError::Unaligned => Status::ZoneUnaligned,
             ZoneError::OpenLimit => Status::ZoneOpenResource,
             ZoneError::ActiveLimit => Status::ZoneActiveResource,
-            ZoneError::Record(error) => self.failed(&error).status,
+            ZoneError::Record(error) => self.unrecorded(&error),
             _ => Status::ZoneInvalid,
         }
     }
