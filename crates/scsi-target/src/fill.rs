@@ -36,14 +36,13 @@ impl Fill {
         (len > 0).then(|| self.scratch.write(channel, token, to, len))
     }
 
-    /// Takes note of `count` bytes written; false if that is not what should have been.
-    pub(crate) fn advance(&mut self, count: usize) -> bool {
-        let whole = count as u64 == u64::from(self.piece());
-        self.done += count as u64;
-        whole
+    /// That has been written.
+    pub(crate) fn advance(&mut self) {
+        self.done += u64::from(self.piece());
     }
 
-    fn piece(&self) -> u32 {
+    /// Bytes that are written next.
+    pub(crate) fn piece(&self) -> u32 {
         let left = self.range.len().saturating_sub(self.done);
         left.min(CHUNK.into()) as u32
     }

@@ -14,6 +14,7 @@
 #![forbid(unsafe_code)]
 
 mod absent;
+mod attempt;
 mod attention;
 mod buffers;
 mod cdb;
@@ -30,6 +31,7 @@ mod mode_select;
 mod multimedia;
 mod opcode;
 mod path;
+mod plan;
 mod ranges;
 mod reply;
 mod reservation;
@@ -38,6 +40,7 @@ mod scratch;
 mod sense;
 mod setup;
 mod status;
+mod steps;
 mod supported;
 mod task;
 mod toc;

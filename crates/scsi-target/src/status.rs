@@ -34,6 +34,9 @@ pub enum Ending {
     BadBuffer,
     /// A task management function ended it.
     Aborted,
+    /// It has not ended: the back-end failed it, and it is to be begun anew when commands are taken
+    /// again after a stop, or be aborted before that.
+    Kept,
 }
 
 impl Ending {

@@ -1,9 +1,10 @@
 //! A command from its start on a path to its end.
 
-use std::io::{self, ErrorKind};
+use std::io;
 
-use guest_io::{Completion, SubmitError, Submitted};
+use guest_io::{SubmitError, Submitted};
 
+use crate::attempt::Attempt;
 use crate::compare::Compare;
 use crate::fill::Fill;
 use crate::ranges::Ranges;
@@ -42,8 +43,8 @@ pub(crate) enum Step {
     Pending,
     /// It has ended, and with it the command.
     Ended(Ending),
-    /// It has transferred so many bytes.
-    Done(usize),
+    /// It has transferred all that it should.
+    Done,
 }
 
 impl Task {
@@ -62,44 +63,50 @@ impl Task {
     }
 }
 
-impl Transfer {
-    /// How it has ended, given how many bytes have moved. Fewer than asked for are an error: the
-    /// image has become shorter than the medium.
-    pub(crate) fn end(self, count: usize) -> Result<Ending, io::Error> {
-        match count == self.len as usize {
-            true => Ok(Ending::good(self.len)),
-            false => Err(ErrorKind::UnexpectedEof.into()),
+impl Plan {
+    /// The request that is in flight or next.
+    pub(crate) fn attempt(&self) -> Attempt {
+        match self {
+            Self::Nothing => Attempt::read(0),
+            Self::Transfer(transfer) => transfer.attempt(),
+            Self::Synchronize | Self::Ranges(_) => Attempt::write(0),
+            Self::Fill(fill) => Attempt::write(fill.piece()),
+            Self::Compare(compare) => match compare.piece() {
+                0 => Attempt::write(compare.done),
+                len => Attempt::read(len),
+            },
+        }
+    }
+
+    /// Bytes of the data-out buffer that it has used when everything is done.
+    pub(crate) fn transferred(&self) -> u32 {
+        match self {
+            Self::Compare(compare) => compare.done,
+            _ => 0,
         }
     }
 }
 
-/// What the initiator hears of a failed request.
-pub(crate) fn sense_of(error: &io::Error, writes: bool) -> Sense {
-    match error.kind() {
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Sense::NO_SPACE,
-        ErrorKind::ReadOnlyFilesystem => Sense::WRITE_PROTECTED,
-        ErrorKind::OutOfMemory => Sense::TARGET_FAILURE,
-        _ if writes => Sense::WRITE_ERROR,
-        _ => Sense::READ_ERROR,
+impl Transfer {
+    pub(crate) fn attempt(self) -> Attempt {
+        let attempt = match self.writes {
+            true => Attempt::write(self.len),
+            false => Attempt::read(self.len),
+        };
+        attempt.at(self.lba)
     }
 }
 
-/// What became of a request that was submitted; `failed` tells of an error.
+/// What became of a request that was submitted. `judge` says what becomes of one that has failed.
 pub(crate) fn step(
     submitted: Result<Submitted, SubmitError>,
-    failed: impl FnOnce(&io::Error) -> Sense,
+    judge: impl FnOnce(io::Result<usize>) -> Step,
 ) -> Step {
     match submitted {
         Ok(Submitted::InFlight) => Step::Pending,
-        Ok(Submitted::Done(Ok(count))) => Step::Done(count),
-        Ok(Submitted::Done(Err(error))) => Step::Ended(failed(&error).into()),
+        Ok(Submitted::Done(result)) => judge(result),
         Err(SubmitError::Full) => Step::Ended(Ending::status(Status::Busy)),
         Err(SubmitError::Memory(_)) => Step::Ended(Ending::BadBuffer),
         Err(_) => Step::Ended(Sense::OUT_OF_RANGE.into()),
     }
-}
-
-/// The same of one that was in flight.
-pub(crate) fn resumed(completion: Completion, failed: impl FnOnce(&io::Error) -> Sense) -> Step {
-    step(Ok(Submitted::Done(completion.result)), failed)
 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use guest_io::block::{Backend, Failures};
+use guest_io::block::{Backend, ErrorPolicy, Failure, Failures};
 use guest_io::{BlockSize, MemoryGuard};
 
 use crate::absent::report_luns;
@@ -83,6 +83,17 @@ impl<B: Backend> LogicalUnit<B> {
             exclusive: Arc::default(),
             failures: Failures::default(),
         })
+    }
+
+    /// The same unit, whose failed commands are judged by `policy`; see [`Failures::appoint`].
+    #[must_use]
+    pub fn judged(
+        self,
+        policy: ErrorPolicy,
+        witness: impl Fn(&Failure<'_>) + Send + Sync + 'static,
+    ) -> Self {
+        self.failures.appoint(policy, witness);
+        self
     }
 
     /// Begins `cdb`, and ends it if it does not concern the medium. `luns` are those of its target.
