@@ -1,5 +1,6 @@
 //! The control plane of the SCSI host device.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +17,7 @@ use crate::control::{CONTROL_QUEUE, ControlWorker, EVENT_QUEUE};
 use crate::office::Office;
 use crate::requests::{FIRST_REQUEST_QUEUE, RequestWorker};
 use crate::saved::{self, Saved};
+use crate::tasks::Slot;
 use crate::worker::Role;
 use crate::{ScsiHandle, ScsiProps, ScsiWorker};
 
@@ -29,6 +31,8 @@ pub struct Scsi<B> {
     features: Features,
     queues: u16,
     queue_size: QueueSize,
+    /// Requests that failed and are begun again, by queue.
+    kept: BTreeMap<u16, Vec<Slot>>,
 }
 
 /// Why a device cannot be made.
@@ -58,6 +62,7 @@ impl<B: Backend> Scsi<B> {
             features: HOTPLUG.when(props.hotplug) | CHANGE.when(props.param_change),
             queues,
             queue_size: props.size()?,
+            kept: BTreeMap::new(),
         })
     }
 
@@ -83,15 +88,17 @@ impl<B: Backend> Scsi<B> {
     }
 
     fn requests<AS: AddressSpace>(
-        &self,
+        &mut self,
         number: u16,
         order: ByteOrder,
     ) -> Placed<ScsiWorker<B, AS::T>> {
         let size = self.queue_size.get();
-        let worker = RequestWorker::new(number, size, self.office.clone(), order);
+        let queue = number + FIRST_REQUEST_QUEUE;
+        let again = self.kept.remove(&queue).unwrap_or_default();
+        let worker = RequestWorker::new(queue, size, self.office.clone(), order).again(again);
         Placed {
             worker: ScsiWorker(Role::Requests(Box::new(worker))),
-            queues: vec![number + FIRST_REQUEST_QUEUE],
+            queues: vec![queue],
         }
     }
 }
@@ -154,9 +161,9 @@ impl<B: Backend> VirtioDevice for Scsi<B> {
     }
 
     fn deactivate<AS: AddressSpace>(&mut self, workers: Vec<Self::Worker<AS>>) {
-        // Quiesced, they have nothing that the device needs. Orders that none of them has seen
-        // concern nothing any more.
-        drop(workers);
+        let kept = workers.into_iter().filter_map(ScsiWorker::into_kept);
+        self.kept.extend(kept.filter(|(_, kept)| !kept.is_empty()));
+        // Orders that none of them has seen concern nothing any more.
         for inbox in &self.office.inboxes {
             drop(inbox.take());
         }
@@ -169,7 +176,9 @@ impl<B: Backend> VirtioDevice for Scsi<B> {
             features: _,
             queues: _,
             queue_size: _,
+            kept,
         } = self;
+        kept.clear();
         office.events().clear();
         for unit in office.roster.units().values() {
             unit.power_on();
@@ -178,6 +187,9 @@ impl<B: Backend> VirtioDevice for Scsi<B> {
     }
 
     fn save(&self) -> Result<SavedState> {
+        if !self.kept.is_empty() {
+            return Err(Error::Misuse("failed requests wait to be made again"));
+        }
         let (sense_size, cdb_size) = self.office.sizes();
         let units = self.office.roster.units();
         let units = units.iter().map(|(&address, unit)| (address, unit.save()));

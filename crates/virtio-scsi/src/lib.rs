@@ -14,6 +14,7 @@ mod config_space;
 mod control;
 mod data;
 mod device;
+mod dispatch;
 mod event;
 mod handle;
 mod office;

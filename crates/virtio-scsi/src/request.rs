@@ -134,7 +134,8 @@ impl Answer {
                 transferred,
             },
             Ending::Overrun => Self::response(Response::Overrun),
-            Ending::BadBuffer => Self::response(Response::Failure),
+            // What is kept is not answered.
+            Ending::BadBuffer | Ending::Kept => Self::response(Response::Failure),
             Ending::Aborted => Self::response(match fate {
                 Some(Fate::Reset) => Response::Reset,
                 _ => Response::Aborted,

@@ -1,21 +1,22 @@
-//! The worker of one request queue.
+//! The worker of one request queue: what it takes from the queue, and what it gives back.
 
 use std::sync::Arc;
+use std::vec;
 
 use guest_io::block::Backend;
 use guest_io::{Completion, MemoryGuard, Storage};
-use scsi_target::{Begun, Buffers, Cdb, LogicalUnit, Lun, Path, absent};
+use scsi_target::{Ending, Path};
 use virtio_device::vm_memory::GuestMemory;
 use virtio_device::{
     AddressSpace, ByteOrder, Cx, GuestView, Progress, QueueError, Result, Source, Virtqueue,
 };
 
-use crate::Address;
 use crate::data::Data;
+use crate::dispatch::Course;
 use crate::office::{Inbox, Office, Order};
 use crate::paths::Paths;
-use crate::request::{Answer, Frame, Header, Response, check_condition};
-use crate::roster::{Seen, luns_of};
+use crate::request::{Answer, Frame};
+use crate::roster::Seen;
 use crate::tasks::Slot;
 
 /// Serves one request queue. `G` keeps guest memory mapped.
@@ -23,33 +24,50 @@ pub(crate) struct RequestWorker<B: Backend, G: MemoryGuard + Send + Sync> {
     /// Index of the queue in the device.
     queue: u16,
     office: Arc<Office<B>>,
-    seen: Seen<B>,
-    paths: Paths<B, G>,
-    slots: Vec<Slot>,
+    pub(crate) seen: Seen<B>,
+    pub(crate) paths: Paths<B, G>,
+    pub(crate) slots: Vec<Slot>,
     /// Indices of those that are not in flight. The last is used next.
     free: Vec<usize>,
-    storage: Storage,
-    order: ByteOrder,
+    /// Requests that an earlier worker has kept, to be begun before any other.
+    again: vec::IntoIter<Slot>,
+    /// Requests that failed, for the next worker.
+    kept: Vec<Slot>,
+    pub(crate) storage: Storage,
+    pub(crate) order: ByteOrder,
     /// No new requests are taken, until the next kick.
     draining: bool,
 }
 
 impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
-    /// A worker for request queue `number`, which has at most `size` descriptors.
-    pub(crate) fn new(number: u16, size: u16, office: Arc<Office<B>>, order: ByteOrder) -> Self {
+    /// A worker for a request queue, which has at most `size` descriptors.
+    pub(crate) fn new(queue: u16, size: u16, office: Arc<Office<B>>, order: ByteOrder) -> Self {
         // A driver that fills the ring has `size` requests in flight; one more can be popped into.
         let slots = usize::from(size) + 1;
         Self {
-            queue: number + FIRST_REQUEST_QUEUE,
+            queue,
             seen: office.roster.look(),
             office,
             paths: Paths::new(size),
             slots: std::iter::repeat_with(Slot::default).take(slots).collect(),
             free: (0..slots).rev().collect(),
+            again: Vec::new().into_iter(),
+            kept: Vec::new(),
             storage: Storage::new(),
             order,
             draining: false,
         }
+    }
+
+    /// The same, which begins the requests in `again` that are still of its queue.
+    pub(crate) fn again(mut self, again: Vec<Slot>) -> Self {
+        self.again = again.into_iter();
+        self
+    }
+
+    /// The queue, and the requests of it that are to be begun again by the next worker.
+    pub(crate) fn into_kept(self) -> (u16, Vec<Slot>) {
+        (self.queue, self.again.chain(self.kept).collect())
     }
 
     pub(crate) fn kick<AS: AddressSpace<T = G>>(
@@ -73,7 +91,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         self.paths.review(&self.seen.units);
         // What the driver has made available before is taken first: a function concerns that too.
         let progress = self.serve(cx);
-        orders.iter().for_each(|order| self.heed(order));
+        self.heed(&orders, cx);
         progress
     }
 
@@ -83,7 +101,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
     ) -> Result<Progress> {
         self.draining = true;
         let orders = self.inbox().map(Inbox::take).unwrap_or_default();
-        orders.iter().for_each(|order| self.heed(order));
+        self.heed(&orders, cx);
         self.serve(cx)
     }
 
@@ -99,8 +117,19 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         self.office.inboxes.get(usize::from(number))
     }
 
-    fn heed(&mut self, order: &Order) {
-        self.slots.iter_mut().for_each(|slot| slot.heed(order));
+    /// Carries `orders` out: what is in flight is told to end, and what is kept ends here.
+    fn heed<AS: AddressSpace<T = G>>(&mut self, orders: &[Order], cx: &mut Cx<'_, AS>) {
+        for order in orders {
+            self.slots.iter_mut().for_each(|slot| slot.heed(order));
+            let mut again = std::mem::take(&mut self.again).collect::<Vec<_>>();
+            let mut ended: Vec<_> = self
+                .kept
+                .extract_if(.., |slot| slot.heed_kept(order))
+                .collect();
+            ended.extend(again.extract_if(.., |slot| slot.heed_kept(order)));
+            self.again = again.into_iter();
+            self.end_kept(ended, cx);
+        }
     }
 
     /// Answers what has ended, takes what is new, answers what of that has ended meanwhile.
@@ -140,112 +169,34 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
             let Some(slot) = self.slots.get_mut(index) else {
                 break;
             };
-            if !queue.pop(&mut slot.chain)? {
+            if let Some(kept) = self.again.next() {
+                *slot = kept;
+                if !queue.owns(&slot.chain) {
+                    continue;
+                }
+            } else if queue.pop(&mut slot.chain)? {
+                slot.frame = Frame::new(self.office.sizes());
+            } else {
                 break;
             }
-            slot.frame = Frame::new(self.office.sizes());
-            if let Some(written) = self.start(index, view, memory) {
-                if let Some(slot) = self.slots.get_mut(index) {
-                    queue.push(&mut slot.chain, written);
-                }
-            } else {
-                self.free.truncate(self.free.len() - 1);
+            match self.start(index, view, memory) {
+                Course::InFlight => self.free.truncate(self.free.len() - 1),
+                course => self.end(index, course, queue),
             }
         }
         Ok(())
     }
 
-    /// Begins the request in slot `index`. Returns the number of bytes written, if it has ended.
-    fn start<M: GuestMemory>(
-        &mut self,
-        index: usize,
-        view: &mut GuestView<'_, M>,
-        memory: &G,
-    ) -> Option<u32> {
-        let slot = self.slots.get_mut(index)?;
-        let (frame, order) = (slot.frame, self.order);
-        // Nobody could learn how it ended.
-        if slot.chain.writable_len() < frame.in_at {
-            return Some(0);
+    /// Gives the request in slot `index` back, which has ended, or keeps it.
+    fn end<M: GuestMemory>(&mut self, index: usize, course: Course, queue: &mut Virtqueue<'_, M>) {
+        let Some(slot) = self.slots.get_mut(index) else {
+            return;
+        };
+        match course {
+            Course::Answered(written) => queue.push(&mut slot.chain, written),
+            Course::Kept => self.kept.push(std::mem::take(slot)),
+            Course::InFlight => {}
         }
-        let header = frame.header(&slot.chain, view, order);
-        let header = header.and_then(|header| match slot.is_bidirectional() {
-            true => Err(Response::Failure),
-            false => Ok(header),
-        });
-        let header = match header {
-            Ok(header) => header,
-            Err(response) => return Some(self.refuse(index, response, view)),
-        };
-        match Address::decode(header.lun) {
-            Some(address) => self.dispatch(index, address, header, view, memory),
-            None => Some(self.refuse(index, Response::BadTarget, view)),
-        }
-    }
-
-    fn refuse<M: GuestMemory>(
-        &self,
-        index: usize,
-        response: Response,
-        view: &mut GuestView<'_, M>,
-    ) -> u32 {
-        self.answer(index, Answer::response(response), None, view)
-    }
-
-    /// Has the unit at `address` begin the command of `header`.
-    fn dispatch<M: GuestMemory>(
-        &mut self,
-        index: usize,
-        address: Address,
-        header: Header,
-        view: &mut GuestView<'_, M>,
-        memory: &G,
-    ) -> Option<u32> {
-        self.slots.get_mut(index)?.begin(address, header.id);
-        let answer = match header.cdb {
-            Ok(cdb) => self.begin(index, address, &cdb, view, memory)?,
-            Err(sense) => Answer::new(check_condition(sense), None),
-        };
-        let unit = answer.sense.and_then(|_| self.seen.units.get(&address));
-        Some(self.answer(index, answer, unit.map(Arc::as_ref), view))
-    }
-
-    /// Begins a command. `None` if it is in flight.
-    fn begin<M: GuestMemory>(
-        &mut self,
-        index: usize,
-        address: Address,
-        cdb: &Cdb,
-        view: &mut GuestView<'_, M>,
-        memory: &G,
-    ) -> Option<Answer> {
-        let (slot, units) = (self.slots.get_mut(index)?, &self.seen.units);
-        let mut data = Data {
-            chain: &slot.chain,
-            frame: slot.frame,
-            view,
-            memory,
-            storage: &mut self.storage,
-        };
-        let mut luns = || luns_of(units, address.target);
-        let Some(unit) = units.get(&address) else {
-            return Some(without_unit(cdb, &mut data, &luns()));
-        };
-        let ending = match unit.start(cdb, &mut data, &mut luns) {
-            Begun::Ended(ending) => ending,
-            Begun::Medium(access) => {
-                let (token, task) = (index as u64, &mut slot.task);
-                let path = (address, unit);
-                match self.paths.start(path, access, task, token, &mut data) {
-                    Ok(number) => {
-                        slot.path = Some(number);
-                        return None;
-                    }
-                    Err(ending) => ending,
-                }
-            }
-        };
-        Some(Answer::new(ending, None))
     }
 
     /// Goes on with requests that were in flight.
@@ -286,13 +237,12 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         };
         let ending = path.resume(&mut slot.task, completion, &mut data)?;
         let (fate, tickets) = slot.end();
-        let answer = Answer::new(ending, fate);
         let unit = path.unit().clone();
-        let written = self.answer(index, answer, Some(&unit), view);
+        let course = self.course(index, ending, fate, Some(&unit), view);
         self.free.push(index);
         self.paths.landed(number);
-        let (queue, slot) = (queue?, self.slots.get_mut(index)?);
-        queue.push(&mut slot.chain, written);
+        let queue = queue?;
+        self.end(index, course, queue);
         if !tickets.is_empty() {
             // Before the function is answered.
             queue.publish();
@@ -300,34 +250,18 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         Some(())
     }
 
-    fn answer<M: GuestMemory>(
-        &self,
-        index: usize,
-        answer: Answer,
-        unit: Option<&LogicalUnit<B>>,
-        view: &mut GuestView<'_, M>,
-    ) -> u32 {
-        let order = self.order;
-        self.slots.get(index).map_or(0, |slot| {
-            answer.write(slot.frame, &slot.chain, view, order, unit)
-        })
-    }
-}
-
-/// The answer of a target to a command for a unit that it does not have: that is no target at all
-/// without any units.
-fn without_unit<G: MemoryGuard>(cdb: &Cdb, data: &mut impl Buffers<G>, luns: &[Lun]) -> Answer {
-    match luns.is_empty() {
-        true => Answer::response(Response::BadTarget),
-        false => Answer::new(absent(cdb, data, luns), None),
-    }
-}
-
-impl Slot {
-    /// Data in both directions takes VIRTIO_SCSI_F_INOUT, which is not offered.
-    fn is_bidirectional(&self) -> bool {
-        self.chain.readable_len() > self.frame.out_at
-            && self.chain.writable_len() > self.frame.in_at
+    /// Answers requests that were kept, and that functions have ended.
+    fn end_kept<AS: AddressSpace<T = G>>(&mut self, ended: Vec<Slot>, cx: &mut Cx<'_, AS>) {
+        let (order, mut view) = (self.order, cx.view());
+        let Some(mut queue) = cx.queue(self.queue) else {
+            return;
+        };
+        for mut slot in ended {
+            let (fate, _) = slot.end();
+            let answer = Answer::new(Ending::Aborted, fate);
+            let written = answer.write::<_, B>(slot.frame, &slot.chain, &mut view, order, None);
+            queue.push(&mut slot.chain, written);
+        }
     }
 }
 

@@ -54,6 +54,16 @@ impl Slot {
         }
     }
 
+    /// The same for one that is kept, of which nothing is in flight; whether that has ended it.
+    pub(crate) fn heed_kept(&mut self, order: &Order) -> bool {
+        if !order.scope.includes(self.address, self.id) {
+            return false;
+        }
+        order.ticket.find();
+        self.fate = order.fate;
+        self.fate.is_some()
+    }
+
     /// What ended it, if something did. Those who waited for that learn of it when they are let
     /// go, which is when the driver has its answer.
     pub(crate) fn end(&mut self) -> (Option<Fate>, Vec<Arc<Ticket>>) {

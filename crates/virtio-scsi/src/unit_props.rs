@@ -1,7 +1,7 @@
 //! The properties of QEMU's `scsi-hd` and `scsi-cd` devices.
 
 use scsi_target::{Identity, Kind, Lun, Setup};
-use virtio_device::props::{OnOffAuto, PropError, Size, ensure, refuse};
+use virtio_device::props::{OnErrorAuto, OnOffAuto, PropError, Size, ensure, refuse};
 
 use crate::Wish;
 
@@ -48,6 +48,10 @@ virtio_device::props! {
         "max_io_size" => max_io_size: u64 = 2147483647,
         /// Write-back cache at the start; auto: as the back-end is set up.
         "write-cache" => write_cache: OnOffAuto = OnOffAuto::Auto,
+        /// What is done about failed reads; auto: as the back-end says. For the VMM, as drive is.
+        "rerror" => rerror: OnErrorAuto = OnErrorAuto(None),
+        /// What is done about failed commands of other kinds, likewise.
+        "werror" => werror: OnErrorAuto = OnErrorAuto(None),
         /// Share the image with others that write it and say so too.
         "share-rw" => share_rw: bool = false,
     }

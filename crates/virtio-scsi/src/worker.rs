@@ -6,6 +6,7 @@ use virtio_device::{AddressSpace, Cx, Progress, Result, Source, Worker};
 
 use crate::control::ControlWorker;
 use crate::requests::RequestWorker;
+use crate::tasks::Slot;
 
 /// Serves a queue, or two, of a [`Scsi`](crate::Scsi). `G` keeps guest memory mapped.
 pub struct ScsiWorker<B: Backend, G: MemoryGuard + Send + Sync>(pub(crate) Role<B, G>);
@@ -16,6 +17,16 @@ pub(crate) enum Role<B: Backend, G: MemoryGuard + Send + Sync> {
     Control(ControlWorker<B>),
     /// A request queue.
     Requests(Box<RequestWorker<B, G>>),
+}
+
+impl<B: Backend, G: MemoryGuard + Send + Sync> ScsiWorker<B, G> {
+    /// Of one that serves a request queue, that and the requests that the next worker begins again.
+    pub(crate) fn into_kept(self) -> Option<(u16, Vec<Slot>)> {
+        match self.0 {
+            Role::Control(_) => None,
+            Role::Requests(worker) => Some(worker.into_kept()),
+        }
+    }
 }
 
 impl<B: Backend, AS: AddressSpace> Worker<AS> for ScsiWorker<B, AS::T> {
