@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::chardev::{Chardev, Host};
 use crate::drive::{Drive, Resize, Zeroes};
 use crate::hotplug::Departures;
+use crate::incidents::Incidents;
 use crate::net::{Hubs, Macs, Netdev};
 use crate::objects::{Object, Objects};
 use crate::options::{
@@ -35,6 +36,8 @@ pub struct Backends {
     /// What opens them.
     pub host: Host,
     departures: Arc<Departures>,
+    /// Where somebody sees to them.
+    incidents: Option<Arc<Incidents>>,
 }
 
 impl Backends {
@@ -59,6 +62,7 @@ impl Backends {
             zeroes: Zeroes::default(),
             host,
             departures: Arc::new(departures),
+            incidents: None,
         };
         if let Some(kind) = &config.qtest {
             let chardev = Chardev::open("-qtest", "qtest", kind, &backends.host)?;
@@ -89,6 +93,17 @@ impl Backends {
     /// Where devices and their host ends are seen off.
     pub fn departures(&self) -> &Arc<Departures> {
         &self.departures
+    }
+
+    /// Has devices that are made from now on do about failed requests what their drives say, and
+    /// tell `incidents` of them, which stops the machine. Else all of them are reported to the guest.
+    pub fn see_to_errors(&mut self, incidents: Arc<Incidents>) {
+        self.incidents = Some(incidents);
+    }
+
+    /// Where failed requests are seen to, if they are.
+    pub fn incidents(&self) -> Option<&Arc<Incidents>> {
+        self.incidents.as_ref()
     }
 
     /// The test's end of a machine without processors.

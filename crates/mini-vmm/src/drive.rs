@@ -6,7 +6,8 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::OFlags;
-use virtio_blk::{BlkError, Zones};
+use virtio_blk::{BlkError, ErrorPolicy, Zones};
+use virtio_device::props::OnErrorAuto;
 
 use crate::files::Files;
 use crate::options::{BackingSource, BadOption, Cache, DriveOptions, DriveSource};
@@ -59,6 +60,15 @@ impl Drive {
     /// The image, if it is one of that format.
     pub fn qcow2(&self) -> Option<&Qcow2Image> {
         self.qcow2.as_ref()
+    }
+
+    /// What is done about requests that it fails, where its device says `read` and `write`.
+    pub fn errors(&self, read: OnErrorAuto, write: OnErrorAuto) -> ErrorPolicy {
+        let own = self.options.errors;
+        ErrorPolicy {
+            read: read.0.unwrap_or(own.read),
+            write: write.0.unwrap_or(own.write),
+        }
     }
 
     /// Its zones, if it is zoned.

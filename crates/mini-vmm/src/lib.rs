@@ -15,6 +15,7 @@
 //! | [`qmp`] | monitors: the machine controlled from outside |
 //! | [`pci`], [`mmio`], [`mod@line`] | buses |
 //! | [`hotplug`], [`event_device`] | devices that come and go, and how the guest hears of it |
+//! | [`incidents`] | requests that the host fails, on their way to monitors |
 //! | [`objects`] | the table of object types, which devices refer to |
 //! | [`wires`], [`msi`], [`doorbells`], [`tally`] | the seams of the virtio crates, and KVM behind them |
 //! | [`chardev`], [`serial`], [`ports`], [`fw_cfg`] | host ends and small devices |
@@ -40,6 +41,7 @@ pub mod fw_cfg;
 pub mod gate;
 pub mod hardware;
 pub mod hotplug;
+pub mod incidents;
 pub mod irq;
 pub mod layout;
 pub mod line;

@@ -13,11 +13,13 @@ pub struct EndSignals(OwnedFd);
 
 impl EndSignals {
     /// Takes SIGTERM, SIGINT, SIGHUP and SIGQUIT away from their default action, in this thread and
-    /// in those it starts from now on.
+    /// in those it starts from now on. SIGXFSZ is not to end the VMM either: a file that may not be
+    /// so large is an error of the write.
     ///
     /// # Errors
     /// Where the host has no descriptor to give.
     pub fn take() -> io::Result<Self> {
+        block(&[libc::SIGXFSZ])?;
         take(END).map(Self)
     }
 

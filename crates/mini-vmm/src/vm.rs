@@ -2,6 +2,7 @@
 
 mod balloon;
 mod devices;
+mod errors;
 mod monitors;
 mod state;
 mod trays;
@@ -25,6 +26,7 @@ use crate::error::{Error, host};
 use crate::exit::{Wish, Wishes};
 use crate::files::{Broker, Files};
 use crate::hardware::{Hardware, Kit};
+use crate::incidents::Incidents;
 use crate::memory::{self, Memory, SharedMemory};
 use crate::net::Announcer;
 use crate::options::{Accel, BadOption, Config};
@@ -35,6 +37,7 @@ use crate::sandbox::{self, Class};
 use crate::tally::Tally;
 use crate::workers::{Launcher, Workers};
 use balloon::BalloonNews;
+use errors::Errors;
 use monitors::Monitors;
 pub use state::{Cause, RunState};
 pub(crate) use trays::DriveName;
@@ -85,6 +88,8 @@ pub struct Machine {
     events: EventManager<Subscriber>,
     monitors: Monitors,
     balloon_news: BalloonNews,
+    incidents: Arc<Incidents>,
+    errors: Errors,
     /// Descriptors that came with the command that is being executed.
     pub(crate) received: VecDeque<OwnedFd>,
     control: Arc<Control>,
@@ -112,6 +117,9 @@ impl Machine {
             files,
         };
         let mut backends = Backends::open(config, surroundings)?;
+        let incidents = Incidents::new().map_err(host("cannot make an event"))?;
+        let incidents = Arc::new(incidents);
+        backends.see_to_errors(Arc::clone(&incidents));
         let kit = Kit::new(config, &mut backends)?;
         let monitors = config.monitors.iter();
         let monitors = monitors.map(|target| backends.monitor(target));
@@ -142,6 +150,8 @@ impl Machine {
             events: events()?,
             monitors: Monitors::default(),
             balloon_news: BalloonNews::new().map_err(host("cannot make a timer"))?,
+            incidents,
+            errors: Errors::default(),
             received: VecDeque::new(),
             control: Arc::new(control),
             announcer: Arc::new(Announcer::new().map_err(host("cannot make a timer"))?),
@@ -162,6 +172,8 @@ impl Machine {
             .add_subscriber(Arc::clone(&self.control) as Subscriber);
         let news = Arc::clone(&self.balloon_news.timer);
         self.events.add_subscriber(news as Subscriber);
+        let incidents = Arc::clone(&self.incidents);
+        self.events.add_subscriber(incidents as Subscriber);
         let departures = Arc::clone(self.hardware.pci.departures());
         self.events.add_subscriber(departures as Subscriber);
         self.events
@@ -238,6 +250,7 @@ impl Machine {
             run.map_err(|error| Error::Host("cannot wait for events", io::Error::other(error)))?;
             self.obey()?;
             self.see_off();
+            self.see_to_errors();
             self.tell_of_balloon();
             if let Some(wish) = self.control.wishes.take() {
                 return Ok(wish);

@@ -354,8 +354,8 @@ fn what_cannot_be_is_said_in_a_line() {
             "drive=a: already in use",
         ),
         (
-            format!("{null} {bus} -device scsi-hd,drive=a,werror=stop"),
-            "werror=stop: not accepted",
+            format!("{null} {bus} -device scsi-hd,drive=a,werror=stops"),
+            "werror=stops: not accepted",
         ),
         (
             format!("{null} -device virtio-scsi-pci,num_queues=0"),

@@ -6,6 +6,8 @@ use virtio_blk::{Backend, Blk, BlkError, BlkProps, NullDisk, RawImage, Resizer, 
 
 use super::virtio::{Device, Model, ModelProps, bad_property};
 use super::{Control, Parts};
+use crate::backends::Backends;
+use crate::drive::Drive;
 use crate::options::{BadOption, Cache, DriveOptions, DriveSource};
 
 pub(super) const MODEL: Model = Model {
@@ -29,19 +31,20 @@ impl ModelProps for BlkProps {
             .zones()
             .map_err(|error| bad_zones(&drive.options, &error))?;
         let made = drive.file().map_err(BlkError::from);
+        let around = (&drive, &*parts.backends);
         let made = made.and_then(|file| match drive.options.source {
             DriveSource::File(_) => {
                 let image = RawImage::new(file)?;
-                make(self, set_up(image, &drive.options), &drive.options, zones)
+                make(self, set_up(image, &drive.options), around, zones)
             }
             DriveSource::Qcow2(..) => {
                 let image = drive.qcow2().cloned();
                 let image = image
                     .ok_or(io::ErrorKind::NotFound)
                     .map_err(io::Error::from)?;
-                make(self, image, &drive.options, zones)
+                make(self, image, around, zones)
             }
-            DriveSource::Null(size) => make(self, NullDisk::on(file, size), &drive.options, zones),
+            DriveSource::Null(size) => make(self, NullDisk::on(file, size), around, zones),
         });
         match made {
             Ok((device, resizer)) => {
@@ -59,14 +62,18 @@ impl ModelProps for BlkProps {
 fn make(
     props: &BlkProps,
     backend: impl Backend,
-    options: &DriveOptions,
+    (drive, backends): (&Drive, &Backends),
     zones: Option<Zones>,
 ) -> Result<(Device, Resizer), BlkError> {
     let mut device = match zones {
         Some(zones) => Blk::zoned(props, backend, zones)?,
         None => Blk::new(props, backend)?,
     };
-    if let Some(throttle) = Throttle::new(options.rates) {
+    if let Some(incidents) = backends.incidents() {
+        let policy = drive.errors(props.rerror, props.werror);
+        device = device.judged(policy, incidents.witness(&drive.options.id));
+    }
+    if let Some(throttle) = Throttle::new(drive.options.rates) {
         device = device.throttled(throttle);
     }
     let resizer = device.resizer();

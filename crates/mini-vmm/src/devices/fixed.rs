@@ -189,9 +189,7 @@ pub(super) const FIXED: &[Fixed] = &[
     only("virtio-blk-* scsi-hd", "lcyls", "0", "For the firmware's view of a disk; none runs."),
     only("virtio-blk-* scsi-hd", "lheads", "0", "For the firmware's view of a disk; none runs."),
     only("virtio-blk-* scsi-hd", "lsecs", "0", "For the firmware's view of a disk; none runs."),
-    only("virtio-blk-* scsi-hd scsi-cd", "rerror", "auto", "Errors are reported to the guest."),
     unset("virtio-blk-* scsi-hd scsi-cd", "stats-intervals", "Requests are not accounted."),
-    only("virtio-blk-* scsi-hd scsi-cd", "werror", "auto", "Errors are reported to the guest."),
     only("virtio-blk-*", "x-enable-wce-if-config-wce", "on", "For QEMU's own old machine types."),
 
     only("scsi-hd", "cyls", "0", "No disk of today tells its geometry."),

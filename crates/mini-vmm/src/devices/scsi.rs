@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 
 use scsi_target::{LogicalUnit, Setup, UnitError};
 use virtio_blk::BlkError;
-use virtio_device::props::{DynProps, PropError, PropHelp, Props};
+use virtio_device::props::{DynProps, OnErrorAuto, PropError, PropHelp, Props};
 use virtio_scsi::{CdProps, HdProps, Scsi, ScsiError, ScsiHandle, ScsiProps, Wish};
 
 use super::child::{BUS, Controllers, OnBus};
@@ -159,7 +159,11 @@ fn unit(
         .map(|drive| Storage::new(drive, kind == UnitKind::Cdrom));
     let storage = storage.transpose().map_err(UnitError::from);
     let unit = storage.and_then(|storage| LogicalUnit::new(given.setup, storage));
-    let unit = unit.map_err(|error| refused(&option, drive.as_ref(), &error))?;
+    let mut unit = unit.map_err(|error| refused(&option, drive.as_ref(), &error))?;
+    if let (Some(drive), Some(incidents)) = (&drive, backends.incidents()) {
+        let policy = drive.errors(given.rerror, given.werror);
+        unit = unit.judged(policy, incidents.witness(&drive.options.id));
+    }
     let tenancy = watch(&unit, options.id.as_deref(), drive.as_ref(), backends);
     let named = NamedUnit {
         option,
@@ -201,6 +205,8 @@ struct Given {
     drive: Option<String>,
     wish: Wish,
     setup: Setup,
+    rerror: OnErrorAuto,
+    werror: OnErrorAuto,
 }
 
 impl Given {
@@ -225,6 +231,8 @@ impl Given {
             wish: unit.wish().map_err(bad)?,
             setup: setup.map_err(bad)?,
             drive: unit.drive,
+            rerror: unit.rerror,
+            werror: unit.werror,
         })
     }
 }

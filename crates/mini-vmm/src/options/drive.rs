@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::keyval::Key;
-use virtio_blk::Rates;
+use virtio_blk::{ErrorPolicy, Rates};
+use virtio_device::props::{OnErrorAuto, PropValue};
 
 use super::{BadOption, KeyVals, Zoning, throttling, values, zoning};
 
@@ -23,6 +24,8 @@ pub struct DriveOptions {
     pub discard: bool,
     /// How much it may do in a second.
     pub rates: Rates,
+    /// What is done about requests that it fails, unless its device says otherwise.
+    pub errors: ErrorPolicy,
     /// How it is divided into zones, if it is.
     pub zoning: Option<Zoning>,
     /// Is a disk by itself, a `virtio-blk-pci`, without a `-device` (`if=virtio`).
@@ -93,6 +96,7 @@ impl DriveOptions {
             cache: cache(kv.take_word("cache", &["writeback", "writethrough", "none"])?),
             discard: discards(&mut kv)?,
             rates: throttling::take(&mut kv)?,
+            errors: errors(&mut kv)?,
             zoning: zoning::take(&mut kv, recorded)?,
             disk,
         })
@@ -133,6 +137,7 @@ impl DriveOptions {
             },
             discard: discards(&mut kv)?,
             rates: Rates::default(),
+            errors: ErrorPolicy::default(),
             zoning: None,
             disk: false,
         })
@@ -197,6 +202,17 @@ fn cache(word: &str) -> Cache {
     }
 }
 
+fn errors(kv: &mut KeyVals) -> Result<ErrorPolicy, BadOption> {
+    let default = ErrorPolicy::default();
+    let meant = |word| OnErrorAuto::parse(word).and_then(|given| given.0);
+    let read = kv.take_word("rerror", &["report", "ignore", "stop"])?;
+    let write = kv.take_word("werror", &["enospc", "report", "ignore", "stop"])?;
+    Ok(ErrorPolicy {
+        read: meant(read).unwrap_or(default.read),
+        write: meant(write).unwrap_or(default.write),
+    })
+}
+
 fn discards(kv: &mut KeyVals) -> Result<bool, BadOption> {
     let word = kv.take_word("discard", &["ignore", "unmap", "off", "on"])?;
     Ok(matches!(word, "unmap" | "on"))
@@ -232,6 +248,14 @@ const DRIVE_KEYS: &[Key] = &[
     (
         "discard",
         "unmap: hand discards to the host; ignore (default)",
+    ),
+    (
+        "rerror",
+        "failed reads: report (default) to the guest, ignore, or stop the machine",
+    ),
+    (
+        "werror",
+        "failed writes: likewise, or enospc (default): stop for a full disk, else report",
     ),
     (
         "throttling.iops-total",

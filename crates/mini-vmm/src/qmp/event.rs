@@ -43,6 +43,7 @@ impl Event {
 #[rustfmt::skip]
 pub(super) const EVENTS: &[(&str, &[Parameter])] = &[
     ("BALLOON_CHANGE", &[("actual", "int")]),
+    ("BLOCK_IO_ERROR", &[("qom-path", "str"), ("device", "str"), ("*node-name", "str"), ("operation", "str"), ("action", "str"), ("*nospace", "bool"), ("reason", "str")]),
     ("DEVICE_DELETED", &[("*device", "str"), ("path", "str")]),
     ("DEVICE_TRAY_MOVED", &[("device", "str"), ("id", "str"), ("tray-open", "bool")]),
     ("GUEST_PANICKED", &[("action", "str")]),

@@ -14,6 +14,9 @@ pub enum RunState {
     Running,
     /// It was stopped, and goes on where it was.
     Paused,
+    /// It has stopped because of a request that a drive's back-end failed, which is made again when
+    /// it goes on.
+    IoError,
     /// It was not started yet, or was reset while it was stopped.
     Prelaunch,
 }
@@ -35,12 +38,17 @@ impl Machine {
 
     /// Stops processors and devices, where they run.
     pub fn pause(&mut self) {
+        self.pause_as(RunState::Paused);
+    }
+
+    /// The same, which is told like this.
+    pub(super) fn pause_as(&mut self, state: RunState) {
         if self.state == RunState::Running {
             if let Some(processors) = &mut self.processors {
                 processors.pause();
             }
             self.hardware.pause();
-            self.state = RunState::Paused;
+            self.state = state;
             self.tell(&Event::bare("STOP"));
         }
     }
@@ -52,7 +60,8 @@ impl Machine {
     pub fn resume(&mut self) -> Result<(), Error> {
         match self.state {
             RunState::Running => return Ok(()),
-            RunState::Paused => {
+            RunState::Paused | RunState::IoError => {
+                self.forget_errors();
                 self.hardware.resume();
                 if let Some(processors) = &mut self.processors {
                     processors.resume();
@@ -86,6 +95,7 @@ impl Machine {
         self.stop();
         self.take_away_leavers();
         self.hardware.reset()?;
+        self.forget_errors();
         if let Some(processors) = &self.processors {
             processors.reset()?;
         }
@@ -93,7 +103,9 @@ impl Machine {
         self.control.wishes.take();
         match self.state {
             RunState::Running => self.start()?,
-            RunState::Paused | RunState::Prelaunch => self.state = RunState::Prelaunch,
+            RunState::Paused | RunState::IoError | RunState::Prelaunch => {
+                self.state = RunState::Prelaunch
+            }
         }
         let guest = reason == "guest-reset";
         self.tell(&Event::new(

@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use vm_pci::{IoAddr, IoRange};
 
-use crate::devices::Control;
 use crate::drive::Drive;
 use crate::options::{Accel, Cache, DriveSource};
 use crate::pci::Function;
@@ -40,10 +39,6 @@ pub(in crate::qmp) fn name(machine: &mut Machine, _: Arguments) -> Result<Value,
 pub(in crate::qmp) fn block(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
     let drives = machine.backends.drives();
     let blocks = drives.map(|(id, drive)| {
-        let user =
-            machine.hardware.devices.iter().find(
-                |device| matches!(&device.control, Control::Blk(used) if used.options.id == *id),
-            );
         let mut block = json!({
             "device": id,
             "locked": false,
@@ -51,8 +46,11 @@ pub(in crate::qmp) fn block(machine: &mut Machine, _: Arguments) -> Result<Value
             "type": "unknown",
             "inserted": inserted(drive)?,
         });
-        if let Some(path) = user.and_then(|device| device.path()) {
-            block["qdev"] = format!("{path}/virtio-backend").into();
+        if drive.is_used() {
+            block["io-status"] = machine.io_status(id).word().into();
+        }
+        if let Some(path) = machine.user_of(id) {
+            block["qdev"] = path.into();
         }
         Ok(block)
     });

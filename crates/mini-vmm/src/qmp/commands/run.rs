@@ -11,6 +11,7 @@ pub(in crate::qmp) fn query_status(machine: &mut Machine, _: Arguments) -> Resul
     let (running, status) = match machine.run_state() {
         RunState::Running => (true, "running"),
         RunState::Paused => (false, "paused"),
+        RunState::IoError => (false, "io-error"),
         RunState::Prelaunch => (false, "prelaunch"),
     };
     Ok(json!({"running": running, "status": status}))

@@ -1,7 +1,7 @@
 //! Trays and what is in them.
 
 use serde_json::{Value, json};
-use virtio_blk::Rates;
+use virtio_blk::{ErrorPolicy, Rates};
 
 use crate::options::{Cache, DriveOptions, DriveSource};
 use crate::qmp::arguments::Arguments;
@@ -63,6 +63,7 @@ pub(in crate::qmp) fn change(
         cache: Cache::WriteBack,
         discard: false,
         rates: Rates::default(),
+        errors: ErrorPolicy::default(),
         zoning: None,
         disk: false,
     };
