@@ -1,7 +1,9 @@
 //! Files by descriptor, and the names that they were found under.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::ptr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
@@ -40,8 +42,10 @@ pub(super) struct Place {
 
 /// The files that a client has, and how many descriptors that takes.
 pub(super) struct Tree {
-    /// Each file under each name is one node, which learns of a rename.
-    known: Mutex<HashMap<Identity, Vec<Weak<Node>>>>,
+    /// Each file under each name is one node, which learns of a rename. The key is the hash of both:
+    /// a file may have names by the thousand.
+    known: Mutex<HashMap<u64, Vec<Weak<Node>>>>,
+    hasher: RandomState,
     descriptors: Arc<AtomicUsize>,
     max: usize,
 }
@@ -53,6 +57,7 @@ impl Tree {
     pub(super) fn new(max: usize) -> Self {
         Self {
             known: Mutex::default(),
+            hasher: RandomState::new(),
             descriptors: Arc::default(),
             max,
         }
@@ -89,18 +94,13 @@ impl Tree {
         name: Name<'_>,
     ) -> Result<Arc<Node>> {
         let stat = rustix::fs::fstat(&fd)?;
-        let place = Place {
-            parent: Arc::clone(parent),
-            name: name.bytes().into(),
-        };
-        if let Some(node) = self.find(Identity::of(&stat), &place) {
+        let place = Place::new((parent, name));
+        let key = self.key(Identity::of(&stat), &place);
+        if let Some(node) = self.nodes(key, Identity::of(&stat), &place).pop() {
             return Ok(node);
         }
         let node = Arc::new(self.node(fd, &stat, Some(place))?);
-        let mut known = self.known();
-        let nodes = known.entry(node.identity).or_default();
-        nodes.push(Arc::downgrade(&node));
-        drop(known);
+        self.learn(key, &node);
         Ok(node)
     }
 
@@ -112,40 +112,46 @@ impl Tree {
         let Ok(stat) = rustix::fs::fstat(&fd) else {
             return;
         };
-        for node in self.nodes(Identity::of(&stat)) {
-            let mut place = node.place_lock();
-            let here = place
-                .as_ref()
-                .is_some_and(|place| place.is(from.0, from.1.bytes()));
-            let old = here.then(|| {
-                place.replace(Place {
-                    parent: Arc::clone(to.0),
-                    name: to.1.bytes().into(),
-                })
-            });
-            drop(place);
+        let (identity, [from, to]) = (Identity::of(&stat), [from, to].map(Place::new));
+        let [old_key, new_key] = [&from, &to].map(|place| self.key(identity, place));
+        for node in self.nodes(old_key, identity, &from) {
+            self.forget(old_key, &node);
+            let old = node.place_lock().replace(to.clone());
+            self.learn(new_key, &node);
+            // It may be the last to have the directory, whose end takes the locks.
             drop(old);
         }
     }
 
-    fn find(&self, identity: Identity, place: &Place) -> Option<Arc<Node>> {
-        let mut nodes = self.nodes(identity).into_iter();
-        nodes.find(|node| {
-            let here = node.place_lock();
-            here.as_ref()
-                .is_some_and(|here| here.is(&place.parent, &place.name))
-        })
+    fn learn(&self, key: u64, node: &Arc<Node>) {
+        let mut known = self.known();
+        known.entry(key).or_default().push(Arc::downgrade(node));
     }
 
-    /// Taken out of the lock before any of them is dropped, which takes the lock.
-    fn nodes(&self, identity: Identity) -> Vec<Arc<Node>> {
+    fn forget(&self, key: u64, node: &Node) {
+        let mut known = self.known();
+        if let Some(nodes) = known.get_mut(&key) {
+            nodes.retain(|known| known.strong_count() > 0 && !ptr::eq(known.as_ptr(), node));
+            if nodes.is_empty() {
+                known.remove(&key);
+            }
+        }
+    }
+
+    fn key(&self, identity: Identity, place: &Place) -> u64 {
+        let Place { parent, name } = place;
+        self.hasher.hash_one((identity, parent.identity, name))
+    }
+
+    /// The nodes of a file by this name: one, or some more that were looked up at once. They are taken
+    /// out of the lock before any of them is dropped, which takes the lock.
+    fn nodes(&self, key: u64, identity: Identity, place: &Place) -> Vec<Arc<Node>> {
         let known = self.known();
-        let nodes = known.get(&identity).map(Vec::as_slice);
+        let nodes = known.get(&key).into_iter().flatten();
+        let mut nodes: Vec<_> = nodes.filter_map(Weak::upgrade).collect();
+        drop(known);
+        nodes.retain(|node| node.is(identity, place));
         nodes
-            .unwrap_or_default()
-            .iter()
-            .filter_map(Weak::upgrade)
-            .collect()
     }
 
     fn node(self: &Arc<Self>, fd: OwnedFd, stat: &Stat, place: Option<Place>) -> Result<Node> {
@@ -159,17 +165,7 @@ impl Tree {
         })
     }
 
-    fn forget(&self, identity: Identity) {
-        let mut known = self.known();
-        if let Some(nodes) = known.get_mut(&identity) {
-            nodes.retain(|node| node.strong_count() > 0);
-            if nodes.is_empty() {
-                known.remove(&identity);
-            }
-        }
-    }
-
-    fn known(&self) -> MutexGuard<'_, HashMap<Identity, Vec<Weak<Node>>>> {
+    fn known(&self) -> MutexGuard<'_, HashMap<u64, Vec<Weak<Node>>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -216,6 +212,20 @@ impl Node {
         }
     }
 
+    fn is(&self, identity: Identity, place: &Place) -> bool {
+        let here = self.place_lock();
+        let here = here.as_ref().is_some_and(|here| here.is(place));
+        self.identity == identity && here
+    }
+
+    /// It is forgotten. Returns its parent.
+    fn leave(&mut self) -> Option<Arc<Node>> {
+        let place = self.place.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let place = place.take()?;
+        self.tree.forget(self.tree.key(self.identity, &place), self);
+        Some(place.parent)
+    }
+
     fn place_lock(&self) -> MutexGuard<'_, Option<Place>> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -231,10 +241,9 @@ impl Drop for Node {
     /// Parents go with their last child, in a loop: a client can nest directories deeper than our
     /// stack is.
     fn drop(&mut self) {
-        self.tree.forget(self.identity);
-        let mut next = take_parent(&mut self.place);
+        let mut next = self.leave();
         while let Some(mut parent) = next.and_then(Arc::into_inner) {
-            next = take_parent(&mut parent.place);
+            next = parent.leave();
         }
     }
 }
@@ -246,8 +255,15 @@ impl Drop for Permit {
 }
 
 impl Place {
-    fn is(&self, parent: &Node, name: &[u8]) -> bool {
-        self.parent.identity == parent.identity && *self.name == *name
+    fn new((parent, name): (&Arc<Node>, Name<'_>)) -> Self {
+        Self {
+            parent: Arc::clone(parent),
+            name: name.bytes().into(),
+        }
+    }
+
+    fn is(&self, other: &Self) -> bool {
+        self.parent.identity == other.parent.identity && self.name == other.name
     }
 }
 
@@ -284,9 +300,42 @@ pub(super) fn descriptor_path(fd: BorrowedFd<'_>) -> String {
     format!("/proc/self/fd/{}", fd.as_raw_fd())
 }
 
-fn take_parent(place: &mut Mutex<Option<Place>>) -> Option<Arc<Node>> {
-    let place = place.get_mut().unwrap_or_else(PoisonError::into_inner);
-    place.take().map(|place| place.parent)
-}
-
 const RENAME_RACES: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A client that holds thousands of links to one file costs no more for each.
+    #[test]
+    fn names_of_one_file_are_kept_apart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |number: u32| directory.path().join(number.to_string());
+        std::fs::write(path(0), "").unwrap();
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let root = rustix::fs::open(directory.path(), flags, Mode::empty()).unwrap();
+        let (tree, stat) = (Arc::new(Tree::new(1000)), rustix::fs::fstat(&root).unwrap());
+        let root = tree.root(root, &stat).unwrap();
+        let find = |number: u32| {
+            let name = number.to_string();
+            tree.lookup(&root, Name::new(name.as_bytes()).unwrap())
+                .unwrap()
+        };
+        let mut nodes = vec![find(0)];
+        for number in 1..500 {
+            std::fs::hard_link(path(0), path(number)).unwrap();
+            nodes.push(find(number));
+        }
+        assert_eq!(tree.known().len(), 500);
+        assert!(tree.known().values().all(|nodes| nodes.len() == 1));
+        assert!(Arc::ptr_eq(&nodes[7], &find(7)));
+        // One that has moved is found where it is now, and no longer where it was.
+        std::fs::rename(path(7), path(1000)).unwrap();
+        let [old, new] = [&b"7"[..], b"1000"].map(|name| (&root, Name::new(name).unwrap()));
+        tree.moved(old, new);
+        assert!(Arc::ptr_eq(&nodes[7], &find(1000)));
+        assert_eq!(tree.known().len(), 500);
+        drop(nodes);
+        assert_eq!(tree.known().len(), 0);
+    }
+}
