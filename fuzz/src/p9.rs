@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use arbitrary::{Arbitrary, Unstructured};
 use tempfile::TempDir;
 use testkit::TestBus;
-use testkit::p9::{Body, Client, Wire, message};
+use testkit::p9::{Body, Client, Set, Wire, message};
 use virtio_9p::p9_server::{FileSystem, Limits, Local, LocalOptions, SecurityModel, Synth};
 use virtio_9p::{Executor, NineP, NinePProps, Task};
 
@@ -212,7 +212,7 @@ impl Words {
         let [a, b] = self.numbers;
         let body = Body::new().u32(fid);
         match kind {
-            100 => Body::new().u32(8192).string("9P2000.L"),
+            100 => Body::new().u32(8192).string(VERSIONS[a as usize % 2]),
             104 => body.u32(u32::MAX).string("").string("").u32(a),
             108 => Body::new().u16(a as u16),
             110 => body.u32(other).u16(2).string(name).string(second),
@@ -255,15 +255,35 @@ impl Words {
             76 => body.string(name).u32(a & 0x200),
             24 => body.u64(self.offset),
             50 => body.u32(a),
+            112 => body.u8(a as u8),
+            114 => body
+                .string(name)
+                .u32(a)
+                .u8(b as u8)
+                .string(EXTENSIONS[b as usize % EXTENSIONS.len()]),
+            126 => {
+                let set = Set {
+                    mode: (a & 1 != 0).then_some(b),
+                    size: (a & 2 != 0).then_some(self.offset & 0xffff),
+                    mtime: (a & 4 != 0).then_some(self.offset),
+                    uid: (a & 8 != 0).then_some(b),
+                    gid: None,
+                    name: (a & 16 != 0).then_some(second),
+                };
+                Body::wstat(fid, set)
+            }
             _ => self.tail.0.iter().fold(body, |body, byte| body.u8(*byte)),
         }
     }
 }
 
-const KINDS: [u8; 29] = [
+const KINDS: [u8; 36] = [
     8, 12, 14, 16, 18, 20, 22, 24, 26, 30, 32, 40, 50, 52, 54, 70, 72, 74, 76, 100, 104, 108, 110,
-    110, 116, 118, 118, 120, 122,
+    110, 116, 118, 118, 120, 122, 100, 112, 114, 114, 116, 124, 126,
 ];
+const VERSIONS: [&str; 2] = ["9P2000.L", "9P2000.u"];
+/// What a Tcreate says of a link, another name or a device.
+const EXTENSIONS: [&str; 5] = ["", "../secret", "1", "c 1 3", "b 7 0"];
 const NAMES: [&str; 12] = [
     "a",
     "b",

@@ -1,4 +1,4 @@
-//! A client of 9P2000.L, over any transport.
+//! A client of 9P2000.L and 9P2000.u, over any transport.
 
 /// What carries messages.
 pub trait Wire {
@@ -62,7 +62,21 @@ pub struct Entry {
     pub name: Vec<u8>,
 }
 
-/// What a Tsetattr is to change.
+/// A stat record of 9P2000.u.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "as in stat(5)")]
+pub struct Stat {
+    pub qid: Qid,
+    pub mode: u32,
+    pub mtime: u32,
+    pub length: u64,
+    pub name: Vec<u8>,
+    pub extension: Vec<u8>,
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// What a Tsetattr or Twstat is to change.
 #[derive(Clone, Copy, Debug, Default)]
 #[allow(missing_docs, reason = "as in struct stat")]
 pub struct Set {
@@ -71,6 +85,8 @@ pub struct Set {
     pub gid: Option<u32>,
     pub size: Option<u64>,
     pub mtime: Option<u64>,
+    /// By a Twstat only.
+    pub name: Option<&'static str>,
 }
 
 impl<W: Wire> Client<W> {
@@ -79,13 +95,16 @@ impl<W: Wire> Client<W> {
         Self { wire, tag: 0 }
     }
 
-    /// A client that has agreed on a version and attached as root, with fid 0.
+    /// A client that has agreed on 9P2000.L and attached as root, with fid 0.
     pub fn attached(wire: W) -> Self {
+        Self::attached_as(wire, "9P2000.L")
+    }
+
+    /// A client that has agreed on a version and attached as root, with fid 0.
+    pub fn attached_as(wire: W, version: &str) -> Self {
         let mut this = Self::new(wire);
-        assert_eq!(
-            this.version(32 << 10, "9P2000.L"),
-            Ok((32 << 10, "9P2000.L".to_owned()))
-        );
+        let agreed = this.version(32 << 10, version);
+        assert_eq!(agreed, Ok((32 << 10, version.to_owned())));
         this.attach(0, 0).unwrap();
         this
     }
@@ -93,7 +112,7 @@ impl<W: Wire> Client<W> {
     /// Sends a request of `kind`.
     ///
     /// # Errors
-    /// That of an Rlerror.
+    /// That of an Rlerror or Rerror.
     pub fn ask(&mut self, kind: u8, body: Body) -> Result<Reply, u32> {
         self.tag = (self.tag + 1) % 0x7fff;
         let message = message(kind, self.tag, &body);
@@ -108,6 +127,10 @@ impl<W: Wire> Client<W> {
         assert_eq!(tag, self.tag, "the tag of a reply to {kind}");
         match answer {
             RLERROR => Err(reply.u32()),
+            RERROR => {
+                assert!(!reply.string().is_empty(), "an error in words");
+                Err(reply.u32())
+            }
             _ => {
                 assert_eq!(answer, kind + 1, "the kind of a reply");
                 Ok(reply)
@@ -211,6 +234,7 @@ impl<W: Wire> Client<W> {
             gid,
             size,
             mtime,
+            name: _,
         } = set;
         let bit = |given: bool, bit: u32| if given { bit } else { 0 };
         let valid = bit(mode.is_some(), 1)
@@ -243,6 +267,46 @@ impl<W: Wire> Client<W> {
             });
         }
         Ok(entries)
+    }
+
+    pub fn open(&mut self, fid: u32, mode: u8) -> Result<Qid, u32> {
+        let mut reply = self.ask(112, Body::new().u32(fid).u8(mode))?;
+        Ok(reply.qid())
+    }
+
+    pub fn create(
+        &mut self,
+        fid: u32,
+        name: &str,
+        perm: u32,
+        mode: u8,
+        extension: &str,
+    ) -> Result<Qid, u32> {
+        let body = Body::new().u32(fid).string(name).u32(perm).u8(mode);
+        self.ask(114, body.string(extension))
+            .map(|mut reply| reply.qid())
+    }
+
+    pub fn stat(&mut self, fid: u32) -> Result<Stat, u32> {
+        let mut reply = self.ask(124, Body::new().u32(fid))?;
+        let len: usize = reply.u16().into();
+        assert_eq!(len, reply.bytes.len() - reply.at, "the length of a record");
+        Ok(reply.stat())
+    }
+
+    pub fn wstat(&mut self, fid: u32, set: Set) -> Result<(), u32> {
+        self.ask(126, Body::wstat(fid, set)).map(drop)
+    }
+
+    /// The records of a directory from `offset` on.
+    pub fn read_stats(&mut self, fid: u32, offset: u64, count: u32) -> Result<Vec<Stat>, u32> {
+        let bytes = self.read(fid, offset, count)?;
+        let mut reply = Reply { bytes, at: 0 };
+        let mut records = Vec::new();
+        while reply.at < reply.bytes.len() {
+            records.push(reply.stat());
+        }
+        Ok(records)
     }
 
     pub fn mkdir(&mut self, dfid: u32, name: &str, mode: u32) -> Result<Qid, u32> {
@@ -390,6 +454,32 @@ impl Body {
         this
     }
 
+    /// That of a Twstat.
+    pub fn wstat(fid: u32, set: Set) -> Self {
+        let Set {
+            mode,
+            uid,
+            gid,
+            size,
+            mtime,
+            name,
+        } = set;
+        let none = u32::MAX;
+        let record = Self::new().u16(u16::MAX).u32(none);
+        let record = record.u8(u8::MAX).u32(none).u64(u64::MAX);
+        let record = record.u32(mode.unwrap_or(none)).u32(none);
+        let record = record.u32(mtime.map_or(none, |time| time as u32));
+        let record = record.u64(size.unwrap_or(u64::MAX));
+        let record = record.string(name.unwrap_or_default());
+        let record = (0..4).fold(record, |record, _| record.string(""));
+        let ids = [uid.unwrap_or(none), gid.unwrap_or(none), none];
+        let Self(record) = ids.into_iter().fold(record, Self::u32);
+        let len = record.len() as u16;
+        let mut this = Self::new().u32(fid).u16(len + 2).u16(len);
+        this.0.extend(record);
+        this
+    }
+
     /// Appends a number of 8 bits.
     #[must_use]
     pub fn u8(mut self, value: u8) -> Self {
@@ -460,6 +550,27 @@ impl Reply {
         self.take(len.into())
     }
 
+    fn stat(&mut self) -> Stat {
+        let len: usize = self.u16().into();
+        let end = self.at + len;
+        assert_eq!((self.u16(), self.u32()), (0, 0));
+        let (qid, mode, _atime, mtime) = (self.qid(), self.u32(), self.u32(), self.u32());
+        let (length, name) = (self.u64(), self.string());
+        let [_, _, _, extension] = [(); 4].map(|()| self.string());
+        let (uid, gid, _muid) = (self.u32(), self.u32(), self.u32());
+        assert_eq!(self.at, end, "the length of a record");
+        Stat {
+            qid,
+            mode,
+            mtime,
+            length,
+            name,
+            extension,
+            uid,
+            gid,
+        }
+    }
+
     fn qid(&mut self) -> Qid {
         Qid {
             kind: self.u8(),
@@ -480,3 +591,4 @@ pub fn message(kind: u8, tag: u16, body: &Body) -> Vec<u8> {
 }
 
 const RLERROR: u8 = 7;
+const RERROR: u8 = 107;

@@ -307,6 +307,7 @@ fn every_request_passes_the_sandbox() {
             size: Some(3),
             mtime: Some(1),
             gid: None,
+            ..Set::default()
         };
         client.setattr(3, set).unwrap();
         client.link(2, 3, "other").unwrap();

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::request::FidNumber;
-use crate::session::XattrPermit;
+use crate::session::{Listing, XattrPermit};
 use crate::{Errno, FileSystem, Result, XattrFlags};
 
 /// What a fid stands for.
 pub(crate) struct Fid<F: FileSystem> {
     pub(crate) node: Arc<F::Node>,
-    /// Who attached, and so owns what is made through it.
-    pub(crate) uid: u32,
+    /// Who attached, and so owns what is made through it; `None` for nobody in particular.
+    pub(crate) uid: Option<u32>,
     pub(crate) state: State<F>,
 }
 
@@ -20,10 +20,17 @@ pub(crate) struct Fid<F: FileSystem> {
 pub(crate) enum State<F: FileSystem> {
     /// A file that may be walked from, and opened.
     Walked,
-    Open(Arc<F::File>),
+    Open(Open<F>),
     /// The value of an extended attribute, or the list of names.
     XattrRead(XattrRead),
     XattrWrite(XattrWrite),
+}
+
+/// A file that is open.
+pub(crate) struct Open<F: FileSystem> {
+    pub(crate) file: F::File,
+    /// Of a directory, how far Tread has come with it.
+    pub(crate) listing: Option<Mutex<Listing>>,
 }
 
 /// A value as it was when the fid was made.
@@ -111,7 +118,7 @@ impl<F: FileSystem> Fids<F> {
 
 impl<F: FileSystem> Fid<F> {
     /// A fid of `node`, not open.
-    pub(crate) fn walked(node: Arc<F::Node>, uid: u32) -> Self {
+    pub(crate) fn walked(node: Arc<F::Node>, uid: Option<u32>) -> Self {
         Self {
             node,
             uid,
@@ -120,9 +127,9 @@ impl<F: FileSystem> Fid<F> {
     }
 
     /// The open file; an error for every other kind of fid.
-    pub(crate) fn file(&self) -> Result<&Arc<F::File>> {
+    pub(crate) fn file(&self) -> Result<&F::File> {
         match &self.state {
-            State::Open(file) => Ok(file),
+            State::Open(open) => Ok(&open.file),
             _ => Err(Errno::BADF),
         }
     }

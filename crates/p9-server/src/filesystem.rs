@@ -20,6 +20,9 @@ pub trait FileSystem: Send + Sync + 'static {
     /// The directory that `node` was found in; the root's is the root.
     fn parent(&self, node: &Arc<Self::Node>) -> Arc<Self::Node>;
 
+    /// The name that `node` has where it was found or moved to; empty for the root.
+    fn name(&self, node: &Self::Node) -> Vec<u8>;
+
     /// Finds `name` in `directory`.
     ///
     /// # Errors
@@ -74,7 +77,7 @@ pub trait FileSystem: Send + Sync + 'static {
         name: Name<'_>,
         what: Creation<'_>,
         owner: Owner,
-    ) -> Result<Qid>;
+    ) -> Result<Arc<Self::Node>>;
 
     /// Gives a file another name.
     ///
@@ -196,13 +199,13 @@ pub trait FileSystem: Send + Sync + 'static {
     fn remove_xattr(&self, node: &Self::Node, name: &[u8]) -> Result<()>;
 }
 
-/// Whom something new belongs to.
+/// Whom something new belongs to; `None` leaves it to the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// User.
-    pub uid: u32,
+    pub uid: Option<u32>,
     /// Group.
-    pub gid: u32,
+    pub gid: Option<u32>,
 }
 
 /// Something to make.

@@ -1,4 +1,4 @@
-//! A 9P2000.L server: the protocol, and two file systems behind it.
+//! A 9P server: the protocol, and two file systems behind it.
 //!
 //! [`Session`] takes one request message at a time, from any number of threads, and gives the
 //! reply to each. It knows no transport: a message is bytes, and the data of reads and writes is
@@ -8,17 +8,19 @@
 //! [`Local`] shares a directory of the host and nothing outside of it. [`Synth`] is a small tree
 //! in memory, for tests of transports and clients.
 //!
-//! The protocol is that of the Linux client: 9P2000 with the messages of its dialect 9P2000.L.
+//! The protocol is that of the Linux client: 9P2000 in its dialects 9P2000.L and 9P2000.u.
 
 #![forbid(unsafe_code)]
 #![cfg(target_os = "linux")]
 
 mod attributes;
+mod dialect;
 mod fid;
 mod filesystem;
 mod limits;
 mod local;
 mod locks;
+mod mode;
 mod name;
 mod patience;
 mod payload;
@@ -26,6 +28,7 @@ mod qid;
 mod report;
 mod request;
 mod session;
+mod stat;
 mod synth;
 mod wire;
 

@@ -96,6 +96,11 @@ impl FileSystem for Local {
             .map_or_else(|| self.root(), |place| place.parent)
     }
 
+    fn name(&self, node: &Node) -> Vec<u8> {
+        node.place()
+            .map_or_else(Vec::new, |place| place.name.into_vec())
+    }
+
     fn lookup(&self, directory: &Arc<Node>, name: Name<'_>) -> Result<Arc<Node>> {
         self.visible(name)?;
         let node = self.tree.lookup(directory, name)?;
@@ -158,11 +163,10 @@ impl FileSystem for Local {
         name: Name<'_>,
         what: Creation<'_>,
         owner: Owner,
-    ) -> Result<Qid> {
+    ) -> Result<Arc<Node>> {
         self.writable()?;
         self.visible(name)?;
-        let node = self.make_entry(directory, name, what, owner)?;
-        self.qid(&node)
+        self.make_entry(directory, name, what, owner)
     }
 
     fn link(&self, node: &Node, directory: &Arc<Node>, name: Name<'_>) -> Result<()> {

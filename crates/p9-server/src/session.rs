@@ -3,11 +3,14 @@
 mod directories;
 mod fids;
 mod files;
+mod records;
+mod unix;
 mod xattrs;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 
+use crate::dialect::{Agreement, Dialect};
 use crate::fid::Fids;
 use crate::limits::MIN_MSIZE;
 use crate::locks::Locks;
@@ -16,6 +19,7 @@ use crate::request::Request;
 use crate::wire::{Kind, Message, READ_DATA};
 use crate::{Errno, FileSystem, Limits, Patience, Payload, Reply, Result};
 
+pub(crate) use records::Listing;
 pub(crate) use xattrs::XattrPermit;
 
 /// A client's session on a [`FileSystem`].
@@ -26,8 +30,7 @@ pub(crate) use xattrs::XattrPermit;
 pub struct Session<F: FileSystem> {
     fs: Arc<F>,
     limits: Limits,
-    /// 0 before the first Tversion.
-    msize: AtomicU32,
+    agreement: Agreement,
     fids: Fids<F>,
     xattr_fids: Arc<AtomicUsize>,
     locks: Locks,
@@ -50,7 +53,7 @@ impl<F: FileSystem> Session<F> {
         Self {
             fs,
             limits,
-            msize: AtomicU32::new(0),
+            agreement: Agreement::default(),
             fids: Fids::new(limits.fids),
             xattr_fids: Arc::default(),
             locks: Locks::new(limits.locks),
@@ -60,7 +63,7 @@ impl<F: FileSystem> Session<F> {
 
     /// Largest message in bytes that was agreed on; before that, the largest that could be.
     pub fn msize(&self) -> u32 {
-        match self.msize.load(Ordering::Acquire) {
+        match self.agreement.msize() {
             0 => self.limits.msize,
             msize => msize,
         }
@@ -75,7 +78,7 @@ impl<F: FileSystem> Session<F> {
     pub fn reset(&self) {
         self.fids.clear();
         self.locks.clear();
-        self.msize.store(0, Ordering::Release);
+        self.agreement.clear();
     }
 
     /// Serves the request that begins with `message` and whose first bytes are `head`
@@ -101,14 +104,19 @@ impl<F: FileSystem> Session<F> {
                 if !message.is(Kind::Txattrcreate) && !message.is(Kind::Txattrwalk) {
                     self.report.note(errno);
                 }
-                reply.error(message.tag, errno);
+                self.refuse(message.tag, errno, reply);
             }
         }
         Served::Done
     }
 
+    /// Has `reply` tell `errno` to the request `tag`, which was not served.
+    pub fn refuse(&self, tag: u16, errno: Errno, reply: &mut Reply) {
+        reply.error(tag, errno, self.agreement.dialect());
+    }
+
     fn check<'a>(&self, message: &Message, head: &'a [u8]) -> Result<Request<'a>> {
-        let begun = self.msize.load(Ordering::Acquire) != 0;
+        let begun = self.agreement.msize() != 0;
         if message.size > self.msize() {
             return Err(Errno::MSGSIZE);
         }
@@ -159,7 +167,7 @@ impl<F: FileSystem> Session<F> {
                 flags,
                 mode,
                 gid,
-            } => self.create(fid, name.new_entry()?, (flags, mode, gid), reply),
+            } => self.create(fid, name.new_entry()?, (flags, mode, Some(gid)), reply),
             Request::GetAttr(fid) => self.attributes(fid, reply),
             Request::SetAttr { fid, changes } => self.change(fid, &changes),
             Request::XattrWalk { fid, newfid, name } => self.xattr_walk(fid, newfid, name, reply),
@@ -172,6 +180,8 @@ impl<F: FileSystem> Session<F> {
             Request::Lock { fid, lock } => self.lock(fid, &lock, reply),
             Request::GetLock { fid, lock } => self.find_lock(fid, &lock, reply),
             Request::ReadLink(fid) => self.read_link(fid, reply),
+            Request::Stat(fid) => self.stat(fid, reply),
+            Request::Wstat { fid, wanted } => self.wstat(fid, &wanted),
             request => self.dispatch_entries(request, reply),
         }
     }
@@ -180,6 +190,9 @@ impl<F: FileSystem> Session<F> {
     /// flight that a Tflush could mean.)
     fn dispatch_entries(&self, request: Request<'_>, reply: &mut Reply) -> Result<()> {
         match request {
+            Request::Create { fid, name, new } => {
+                self.create_any(fid, name.new_entry()?, new, reply)
+            }
             Request::Mkdir {
                 directory,
                 name,
@@ -228,16 +241,17 @@ impl<F: FileSystem> Session<F> {
 
     fn version(&self, msize: u32, version: &[u8], reply: &mut Reply) -> Result<()> {
         self.reset();
+        let msize = msize.min(self.limits.msize);
+        reply.u32(msize);
+        let Some(dialect) = Dialect::named(version) else {
+            reply.string(UNKNOWN);
+            return Ok(());
+        };
         if msize < MIN_MSIZE {
             return Err(Errno::MSGSIZE);
         }
-        let msize = msize.min(self.limits.msize);
-        let known = version == VERSION;
-        if known {
-            self.msize.store(msize, Ordering::Release);
-        }
-        reply.u32(msize);
-        reply.string(if known { VERSION } else { UNKNOWN });
+        self.agreement.set(msize, dialect);
+        reply.string(dialect.name());
         Ok(())
     }
 
@@ -248,5 +262,4 @@ impl<F: FileSystem> Session<F> {
     }
 }
 
-const VERSION: &[u8] = b"9P2000.L";
 const UNKNOWN: &[u8] = b"unknown";

@@ -108,6 +108,10 @@ impl FileSystem for Synth {
         self.node(node.parent)
     }
 
+    fn name(&self, node: &SynthNode) -> Vec<u8> {
+        node.name.clone().into_bytes()
+    }
+
     fn lookup(&self, directory: &Arc<SynthNode>, name: Name<'_>) -> Result<Arc<SynthNode>> {
         if !directory.directory {
             return Err(Errno::NOTDIR);
@@ -160,7 +164,13 @@ impl FileSystem for Synth {
         Err(Errno::PERM)
     }
 
-    fn make(&self, _: &Arc<SynthNode>, _: Name<'_>, _: Creation<'_>, _: Owner) -> Result<Qid> {
+    fn make(
+        &self,
+        _: &Arc<SynthNode>,
+        _: Name<'_>,
+        _: Creation<'_>,
+        _: Owner,
+    ) -> Result<Arc<SynthNode>> {
         Err(Errno::PERM)
     }
 

@@ -1,5 +1,7 @@
 //! Messages as bytes: little-endian numbers, strings with their length in 16 bits before them.
 
+use crate::dialect::Dialect;
+use crate::stat::Record;
 use crate::{Attributes, Entry, Errno, Qid, Result, Statistics};
 
 /// The start of every message.
@@ -41,12 +43,17 @@ pub enum Kind {
     Tversion = 100,
     Tauth = 102,
     Tattach = 104,
+    Rerror = 107,
     Tflush = 108,
     Twalk = 110,
+    Topen = 112,
+    Tcreate = 114,
     Tread = 116,
     Twrite = 118,
     Tclunk = 120,
     Tremove = 122,
+    Tstat = 124,
+    Twstat = 126,
 }
 
 impl Message {
@@ -119,6 +126,11 @@ impl<'a> Reader<'a> {
         Ok(string)
     }
 
+    /// Bytes that are left.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     /// Nothing may be left.
     pub(crate) fn end(&self) -> Result<()> {
         match self.0.is_empty() {
@@ -148,9 +160,15 @@ impl Reply {
         Self::default()
     }
 
-    /// The reply that says `errno` to the request `tag`.
-    pub fn error(&mut self, tag: u16, errno: Errno) {
-        self.begin(Kind::Rlerror as u8, tag);
+    /// The reply that says `errno` to the request `tag`, as `dialect` has it.
+    pub(crate) fn error(&mut self, tag: u16, errno: Errno, dialect: Dialect) {
+        match dialect {
+            Dialect::Linux => self.begin(Kind::Rlerror as u8, tag),
+            Dialect::Unix => {
+                self.begin(Kind::Rerror as u8, tag);
+                self.string(text(errno).as_bytes());
+            }
+        }
         self.u32(errno.raw_os_error().unsigned_abs());
         self.failure = Some(errno);
         self.finish();
@@ -214,11 +232,14 @@ impl Reply {
         self.bytes.extend(value.to_le_bytes());
     }
 
-    /// `string` comes from a message or from the host, whose strings are shorter than 64 KiB.
     pub(crate) fn string(&mut self, string: &[u8]) {
-        let len = u16::try_from(string.len()).unwrap_or(u16::MAX);
-        self.u16(len);
-        self.bytes.extend(string.iter().take(len.into()));
+        put_string(&mut self.bytes, string);
+    }
+
+    /// A stat record, with its length once more.
+    pub(crate) fn record(&mut self, record: &Record<'_>) {
+        self.u16(record.len() as u16);
+        record.put(&mut self.bytes);
     }
 
     pub(crate) fn qid(&mut self, qid: &Qid) {
@@ -302,10 +323,26 @@ pub(crate) fn put_entry(bytes: &mut Vec<u8>, room: usize, entry: &Entry<'_>) -> 
     true
 }
 
-fn put_qid(bytes: &mut Vec<u8>, qid: &Qid) {
+pub(crate) fn put_qid(bytes: &mut Vec<u8>, qid: &Qid) {
     bytes.push(qid.kind as u8);
     bytes.extend(qid.version.to_le_bytes());
     bytes.extend(qid.path.to_le_bytes());
+}
+
+/// `string` comes from a message or from the host, whose strings are shorter than 64 KiB.
+pub(crate) fn put_string(bytes: &mut Vec<u8>, string: &[u8]) {
+    let len = u16::try_from(string.len()).unwrap_or(u16::MAX);
+    bytes.extend(len.to_le_bytes());
+    bytes.extend(string.iter().take(len.into()));
+}
+
+/// What `errno` is in words.
+fn text(errno: Errno) -> String {
+    let mut text = errno.to_string();
+    if let Some(number) = text.find(" (os error") {
+        text.truncate(number);
+    }
+    text
 }
 
 /// Where the data of a Twrite begins.

@@ -78,7 +78,7 @@ impl Head {
         };
         match session.serve(&self.message, &self.bytes, &mut payload, patience, reply) {
             Served::Later => None,
-            Served::Done => Some(tools.answer(self.message.tag, chain, view)),
+            Served::Done => Some(tools.answer(session, self.message.tag, (chain, view))),
         }
     }
 }
@@ -90,36 +90,37 @@ impl Tools {
     }
 
     /// Answers the request `tag` with an error.
-    pub(crate) fn refuse<M: GuestMemory>(
+    pub(crate) fn refuse<F: FileSystem, M: GuestMemory>(
         &mut self,
-        tag: u16,
-        errno: Errno,
-        (chain, view): (&Chain, &mut GuestView<'_, M>),
+        session: &Session<F>,
+        (tag, errno): (u16, Errno),
+        place: (&Chain, &mut GuestView<'_, M>),
     ) -> u32 {
-        self.reply.error(tag, errno);
-        self.answer(tag, chain, view)
+        session.refuse(tag, errno, &mut self.reply);
+        self.answer(session, tag, place)
     }
 
     /// Answers the Tflush `tag`.
-    pub(crate) fn flushed<M: GuestMemory>(
+    pub(crate) fn flushed<F: FileSystem, M: GuestMemory>(
         &mut self,
+        session: &Session<F>,
         tag: u16,
-        (chain, view): (&Chain, &mut GuestView<'_, M>),
+        place: (&Chain, &mut GuestView<'_, M>),
     ) -> u32 {
         self.reply.flushed(tag);
-        self.answer(tag, chain, view)
+        self.answer(session, tag, place)
     }
 
     /// Writes the reply, or an error where it is too long, and returns its length; 0 where there
     /// is no room even for that.
-    fn answer<M: GuestMemory>(
+    fn answer<F: FileSystem, M: GuestMemory>(
         &mut self,
+        session: &Session<F>,
         tag: u16,
-        chain: &Chain,
-        view: &mut GuestView<'_, M>,
+        (chain, view): (&Chain, &mut GuestView<'_, M>),
     ) -> u32 {
         if self.reply.size() > chain.writable_len() {
-            self.reply.error(tag, Errno::MSGSIZE);
+            session.refuse(tag, Errno::MSGSIZE, &mut self.reply);
         }
         match chain.write_at(view, 0, self.reply.bytes()) {
             Ok(()) => self.reply.size(),

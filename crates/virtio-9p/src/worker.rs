@@ -79,8 +79,9 @@ impl<F: FileSystem> NinePWorker<F> {
                 Ok(()) => self.start::<AS>(view, memory),
                 Err(None) => Some(0),
                 Err(Some(errno)) => {
-                    let tag = self.head.message.tag;
-                    Some(self.tools.refuse(tag, errno, (&self.chain, view)))
+                    let refusal = (self.head.message.tag, errno);
+                    let place = (&self.chain, view);
+                    Some(self.tools.refuse(&self.session, refusal, place))
                 }
             };
             if let Some(written) = written {
@@ -161,7 +162,7 @@ impl<F: FileSystem> NinePWorker<F> {
         {
             let at = (&chain, queue.view());
             let written = match head.flushes() {
-                Some(_) => self.tools.flushed(head.message.tag, at),
+                Some(_) => self.tools.flushed(&self.session, head.message.tag, at),
                 None => {
                     let served = head.serve(&self.session, at, Patience::Host, &mut self.tools);
                     served.unwrap_or(0)

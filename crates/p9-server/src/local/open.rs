@@ -95,16 +95,28 @@ impl Local {
         rdev: u64,
         owner: Owner,
     ) -> Result<()> {
-        let Owner { uid, gid } = owner;
-        let new = Credentials {
-            uid,
-            gid,
-            mode,
-            rdev,
-        };
-        self.give(node, &new).inspect_err(|_| {
+        let given = self.owned(node, owner).and_then(|(uid, gid)| {
+            let new = Credentials {
+                uid,
+                gid,
+                mode,
+                rdev,
+            };
+            self.give(node, &new)
+        });
+        given.inspect_err(|_| {
             let _ = self.remove_entry(directory, name, node.is_directory());
         })
+    }
+
+    /// Whom a new file belongs to; the host has given it to somebody already.
+    fn owned(&self, node: &Node, owner: Owner) -> Result<(u32, u32)> {
+        if let (Some(uid), Some(gid)) = (owner.uid, owner.gid) {
+            return Ok((uid, gid));
+        }
+        let stat = node.stat()?;
+        let Owner { uid, gid } = owner;
+        Ok((uid.unwrap_or(stat.st_uid), gid.unwrap_or(stat.st_gid)))
     }
 
     /// The mode that a new file has on the host, as far as it is known when it is made.

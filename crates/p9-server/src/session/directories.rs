@@ -46,12 +46,7 @@ impl<F: FileSystem> Session<F> {
         (target, gid): (&[u8], u32),
         reply: &mut Reply,
     ) -> Result<()> {
-        match target {
-            [] => Err(Errno::NOENT),
-            _ if target.len() > LINK_SIZE => Err(Errno::NAMETOOLONG),
-            _ if target.contains(&0) => Err(Errno::INVAL),
-            _ => self.make(directory, name, Creation::Symlink(target), gid, reply),
-        }
+        self.make(directory, name, link_to(target)?, gid, reply)
     }
 
     pub(super) fn make_node(
@@ -108,11 +103,21 @@ impl<F: FileSystem> Session<F> {
         let directory = self.fids.find(directory)?;
         let owner = Owner {
             uid: directory.uid,
-            gid,
+            gid: Some(gid),
         };
-        let qid = self.fs.make(directory.node()?, name, what, owner)?;
-        reply.qid(&qid);
+        let node = self.fs.make(directory.node()?, name, what, owner)?;
+        reply.qid(&self.fs.qid(&node)?);
         Ok(())
+    }
+}
+
+/// A symbolic link to `target`, if there can be one.
+pub(super) fn link_to(target: &[u8]) -> Result<Creation<'_>> {
+    match target {
+        [] => Err(Errno::NOENT),
+        _ if target.len() > LINK_SIZE => Err(Errno::NAMETOOLONG),
+        _ if target.contains(&0) => Err(Errno::INVAL),
+        _ => Ok(Creation::Symlink(target)),
     }
 }
 

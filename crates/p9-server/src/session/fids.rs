@@ -1,15 +1,15 @@
 //! Fids come and go: attach, walk, open, create, clunk, remove.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use super::Session;
-use crate::fid::{Fid, State};
+use crate::fid::{Fid, Open, State};
 use crate::name::Component;
 use crate::request::FidNumber;
-use crate::{Errno, FileSystem, Name, Owner, Qid, Reply, Result};
+use crate::{Errno, FileSystem, Name, Owner, Qid, QidKind, Reply, Result};
 
 impl<F: FileSystem> Session<F> {
-    pub(super) fn attach(&self, fid: FidNumber, uid: u32, reply: &mut Reply) -> Result<()> {
+    pub(super) fn attach(&self, fid: FidNumber, uid: Option<u32>, reply: &mut Reply) -> Result<()> {
         let root = self.fs.root();
         let qid = self.fs.qid(&root)?;
         self.fids.add(fid, Fid::walked(root, uid))?;
@@ -82,7 +82,7 @@ impl<F: FileSystem> Session<F> {
         let node = fid.unopened()?;
         let qid = self.fs.qid(node)?;
         let file = self.fs.open(node, flags)?;
-        self.opened(number, &fid, (Arc::clone(node), file))?;
+        self.opened(number, &fid, (Arc::clone(node), file), &qid)?;
         reply.qid(&qid);
         reply.u32(self.io_unit());
         Ok(())
@@ -92,14 +92,14 @@ impl<F: FileSystem> Session<F> {
         &self,
         number: FidNumber,
         name: Name<'_>,
-        (flags, mode, gid): (u32, u32, u32),
+        (flags, mode, gid): (u32, u32, Option<u32>),
         reply: &mut Reply,
     ) -> Result<()> {
         let fid = self.fids.find(number)?;
         let owner = Owner { uid: fid.uid, gid };
         let made = self.fs.create(fid.unopened()?, name, flags, mode, owner)?;
         let qid = self.fs.qid(&made.0)?;
-        self.opened(number, &fid, made)?;
+        self.opened(number, &fid, made, &qid)?;
         reply.qid(&qid);
         reply.u32(self.io_unit());
         Ok(())
@@ -121,25 +121,37 @@ impl<F: FileSystem> Session<F> {
         self.fs.remove(fid.node()?)
     }
 
-    fn opened(
+    pub(super) fn opened(
         &self,
         number: FidNumber,
         fid: &Arc<Fid<F>>,
         (node, file): (Arc<F::Node>, F::File),
+        qid: &Qid,
     ) -> Result<()> {
+        let directory = qid.kind == QidKind::Directory;
+        let listing = directory.then(Mutex::default);
         let open = Fid {
             node,
             uid: fid.uid,
-            state: State::Open(Arc::new(file)),
+            state: State::Open(Open { file, listing }),
         };
+        self.turn_into(number, fid, open)
+    }
+
+    /// The fid stands for something else now.
+    pub(super) fn turn_into(
+        &self,
+        number: FidNumber,
+        old: &Arc<Fid<F>>,
+        new: Fid<F>,
+    ) -> Result<()> {
         // Two requests at once for one fid: the second comes too late.
-        self.fids
-            .replace(number, fid, open)
-            .map_err(|_| Errno::BUSY)
+        let replaced = self.fids.replace(number, old, new);
+        replaced.map_err(|_| Errno::BUSY)
     }
 
     /// The largest transfer, in whole pages where there are any.
-    fn io_unit(&self) -> u32 {
+    pub(super) fn io_unit(&self) -> u32 {
         let most = self.msize() - IO_HEADER;
         match most / PAGE {
             0 => most,

@@ -21,6 +21,9 @@ impl<F: FileSystem> Session<F> {
         let count = self.fit(count, payload);
         let count = match &fid.state {
             State::XattrRead(read) => read_value(&read.value, offset, count, payload)?,
+            State::Open(open) if self.reads_records(open) => {
+                self.read_records(&fid.node, open, (offset, count), payload)?
+            }
             _ => self
                 .fs
                 .read(fid.file()?, offset, count, payload, patience)?,
@@ -55,11 +58,7 @@ impl<F: FileSystem> Session<F> {
 
     pub(super) fn change(&self, fid: FidNumber, changes: &Changes) -> Result<()> {
         let fid = self.fids.find(fid)?;
-        let file = match &fid.state {
-            State::Open(file) => Some(&**file),
-            _ => None,
-        };
-        self.fs.change(fid.node()?, file, changes)
+        self.fs.change(fid.node()?, fid.file().ok(), changes)
     }
 
     pub(super) fn read_link(&self, fid: FidNumber, reply: &mut Reply) -> Result<()> {

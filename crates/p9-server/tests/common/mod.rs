@@ -25,7 +25,7 @@ pub fn exchange<F: FileSystem>(session: &Session<F>, request: &[u8]) -> Vec<u8> 
     let message = Message::parse(*request.first_chunk().unwrap());
     let mut reply = Reply::new();
     let Ok(head) = message.head() else {
-        reply.error(message.tag, p9_server::Errno::MSGSIZE);
+        session.refuse(message.tag, p9_server::Errno::MSGSIZE, &mut reply);
         return reply.bytes().to_vec();
     };
     let mut payload = Buffers {
