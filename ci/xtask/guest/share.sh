@@ -123,6 +123,38 @@ others() {
     echo "packed, mmio, transitional"
 }
 
+# attach_unix TAG: mounts a share below /mnt in the other dialect, in which records say what a file is and
+# what it is to become, and a directory is read as those of its files.
+attach_unix() {
+    mount -t 9p -o trans=virtio,version=9p2000.u,msize=131072 "$1" "/mnt/$1"
+}
+
+# make_unix DIRECTORY: files, links and nodes.
+make_unix() {
+    mkdir "$1" && cd "$1" && seq 150 | xargs touch && set -- * && [ $# = 150 ] || return 1
+    cp /tmp/original/file-1500000 file && cmp file /tmp/original/file-1500000 && truncate -s 5 file || return 1
+    mv file moved && mv moved 150 && chown 1000:1001 150 && chmod 4711 150 && touch -d @86400 150 || return 1
+    ln -s 150 link && ln 150 hard && mkfifo fifo && mknod null c 1 3
+}
+
+# look_unix DIRECTORY: they are there.
+look_unix() {
+    cd "$1" && set -- * && [ $# = 154 ] || return 1
+    [ "$(stat -c '%a %u:%g %s %Y %h' link 150 | tail -n 1)" = "4711 1000:1001 5 86400 2" ] || return 1
+    [ "$(readlink link)" = 150 ] && [ -p fifo ] && [ "$(stat -c '%F %t %T' null)" = "character special file 1 3" ]
+}
+
+unix() {
+    for tag in packed transitional; do
+        attach_unix $tag && make_unix /mnt/$tag/unix && cd / && umount /mnt/$tag || return 1
+        attach_unix $tag && look_unix /mnt/$tag/unix && rm -r /mnt/$tag/unix && cd / || return 1
+        umount /mnt/$tag || return 1
+    done
+    # What is neither is not spoken.
+    mount -t 9p -o trans=virtio,version=9p2000 packed /mnt/packed 2> /dev/null && return 1
+    echo "packed, transitional"
+}
+
 read_only() {
     mkdir -p /mnt/read && mount -t 9p -o trans=virtio,version=9p2000.L read /mnt/read || return 1
     [ "$(cat /mnt/read/file)" = "from the host" ] || return 1
@@ -134,7 +166,7 @@ mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000 data /data || fail sha
 for check in root unpack commit; do
     cd /work && try $check $check
 done
-for check in copies many sparse unlinked locks attributes verified stressed others read_only; do
+for check in copies many sparse unlinked locks attributes verified stressed others unix read_only; do
     cd /data && try $check $check
 done
 echo "from the guest" > /data/word

@@ -189,7 +189,7 @@ fn package(target: &Path, most: u64) -> Result<PathBuf> {
 /// Programs that this guest has besides those of every guest.
 pub const PROGRAMS: &[&str] = &["flock", "getfattr", "git", "rsync", "setfattr", "stress-ng"];
 /// As many as `guest/share.sh` makes.
-const CHECKS: usize = 13;
+const CHECKS: usize = 14;
 /// Files in one directory.
 const MANY: u32 = 10_000;
 /// Tag, device and security model of shares on other transports and rings.
