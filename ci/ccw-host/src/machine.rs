@@ -118,7 +118,7 @@ impl Machine {
 
     /// Makes the image of the drive `id` have `size` bytes, and tells the driver.
     pub(crate) fn resize(&mut self, id: &str, size: u64) -> Result<()> {
-        self.backends.resize(id, size).map_err(refused)
+        self.backends.drives.resize(id, size).map_err(refused)
     }
 }
 

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::chardev::{Chardev, Host};
-use crate::drive::{Drive, Resize, Zeroes};
+use crate::drive::Drives;
 use crate::hotplug::Departures;
 use crate::incidents::Incidents;
 use crate::net::{Hubs, Macs, Netdev};
 use crate::objects::{Object, Objects};
 use crate::options::{
-    BadOption, ChardevKind, ChardevOptions, Config, DriveOptions, FsdevOptions, NetdevOptions,
-    ObjectOptions, SerialTarget,
+    BadOption, ChardevKind, ChardevOptions, Config, FsdevOptions, NetdevOptions, ObjectOptions,
+    SerialTarget,
 };
 use crate::share::Share;
 use crate::workers::{Launcher, Workers};
@@ -22,7 +22,8 @@ pub struct Backends {
     qtest: Option<Arc<Chardev>>,
     chardevs: BTreeMap<String, Arc<Chardev>>,
     unnamed: Vec<Arc<Chardev>>,
-    drives: BTreeMap<String, Drive>,
+    /// Those of `-drive` and `-blockdev`.
+    pub drives: Drives,
     shares: BTreeMap<String, Share>,
     netdevs: BTreeMap<String, Netdev>,
     hubs: Hubs,
@@ -30,9 +31,6 @@ pub struct Backends {
     pub macs: Macs,
     /// Those of `-object`.
     pub objects: Objects,
-    /// How devices are told of another size of their drive.
-    resizers: BTreeMap<String, Resize>,
-    zeroes: Zeroes,
     /// What opens them.
     pub host: Host,
     departures: Arc<Departures>,
@@ -52,14 +50,12 @@ impl Backends {
             qtest: None,
             chardevs: BTreeMap::new(),
             unnamed: Vec::new(),
-            drives: BTreeMap::new(),
+            drives: Drives::default(),
             shares: BTreeMap::new(),
             netdevs: BTreeMap::new(),
             hubs: Hubs::default(),
             macs: Macs::default(),
             objects: Objects::default(),
-            resizers: BTreeMap::new(),
-            zeroes: Zeroes::default(),
             host,
             departures: Arc::new(departures),
             incidents: None,
@@ -72,7 +68,7 @@ impl Backends {
             backends.add_chardev("-chardev", options)?;
         }
         for options in &config.drives {
-            backends.add_drive(options)?;
+            backends.drives.add(options, &backends.host.files)?;
         }
         for options in &config.fsdevs {
             backends.add_share(options, config)?;
@@ -85,7 +81,7 @@ impl Backends {
         }
         if !config.monitors.is_empty() {
             // Those who add drives later cannot open anything.
-            backends.zeroes.open()?;
+            backends.drives.open_zeroes()?;
         }
         Ok(backends)
     }
@@ -201,44 +197,6 @@ impl Backends {
         }
     }
 
-    /// Opens a drive.
-    ///
-    /// # Errors
-    /// What cannot be opened, under its option's name.
-    pub fn add_drive(&mut self, options: &DriveOptions) -> Result<(), BadOption> {
-        self.drives.insert(
-            options.id.clone(),
-            Drive::open(options, &self.host.files, &self.zeroes)?,
-        );
-        Ok(())
-    }
-
-    /// Closes a drive that is not in use.
-    ///
-    /// # Errors
-    /// One that does not exist, or is in use.
-    pub fn remove_drive(&mut self, option: &str, key: &str, id: &str) -> Result<(), BadOption> {
-        self.drive(option, key, id)?;
-        self.drives.remove(id);
-        Ok(())
-    }
-
-    /// The drive `id`, which belongs to one device for as long as that keeps it.
-    ///
-    /// # Errors
-    /// One that does not exist, or is in use.
-    pub fn drive(&self, option: &str, key: &str, id: &str) -> Result<Drive, BadOption> {
-        let bad = |why, accepted: String| BadOption::property(option, key, id, why, accepted);
-        let Some(drive) = self.drives.get(id) else {
-            let ids = names(self.drives.keys(), "the id of a -drive");
-            return Err(bad("no such drive", ids));
-        };
-        match drive.is_used() {
-            false => Ok(drive.clone()),
-            true => Err(bad("already in use", "another -drive".to_owned())),
-        }
-    }
-
     /// Opens a network back-end; `option` names it in errors.
     ///
     /// # Errors
@@ -331,47 +289,9 @@ impl Backends {
         self.shares.values_mut().filter_map(Share::take_launcher)
     }
 
-    /// Remembers how the device that has the drive `id` is told of another size.
-    pub fn keep_resizer(&mut self, id: &str, resizer: Resize) {
-        self.resizers.insert(id.to_owned(), resizer);
-    }
-
-    /// Gives the drive `id` `size` bytes, and has the device that has it tell its driver.
-    ///
-    /// # Errors
-    /// A drive that does not exist or is read-only, a size that is no number of whole blocks, or a
-    /// host that refuses.
-    pub fn resize(&mut self, id: &str, size: u64) -> Result<(), BadOption> {
-        let Some(drive) = self.drives.get_mut(id) else {
-            let ids = names(self.drives.keys(), "the id of a -drive");
-            return Err(BadOption::property(
-                "-drive",
-                "id",
-                id,
-                "no such drive",
-                ids,
-            ));
-        };
-        let resizer = self.resizers.get(id).filter(|_| drive.is_used());
-        drive.resize(resizer, size).map_err(|error| {
-            let accepted = "whole blocks of a disk that is written, as the host has room for";
-            BadOption::property("-drive", "size", &size.to_string(), error, accepted)
-        })
-    }
-
     /// Character devices by their names.
     pub fn named_chardevs(&self) -> impl Iterator<Item = (&String, &Arc<Chardev>)> {
         self.chardevs.iter()
-    }
-
-    /// Whether there is a drive of this name.
-    pub fn has_drive(&self, id: &str) -> bool {
-        self.drives.contains_key(id)
-    }
-
-    /// Drives by their names.
-    pub fn drives(&self) -> impl Iterator<Item = (&String, &Drive)> {
-        self.drives.iter()
     }
 
     /// All character devices.
@@ -391,7 +311,7 @@ impl Backends {
 }
 
 /// The identifiers there are, or what they would be.
-fn names<'a>(ids: impl Iterator<Item = &'a String>, none: &str) -> String {
+pub(crate) fn names<'a>(ids: impl Iterator<Item = &'a String>, none: &str) -> String {
     let ids = ids.cloned().collect::<Vec<_>>().join(", ");
     if ids.is_empty() { none.to_owned() } else { ids }
 }

@@ -33,35 +33,31 @@ pub struct Qcow2Image {
 /// What an image has under the data that it does not have itself.
 #[derive(Debug)]
 pub enum Backing {
+    /// Zeroes, whatever the image says.
+    Zeroes,
     /// A raw image.
     Raw(File),
-    /// Another qcow2 image, which has nothing below it.
-    Qcow2(File),
+    /// Another qcow2 image, with what is below that.
+    Qcow2(File, Option<Box<Backing>>),
 }
 
 #[derive(Debug)]
 struct Image(RwLock<FormatAccess<file::File>>);
 
 impl Qcow2Image {
-    /// Opens the image in `file`, which nobody else may have.
+    /// Opens the image in `file`, which nobody else may have, above `backing`, which nobody writes.
     ///
     /// # Errors
-    /// [`WouldBlock`](ErrorKind::WouldBlock) where it is in use; else where it is no such image,
-    /// or has a backing image and none is given, or the other way round.
+    /// [`WouldBlock`](ErrorKind::WouldBlock) where it is in use; else where it is no such image, or
+    /// names a backing image and none is given.
     pub fn open(file: File, read_only: bool, backing: Option<Backing>) -> io::Result<Self> {
         let access = match read_only {
             true => Access::Read,
             false => Access::Write,
         };
         lock(&file, access)?;
-        let mut image = open(&file, !read_only)?;
-        let backed = backing.is_some();
-        match (image.implicit_backing_file(), backing) {
-            (None, None) => {}
-            (Some(_), Some(backing)) => image.set_backing(Some(backing.open()?)),
-            (Some(name), None) => return Err(unnamed(name)),
-            (None, Some(_)) => return Err(io::Error::other("it has no backing image")),
-        }
+        let backed = matches!(backing, Some(Backing::Raw(_) | Backing::Qcow2(..)));
+        let image = open(&file, !read_only, backing)?;
         Ok(Self {
             image: Arc::new(Image(RwLock::new(FormatAccess::new(image)))),
             backed,
@@ -103,6 +99,14 @@ impl Qcow2Image {
             image.write_zeroes(old, rest - old)?;
         }
         image.flush()
+    }
+
+    /// Has all that was written in the file, for who else reads that.
+    ///
+    /// # Errors
+    /// Those of the host.
+    pub fn settle(&self) -> io::Result<()> {
+        self.image.read().flush()
     }
 
     /// Size of the disk in bytes.
@@ -147,41 +151,40 @@ impl Backend for Qcow2Image {
 }
 
 impl Backing {
-    fn open(self) -> io::Result<FormatAccess<file::File>> {
-        let file = match self {
-            Self::Raw(ref file) | Self::Qcow2(ref file) => file,
-        };
-        lock(file, Access::Read)?;
-        match self {
+    fn open(self) -> io::Result<Option<FormatAccess<file::File>>> {
+        Ok(match self {
+            Self::Zeroes => None,
             Self::Raw(file) => {
                 let storage = file::File::try_from(file)?;
                 let image = raw::Raw::builder(storage).open(DenyImplicitOpenGate::default())?;
-                Ok(FormatAccess::new(image))
+                Some(FormatAccess::new(image))
             }
-            Self::Qcow2(file) => {
-                let image = open(&file, false)?;
-                match image.implicit_backing_file() {
-                    Some(name) => Err(unnamed(name)),
-                    None => Ok(FormatAccess::new(image)),
-                }
+            Self::Qcow2(file, below) => {
+                let image = open(&file, false, below.map(|below| *below))?;
+                Some(FormatAccess::new(image))
             }
-        }
+        })
     }
 }
 
-fn open(file: &File, writable: bool) -> io::Result<Qcow2<file::File>> {
+fn open(file: &File, writable: bool, backing: Option<Backing>) -> io::Result<Qcow2<file::File>> {
     let mut image = Qcow2::open_image(file::File::try_from(file.try_clone()?)?, writable)?;
     if image.requires_external_data_file() {
         return Err(io::Error::other("its data are in another file"));
     }
     image.set_data_file(None);
-    image.set_backing(None);
+    let below = match (image.implicit_backing_file(), backing) {
+        (Some(name), None) => return Err(unnamed(name)),
+        (None, None) => None,
+        (_, Some(backing)) => backing.open()?,
+    };
+    image.set_backing(below);
     Ok(image)
 }
 
 fn unnamed(name: &str) -> io::Error {
     io::Error::other(format!(
-        "it has the backing image '{name}', which is opened only where backing.file.filename= names it"
+        "it has the backing image '{name}', which is opened only where backing= or backing.file.filename= names it"
     ))
 }
 

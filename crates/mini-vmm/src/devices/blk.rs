@@ -26,7 +26,7 @@ impl ModelProps for BlkProps {
                 option, "drive", "", "missing", accepted,
             ));
         };
-        let drive = parts.backends.drive(option, "drive", id)?;
+        let drive = parts.backends.drives.take(option, "drive", id)?;
         let zones = drive
             .zones()
             .map_err(|error| bad_zones(&drive.options, &error))?;
@@ -49,7 +49,7 @@ impl ModelProps for BlkProps {
         match made {
             Ok((device, resizer)) => {
                 let resize = Box::new(move |size| resizer.resize(size));
-                parts.backends.keep_resizer(id, resize);
+                parts.backends.drives.keep_resizer(id, resize);
                 parts.control = Control::Blk(drive);
                 Ok(device)
             }

@@ -127,7 +127,9 @@ fn plug(
             Err(UnitError::Length { size, multiple }) => Err(BlkError::Length { size, multiple }),
             _ => Ok(()),
         };
-        backends.keep_resizer(&drive.options.id, Box::new(resize));
+        backends
+            .drives
+            .keep_resizer(&drive.options.id, Box::new(resize));
     }
     Ok(PluggedUnit {
         id: named.id,
@@ -145,7 +147,7 @@ fn unit(
 ) -> Result<(Option<String>, NamedUnit), BadOption> {
     let (option, given) = (option(options), Given::read(options, driver, kind)?);
     let drive = match &given.drive {
-        Some(id) => Some(backends.drive(&option, "drive", id)?),
+        Some(id) => Some(backends.drives.take(&option, "drive", id)?),
         None if kind == UnitKind::Cdrom => None,
         None => {
             let accepted = "the id of a -drive";

@@ -200,13 +200,13 @@ fn a_drive_on_channel_io_is_in_use_until_its_device_leaves() {
     };
     let plug = make(&config, &mut backends).unwrap().remove(0);
     let plugged = plug.plug(&mut board).unwrap().unwrap();
-    let refused = backends.remove_drive("drive_del", "id", "d0").unwrap_err();
+    let refused = backends.drives.remove("drive_del", "id", "d0").unwrap_err();
     assert!(refused.to_string().contains("already in use"), "{refused}");
     let Seat::Ccw(transport) = plugged.seat else {
         panic!("not on channel I/O");
     };
     transport.detach();
-    assert!(backends.remove_drive("drive_del", "id", "d0").is_err());
+    assert!(backends.drives.remove("drive_del", "id", "d0").is_err());
     drop(plugged.control);
-    backends.remove_drive("drive_del", "id", "d0").unwrap();
+    backends.drives.remove("drive_del", "id", "d0").unwrap();
 }

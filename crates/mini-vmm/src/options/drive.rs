@@ -36,20 +36,29 @@ pub struct DriveOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DriveSource {
     /// In a raw image or a block device.
-    File(PathBuf),
-    /// In a qcow2 image, above another image if it has one.
-    Qcow2(PathBuf, Option<BackingSource>),
+    File(Place),
+    /// In a qcow2 image, above what the image itself has not got, if anything.
+    Qcow2(Place, Option<Box<Backing>>),
     /// Nowhere: this many bytes that read as zeroes, whatever is written (QEMU's `null-co`).
     Null(u64),
 }
 
-/// The image under a qcow2 image.
+/// Where a file is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BackingSource {
-    /// Where it is.
-    pub path: PathBuf,
-    /// Whether it is a qcow2 image itself, and not a raw one.
-    pub qcow2: bool,
+pub enum Place {
+    /// At this path.
+    Path(PathBuf),
+    /// It is that of another drive.
+    Node(String),
+}
+
+/// What is under a qcow2 image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Backing {
+    /// Another drive.
+    Node(String),
+    /// What no drive has.
+    Inline(DriveSource),
 }
 
 /// Caching on the host, in QEMU's words.
@@ -102,47 +111,6 @@ impl DriveOptions {
         })
     }
 
-    /// Parses the value of `-blockdev`, or the arguments of `blockdev-add`: a file, a disk of
-    /// zeroes, or either below the format `raw`.
-    pub fn blockdev(mut kv: KeyVals) -> Result<Self, BadOption> {
-        let below = match kv.take_word("driver", BLOCKDEV_DRIVERS)? {
-            "raw" => "file.",
-            driver => {
-                kv.put("driver", driver);
-                ""
-            }
-        };
-        kv.check(BLOCKDEV_KEYS)?;
-        let key = |name: &str| format!("{below}{name}");
-        let option = kv.option().to_owned();
-        let id = kv.require("node-name", "an identifier")?;
-        kv.take("file.node-name");
-        let driver = kv.take_word(&key("driver"), &["file", "host_device", "null-co"])?;
-        let size = null_size(&mut kv, &key("size"))?;
-        check_null(&mut kv, &["read-zeroes", "file.read-zeroes"])?;
-        let path = key("filename");
-        let source = match driver {
-            "null-co" => DriveSource::Null(size),
-            _ => DriveSource::File(kv.require(&path, "the path of a raw image")?.into()),
-        };
-        let direct = ["cache.direct", "file.cache.direct"].map(|key| kv.take_switch(key, false));
-        let direct = direct.into_iter().collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            id: values::identifier(&option, &id)?,
-            source,
-            read_only: kv.take_switch("read-only", false)?,
-            cache: match direct.contains(&true) {
-                true => Cache::None,
-                false => Cache::WriteBack,
-            },
-            discard: discards(&mut kv)?,
-            rates: Rates::default(),
-            errors: ErrorPolicy::default(),
-            zoning: None,
-            disk: false,
-        })
-    }
-
     /// What `-drive help` prints.
     pub fn help() -> String {
         let mut text = String::from("Drives (-drive id=ID,file=PATH[,...]):\n");
@@ -153,12 +121,54 @@ impl DriveOptions {
     }
 }
 
+impl DriveSource {
+    /// The drives that it is made of, from above.
+    pub fn nodes(&self) -> Vec<&str> {
+        match self {
+            Self::Null(_) => Vec::new(),
+            Self::File(place) => place.node().into_iter().collect(),
+            Self::Qcow2(place, backing) => {
+                let below = backing.iter().flat_map(|backing| match &**backing {
+                    Backing::Node(id) => vec![id.as_str()],
+                    Backing::Inline(source) => source.nodes(),
+                });
+                place.node().into_iter().chain(below).collect()
+            }
+        }
+    }
+}
+
+impl Place {
+    /// The drive whose file it is.
+    pub fn node(&self) -> Option<&str> {
+        match self {
+            Self::Path(_) => None,
+            Self::Node(id) => Some(id),
+        }
+    }
+}
+
 impl fmt::Display for DriveSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) | Self::Qcow2(path, _) => path.display().fmt(f),
+            Self::File(place) | Self::Qcow2(place, _) => place.fmt(f),
             Self::Null(_) => f.write_str(NULL),
         }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => path.display().fmt(f),
+            Self::Node(id) => f.write_str(id),
+        }
+    }
+}
+
+impl<P: Into<PathBuf>> From<P> for Place {
+    fn from(path: P) -> Self {
+        Self::Path(path.into())
     }
 }
 
@@ -170,16 +180,19 @@ fn source(file: &str, size: u64) -> DriveSource {
     }
 }
 
-fn backing(kv: &mut KeyVals) -> Result<Option<BackingSource>, BadOption> {
-    let qcow2 = kv.take_word("backing.driver", &["raw", "qcow2"])? == "qcow2";
-    let path = kv.take("backing.file.filename");
-    Ok(path.map(|path| BackingSource {
-        path: path.into(),
-        qcow2,
+fn backing(kv: &mut KeyVals) -> Result<Option<Box<Backing>>, BadOption> {
+    let format = kv.take_word("backing.driver", &["raw", "qcow2"])?;
+    let file = kv.take("backing.file.filename").map(Place::from);
+    Ok(file.map(|file| {
+        Box::new(Backing::Inline(match format {
+            "qcow2" => DriveSource::Qcow2(file, None),
+            _ => DriveSource::File(file),
+        }))
     }))
 }
 
-fn null_size(kv: &mut KeyVals, key: &str) -> Result<u64, BadOption> {
+/// Bytes of a disk of zeroes.
+pub(super) fn null_size(kv: &mut KeyVals, key: &str) -> Result<u64, BadOption> {
     match kv.take(key) {
         None => Ok(NULL_SIZE),
         Some(text) => values::size(kv.option(), &text, 1),
@@ -187,7 +200,7 @@ fn null_size(kv: &mut KeyVals, key: &str) -> Result<u64, BadOption> {
 }
 
 /// Accepts what a disk of zeroes does in any case.
-fn check_null(kv: &mut KeyVals, switches: &[&str]) -> Result<(), BadOption> {
+pub(super) fn check_null(kv: &mut KeyVals, switches: &[&str]) -> Result<(), BadOption> {
     for key in switches {
         kv.take_switch(key, true)?;
     }
@@ -213,7 +226,8 @@ fn errors(kv: &mut KeyVals) -> Result<ErrorPolicy, BadOption> {
     })
 }
 
-fn discards(kv: &mut KeyVals) -> Result<bool, BadOption> {
+/// Whether discards are handed to the host.
+pub(super) fn discards(kv: &mut KeyVals) -> Result<bool, BadOption> {
     let word = kv.take_word("discard", &["ignore", "unmap", "off", "on"])?;
     Ok(matches!(word, "unmap" | "on"))
 }
@@ -223,7 +237,6 @@ const NULL: &str = "null-co://";
 /// QEMU's default.
 const NULL_SIZE: u64 = 1 << 30;
 const NULL_KEYS: &[&str] = &["file.read-zeroes", "file.image.read-zeroes"];
-const BLOCKDEV_DRIVERS: &[&str] = &["raw", "file", "host_device", "null-co"];
 const DRIVE_KEYS: &[Key] = &[
     ("id", "identifier, for a device's drive= property"),
     (
@@ -312,37 +325,9 @@ const DRIVE_KEYS: &[Key] = &[
     ("file.read-zeroes", ""),
     ("file.image.read-zeroes", ""),
 ];
-const BLOCKDEV_KEYS: &[Key] = &[
-    ("driver", ""),
-    ("node-name", ""),
-    ("filename", ""),
-    ("size", ""),
-    ("read-zeroes", ""),
-    ("read-only", ""),
-    ("auto-read-only", ""),
-    ("discard", ""),
-    ("cache.direct", ""),
-    ("cache.no-flush", ""),
-    ("file.driver", ""),
-    ("file.node-name", ""),
-    ("file.filename", ""),
-    ("file.size", ""),
-    ("file.read-zeroes", ""),
-    ("file.read-only", ""),
-    ("file.auto-read-only", ""),
-    ("file.discard", ""),
-    ("file.cache.direct", ""),
-    ("file.cache.no-flush", ""),
-];
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn blockdev(text: &str) -> Result<DriveOptions, String> {
-        let kv = KeyVals::parse("-blockdev", text, Some("driver"));
-        DriveOptions::blockdev(kv).map_err(|error| error.to_string())
-    }
 
     #[test]
     fn zeroes_have_qemus_names() {
@@ -352,37 +337,6 @@ mod tests {
         ] {
             let drive = DriveOptions::parse(text, 0).unwrap();
             assert_eq!(drive.source, DriveSource::Null(1 << 30), "{text}");
-        }
-        let drive = blockdev("driver=null-co,read-zeroes=on,node-name=n,size=64M").unwrap();
-        assert_eq!(drive.source, DriveSource::Null(64 << 20));
-        assert_eq!(drive.id, "n");
-    }
-
-    #[test]
-    fn blockdevs_are_files_with_or_without_a_format() {
-        for text in [
-            "raw,node-name=d,file.driver=file,file.filename=a,file.cache.direct=on,discard=unmap",
-            "file,node-name=d,filename=a,cache.direct=on,discard=unmap",
-        ] {
-            let drive = blockdev(text).unwrap();
-            assert_eq!(drive.source, DriveSource::File("a".into()), "{text}");
-            assert_eq!((drive.cache, drive.discard), (Cache::None, true));
-        }
-        for (text, expected) in [
-            (
-                "qcow2,node-name=d",
-                "driver=qcow2: not accepted; accepted: raw, file",
-            ),
-            ("file,node-name=d", "filename=: missing"),
-            ("file,filename=a", "node-name=: missing"),
-            ("file,filename=a,node-name=0", "not an identifier"),
-            (
-                "file,filenam=a,node-name=d",
-                "unknown name; accepted: filename",
-            ),
-        ] {
-            let error = blockdev(text).unwrap_err();
-            assert!(error.contains(expected), "{text}: {error}");
         }
     }
 }

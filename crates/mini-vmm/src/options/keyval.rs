@@ -47,8 +47,17 @@ impl KeyVals {
 
     /// Refuses keys that are not in `accepted`, listing the near ones.
     pub fn check(&mut self, accepted: &[Key]) -> Result<(), BadOption> {
+        let known = |key: &str| accepted.iter().any(|(name, _)| *name == key);
+        self.check_with(known, accepted.iter().map(|(name, _)| *name))
+    }
+
+    /// Refuses keys that are not `known`, listing those of `names` that are near.
+    pub fn check_with<'a>(
+        &mut self,
+        known: impl Fn(&str) -> bool,
+        names: impl Iterator<Item = &'a str> + Clone,
+    ) -> Result<(), BadOption> {
         for (key, value) in &mut self.pairs {
-            let known = |key: &str| accepted.iter().any(|(name, _)| *name == key);
             if known(key) {
                 continue;
             }
@@ -58,7 +67,7 @@ impl KeyVals {
             {
                 Some(rest) => (*key, *value) = (rest.to_owned(), "off".to_owned()),
                 None => {
-                    let names = near::accepted(key, accepted.iter().map(|(name, _)| *name));
+                    let names = near::accepted(key, names);
                     return Err(BadOption::property(
                         &self.option,
                         key,
@@ -83,6 +92,11 @@ impl KeyVals {
             !hit
         });
         found
+    }
+
+    /// Whether there are keys that begin with `prefix`.
+    pub fn has_below(&self, prefix: &str) -> bool {
+        self.pairs.iter().any(|(key, _)| key.starts_with(prefix))
     }
 
     /// Takes a value that must be there.

@@ -3,6 +3,7 @@
 //! [`parse`] turns arguments into a [`Config`] or into text to print, without touching the host:
 //! files are opened later, and their errors name the option in the same way ([`BadOption`]).
 
+mod blockdev;
 mod chardev;
 mod cpu;
 mod device;
@@ -27,7 +28,7 @@ use std::time::Duration;
 pub use chardev::{ChardevKind, ChardevOptions, SocketOptions};
 pub use cpu::{CpuOptions, Signature};
 pub use device::DeviceOptions;
-pub use drive::{BackingSource, Cache, DriveOptions, DriveSource};
+pub use drive::{Backing, Cache, DriveOptions, DriveSource, Place};
 pub use error::BadOption;
 pub use fsdev::{FsdevKind, FsdevOptions};
 pub use keyval::{Key, KeyVals};

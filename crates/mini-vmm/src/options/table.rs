@@ -141,7 +141,8 @@ pub(super) const OPTIONS: &[Spec] = &[
     Spec {
         name: "blockdev",
         value: "DRIVER,node-name=ID[,...]",
-        help: "disk: file,filename=PATH or null-co,size=SIZE, on its own or below raw (file.*)",
+        help: "disk: file,filename=PATH or null-co,size=SIZE, on its own or below raw or qcow2 \
+               (file.*, or file=ID); under qcow2 may be another disk (backing.*, or backing=ID)",
         apply: |config, value| {
             let kv = KeyVals::parse("-blockdev", value, Some("driver"));
             push(&mut config.drives, DriveOptions::blockdev(kv)?)

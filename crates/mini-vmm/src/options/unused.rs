@@ -12,7 +12,7 @@ impl Config {
         let chardevs = self.chardevs.iter().map(|chardev| &chardev.id);
         let chardevs = chardevs.filter(|id| !self.refers("chardev", id) && !self.serves(id));
         let drives = self.drives.iter().map(|drive| &drive.id);
-        let drives = drives.filter(|id| !self.refers("drive", id));
+        let drives = drives.filter(|id| !self.refers("drive", id) && !self.is_below(id));
         let netdevs = self.netdevs.iter().map(|netdev| &netdev.id);
         let netdevs = netdevs.filter(|id| !self.refers("netdev", id));
         let objects = self.objects.iter().map(|object| {
@@ -44,6 +44,11 @@ impl Config {
         devices
             .chain(objects)
             .any(|(name, value)| name == key && value == id)
+    }
+
+    fn is_below(&self, id: &str) -> bool {
+        let mut drives = self.drives.iter();
+        drives.any(|drive| drive.source.nodes().contains(&id))
     }
 
     fn serves(&self, id: &str) -> bool {

@@ -93,7 +93,8 @@ impl Arguments {
         self.0.get(name)?.as_object()
     }
 
-    /// All of them as the command line would have them: nested members have dotted names.
+    /// All of them as the command line would have them: nested members have dotted names, and a null
+    /// is an empty value.
     pub(super) fn into_pairs(self) -> Vec<(String, String)> {
         let mut pairs = Vec::new();
         flatten("", Value::Object(self.0), &mut pairs);
@@ -136,7 +137,7 @@ fn flatten(name: &str, value: Value, pairs: &mut Vec<(String, String)>) {
             }
             return;
         }
-        Value::Null => return,
+        Value::Null => String::new(),
         value => option(&value),
     };
     pairs.push((name.to_owned(), text));
@@ -200,7 +201,13 @@ mod tests {
             .collect();
         assert_eq!(
             pairs,
-            [("a", "on"), ("b.c", "1"), ("b.d.0", "x"), ("b.d.1.e", "y")]
+            [
+                ("a", "on"),
+                ("b.c", "1"),
+                ("b.d.0", "x"),
+                ("b.d.1.e", "y"),
+                ("n", "")
+            ]
         );
     }
 }

@@ -91,6 +91,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("query-kvm", &[], query::kvm),
     command("query-machines", &[("*compat-props", "bool")], introspect::machines),
     command("query-name", &[], query::name),
+    command("query-named-block-nodes", &[("*flat", "bool")], query::named_block_nodes),
     command("query-pci", &[], query::pci),
     command("query-qmp-schema", &[], introspect::schema),
     command("query-rx-filter", &[("*name", "str")], net::query_filter),

@@ -78,7 +78,7 @@ impl Machine {
         name: DriveName<'_>,
         medium: &str,
     ) -> Result<(), QmpError> {
-        let medium = self.backends.drive(INSERT, "node-name", medium)?;
+        let medium = self.backends.drives.take(INSERT, "node-name", medium)?;
         let drive = self.drive_of(name)?;
         let storage = Storage::new(&medium, true)?;
         let inserted = drive.unit.insert_medium(storage);
@@ -99,7 +99,9 @@ impl Machine {
         force: bool,
     ) -> Result<(), QmpError> {
         if let Some(options) = options {
-            self.backends.add_drive(options)?;
+            self.backends
+                .drives
+                .add(options, &self.backends.host.files)?;
         }
         self.open_tray(name, force)?;
         // The name of what is in it changes with it.

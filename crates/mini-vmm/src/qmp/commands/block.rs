@@ -10,10 +10,13 @@ use crate::vm::Machine;
 pub(in crate::qmp) fn add(machine: &mut Machine, arguments: Arguments) -> Result<Value, QmpError> {
     let kv = KeyVals::of("blockdev-add", arguments.into_pairs());
     let options = DriveOptions::blockdev(kv)?;
-    if machine.backends.has_drive(&options.id) {
-        return Err(QmpError::duplicate(&options.id));
+    let backends = &mut machine.backends;
+    if backends.drives.find(&options.id).is_some() {
+        let id = &options.id;
+        let desc = format!("Duplicate nodes with node-name='{id}'");
+        return Err(QmpError::generic(desc));
     }
-    machine.backends.add_drive(&options)?;
+    backends.drives.add(&options, &backends.host.files)?;
     Ok(json!({}))
 }
 
@@ -22,9 +25,18 @@ pub(in crate::qmp) fn delete(
     arguments: Arguments,
 ) -> Result<Value, QmpError> {
     let id = arguments.text("node-name");
-    machine
-        .backends
-        .remove_drive("blockdev-del", "node-name", id)?;
+    let drives = &mut machine.backends.drives;
+    let drive = drives.find(id).ok_or_else(|| {
+        QmpError::generic(format_args!("Failed to find node with node-name='{id}'"))
+    })?;
+    if drive.is_used() {
+        return Err(QmpError::generic(format_args!("Node {id} is in use")));
+    }
+    if drives.is_below(id) {
+        let desc = format_args!("Block device {id} is in use");
+        return Err(QmpError::generic(desc));
+    }
+    drives.remove("blockdev-del", "node-name", id)?;
     Ok(json!({}))
 }
 
@@ -32,9 +44,15 @@ pub(in crate::qmp) fn resize(
     machine: &mut Machine,
     arguments: Arguments,
 ) -> Result<Value, QmpError> {
-    let given = arguments.optional("device");
-    let id = given.or(arguments.optional("node-name"));
-    let id = id.ok_or_else(|| QmpError::generic("Parameter 'device' is missing"))?;
-    machine.backends.resize(id, arguments.number("size"))?;
+    let (device, node) = (arguments.text("device"), arguments.text("node-name"));
+    let drives = &mut machine.backends.drives;
+    let mut given = [device, node].into_iter().filter(|id| !id.is_empty());
+    let id = given.find(|id| drives.find(id).is_some());
+    let id = id.ok_or_else(|| {
+        QmpError::generic(format_args!(
+            "Cannot find device='{device}' nor node-name='{node}'"
+        ))
+    })?;
+    drives.resize(id, arguments.number("size"))?;
     Ok(json!({}))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use vm_pci::{IoAddr, IoRange};
 
-use crate::drive::Drive;
+use crate::drive::{Drive, Drives};
 use crate::options::{Accel, Cache, DriveSource};
 use crate::pci::Function;
 use crate::qmp::arguments::Arguments;
@@ -37,14 +37,14 @@ pub(in crate::qmp) fn name(machine: &mut Machine, _: Arguments) -> Result<Value,
 }
 
 pub(in crate::qmp) fn block(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
-    let drives = machine.backends.drives();
-    let blocks = drives.map(|(id, drive)| {
+    let drives = &machine.backends.drives;
+    let blocks = drives.iter().map(|(id, drive)| {
         let mut block = json!({
             "device": id,
             "locked": false,
             "removable": false,
             "type": "unknown",
-            "inserted": inserted(drive)?,
+            "inserted": inserted(drives, drive)?,
         });
         if drive.is_used() {
             block["io-status"] = machine.io_status(id).word().into();
@@ -55,6 +55,17 @@ pub(in crate::qmp) fn block(machine: &mut Machine, _: Arguments) -> Result<Value
         Ok(block)
     });
     blocks.collect()
+}
+
+pub(in crate::qmp) fn named_block_nodes(
+    machine: &mut Machine,
+    _: Arguments,
+) -> Result<Value, QmpError> {
+    let drives = &machine.backends.drives;
+    drives
+        .iter()
+        .map(|(_, drive)| inserted(drives, drive))
+        .collect()
 }
 
 pub(in crate::qmp) fn pci(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
@@ -103,7 +114,7 @@ fn region((bar, range): (u8, IoRange)) -> Value {
     json!({"bar": bar, "type": kind, "address": address, "size": range.size()})
 }
 
-fn inserted(drive: &Drive) -> Result<Value, QmpError> {
+fn inserted(drives: &Drives, drive: &Drive) -> Result<Value, QmpError> {
     let options = &drive.options;
     let size = drive.size()?;
     let driver = match options.source {
@@ -111,13 +122,14 @@ fn inserted(drive: &Drive) -> Result<Value, QmpError> {
         DriveSource::Null(_) => "null-co",
         DriveSource::Qcow2(..) => "qcow2",
     };
-    let file = options.source.to_string();
-    Ok(json!({
+    let file = drives.filename(&options.source);
+    let below = drives.chain(&options.source);
+    let mut inserted = json!({
         "file": file,
         "node-name": options.id,
         "drv": driver,
         "ro": options.read_only,
-        "backing_file_depth": 0,
+        "backing_file_depth": below.len(),
         "encrypted": false,
         "detect_zeroes": "off",
         "write_threshold": 0,
@@ -129,7 +141,11 @@ fn inserted(drive: &Drive) -> Result<Value, QmpError> {
             "no-flush": false,
         },
         "image": {"filename": file, "format": driver, "virtual-size": size},
-    }))
+    });
+    if let Some(source) = below.first() {
+        inserted["backing_file"] = drives.filename(source).into();
+    }
+    Ok(inserted)
 }
 
 /// Offsets in configuration space.

@@ -55,7 +55,7 @@ pub(in crate::qmp) fn change(
     }
     let drives = 0..u32::MAX;
     let mut ids = drives.map(|number| format!("medium{number}"));
-    let id = ids.find(|id| !machine.backends.has_drive(id));
+    let id = ids.find(|id| machine.backends.drives.find(id).is_none());
     let options = DriveOptions {
         id: id.unwrap_or_default(),
         source: DriveSource::File(arguments.text("filename").into()),

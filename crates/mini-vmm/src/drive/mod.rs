@@ -1,5 +1,8 @@
 //! Disk images: opened and checked as `-drive` says. The device that takes one locks it.
 
+mod below;
+mod drives;
+
 use std::fs::File;
 use std::io;
 use std::path::Path;
@@ -10,8 +13,10 @@ use virtio_blk::{BlkError, ErrorPolicy, Zones};
 use virtio_device::props::OnErrorAuto;
 
 use crate::files::Files;
-use crate::options::{BackingSource, BadOption, Cache, DriveOptions, DriveSource};
-use crate::qcow2::{Backing, Qcow2Image};
+use crate::options::{Backing, BadOption, Cache, DriveOptions, DriveSource};
+use crate::qcow2::Qcow2Image;
+pub use below::Around;
+pub use drives::Drives;
 
 /// Tells the device that has a drive of another size, in bytes.
 pub type Resize = Box<dyn Fn(u64) -> Result<(), BlkError> + Send>;
@@ -28,24 +33,28 @@ pub struct Drive {
 }
 
 impl Drive {
-    /// Opens the drive of `options`; `zeroes` are those of a disk that has nothing else.
+    /// Opens the drive of `options`, of what is `around`.
     ///
     /// # Errors
-    /// A file that cannot be opened, or that is no raw image, under the option's name.
-    pub fn open(options: &DriveOptions, files: &Files, zeroes: &Zeroes) -> Result<Self, BadOption> {
+    /// A file that cannot be opened, or that is no image of its format, under the option's name.
+    pub fn open(options: &DriveOptions, around: &Around<'_>) -> Result<Self, BadOption> {
         let file = match &options.source {
-            DriveSource::File(path) | DriveSource::Qcow2(path, _) => open(options, files, path)?,
-            DriveSource::Null(_) => zeroes.file()?,
+            DriveSource::File(place) | DriveSource::Qcow2(place, _) => {
+                around.file(options, place)?
+            }
+            DriveSource::Null(_) => around.drives.zeroes.file()?,
         };
         let qcow2 = match &options.source {
-            DriveSource::Qcow2(_, backing) => Some(qcow2(options, files, &file, backing)?),
+            DriveSource::Qcow2(_, backing) => {
+                Some(qcow2(options, around, &file, backing.as_deref())?)
+            }
             _ => None,
         };
         Ok(Self {
             options: options.clone(),
             file: Arc::new(file),
             qcow2,
-            record: record(options, files)?.map(Arc::new),
+            record: record(options, around.files)?.map(Arc::new),
         })
     }
 
@@ -123,6 +132,12 @@ impl Drive {
         }
     }
 
+    /// The file of a qcow2 image, with all that was written to the image.
+    fn settled(&self) -> io::Result<File> {
+        self.qcow2.as_ref().map_or(Ok(()), Qcow2Image::settle)?;
+        self.file()
+    }
+
     fn set_size(&mut self, size: u64) -> io::Result<()> {
         match (&mut self.options.source, &self.qcow2) {
             (DriveSource::File(_), _) => self.file.set_len(size),
@@ -162,7 +177,7 @@ impl Zeroes {
 
     fn file(&self) -> Result<File, BadOption> {
         let clone = self.open()?.try_clone();
-        clone.map_err(|error| BadOption::value("-drive", ZEROES, error, "fewer drives"))
+        clone.map_err(|error| BadOption::value("-drive", ZEROES, error, FEWER))
     }
 }
 
@@ -192,31 +207,21 @@ fn open(options: &DriveOptions, files: &Files, path: &Path) -> Result<File, BadO
     Ok(file)
 }
 
-/// Opens the format inside of `file`, and what is under it.
+/// Opens the format inside of `file`, above `backing`.
 fn qcow2(
     options: &DriveOptions,
-    files: &Files,
+    around: &Around<'_>,
     file: &File,
-    backing: &Option<BackingSource>,
+    backing: Option<&Backing>,
 ) -> Result<Qcow2Image, BadOption> {
-    let bad = |key: &str, path: String, error: io::Error| {
-        BadOption::property("-drive", key, &path, error, "a qcow2 image of its own")
-    };
-    let backing = match backing {
-        None => None,
-        Some(BackingSource { path, qcow2 }) => {
-            let file = files.open(path, OFlags::RDONLY);
-            let file = file
-                .map_err(|error| bad("backing.file.filename", path.display().to_string(), error))?;
-            Some(match qcow2 {
-                true => Backing::Qcow2(file),
-                false => Backing::Raw(file),
-            })
-        }
-    };
+    let backing = backing.map(|backing| around.backing(backing));
+    let backing = backing.transpose()?;
     let own = file.try_clone();
     let image = own.and_then(|file| Qcow2Image::open(file, options.read_only, backing));
-    let image = image.map_err(|error| bad("file", options.source.to_string(), error))?;
+    let image = image.map_err(|error| {
+        let path = options.source.to_string();
+        BadOption::property("-drive", "file", &path, error, "a qcow2 image of its own")
+    })?;
     Ok(image
         .write_through(options.cache == Cache::WriteThrough)
         .discard(options.discard))
@@ -248,6 +253,7 @@ fn accepted_file(options: &DriveOptions) -> &'static str {
 
 const ZEROES: &str = "/dev/zero";
 const SECTOR: u64 = 512;
+const FEWER: &str = "fewer drives";
 const IMAGE: &str = "a raw image of whole 512-byte sectors";
 
 #[cfg(test)]
@@ -261,7 +267,11 @@ mod tests {
     fn try_open(path: &Path, more: &str) -> Result<Drive, String> {
         let text = format!("id=d0,file={}{more}", path.display());
         let options = DriveOptions::parse(&text, 0).unwrap();
-        let drive = Drive::open(&options, &Files::default(), &Zeroes::default());
+        let around = Around {
+            files: &Files::default(),
+            drives: &Drives::default(),
+        };
+        let drive = Drive::open(&options, &around);
         drive.map_err(|error| error.to_string())
     }
 

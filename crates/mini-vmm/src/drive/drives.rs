@@ -1,0 +1,157 @@
+//! The drives of a machine: a graph, in which some are made of others.
+//!
+//! A device has a drive for itself, and with it everything that is below. So a drive that is below
+//! another one is given to no device, and one whose parts a device has yet waits until that is gone.
+
+use std::collections::BTreeMap;
+
+use super::{Around, Drive, Resize, Zeroes};
+use crate::backends::names;
+use crate::files::Files;
+use crate::options::{Backing, BadOption, DriveOptions, DriveSource, Place};
+
+/// The drives of a machine, by their names.
+#[derive(Default)]
+pub struct Drives {
+    drives: BTreeMap<String, Drive>,
+    /// How devices are told of another size of their drive.
+    resizers: BTreeMap<String, Resize>,
+    pub(super) zeroes: Zeroes,
+}
+
+impl Drives {
+    /// Opens a drive, above those that it names.
+    ///
+    /// # Errors
+    /// What cannot be opened, under its option's name, and a drive that is not there or not free.
+    pub fn add(&mut self, options: &DriveOptions, files: &Files) -> Result<(), BadOption> {
+        let around = Around {
+            files,
+            drives: self,
+        };
+        let drive = Drive::open(options, &around)?;
+        self.drives.insert(options.id.clone(), drive);
+        Ok(())
+    }
+
+    /// Closes a drive that is not in use.
+    ///
+    /// # Errors
+    /// One that does not exist, or is in use.
+    pub fn remove(&mut self, option: &str, key: &str, id: &str) -> Result<(), BadOption> {
+        match self.named(option, key, id)? {
+            drive if drive.is_used() || self.is_below(id) => Err(in_use(option, key, id)),
+            _ => {
+                self.drives.remove(id);
+                Ok(())
+            }
+        }
+    }
+
+    /// The drive `id`, which belongs to one device for as long as that keeps it.
+    ///
+    /// # Errors
+    /// One that does not exist, or is in use, or whose parts are.
+    pub fn take(&self, option: &str, key: &str, id: &str) -> Result<Drive, BadOption> {
+        let drive = self.named(option, key, id)?;
+        match drive.is_used() || self.is_below(id) || self.is_used_below(&drive.options.source) {
+            true => Err(in_use(option, key, id)),
+            false => Ok(drive.clone()),
+        }
+    }
+
+    /// Remembers how the device that has the drive `id` is told of another size.
+    pub fn keep_resizer(&mut self, id: &str, resizer: Resize) {
+        self.resizers.insert(id.to_owned(), resizer);
+    }
+
+    /// Gives the drive `id` `size` bytes, and has the device that has it tell its driver.
+    ///
+    /// # Errors
+    /// A drive that does not exist, is read-only or below another one, a size that is no number of
+    /// whole blocks, or a host that refuses.
+    pub fn resize(&mut self, id: &str, size: u64) -> Result<(), BadOption> {
+        self.named("-drive", "id", id)?;
+        if self.is_below(id) {
+            return Err(in_use("-drive", "id", id));
+        }
+        let Some(drive) = self.drives.get_mut(id) else {
+            return Ok(());
+        };
+        let resizer = self.resizers.get(id).filter(|_| drive.is_used());
+        drive.resize(resizer, size).map_err(|error| {
+            let accepted = "whole blocks of a disk that is written, as the host has room for";
+            BadOption::property("-drive", "size", &size.to_string(), error, accepted)
+        })
+    }
+
+    /// The drive of this name.
+    pub fn find(&self, id: &str) -> Option<&Drive> {
+        self.drives.get(id)
+    }
+
+    /// All of them, by their names.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &Drive)> {
+        self.drives.iter()
+    }
+
+    /// Whether another drive is made of the drive `id`.
+    pub fn is_below(&self, id: &str) -> bool {
+        let mut drives = self.drives.values();
+        drives.any(|drive| drive.options.source.nodes().contains(&id))
+    }
+
+    /// The name of the file that a drive of `source` is in.
+    pub fn filename(&self, source: &DriveSource) -> String {
+        let node = match source {
+            DriveSource::File(Place::Node(id)) | DriveSource::Qcow2(Place::Node(id), _) => {
+                self.find(id)
+            }
+            _ => None,
+        };
+        node.map_or_else(
+            || source.to_string(),
+            |node| self.filename(&node.options.source),
+        )
+    }
+
+    /// What is under the image of `source`, and what is under that, from above.
+    pub fn chain<'a>(&'a self, source: &'a DriveSource) -> Vec<&'a DriveSource> {
+        let below = match source {
+            DriveSource::Qcow2(_, Some(backing)) => match &**backing {
+                Backing::Node(id) => self.find(id).map(|drive| &drive.options.source),
+                Backing::Inline(DriveSource::Null(0)) => None,
+                Backing::Inline(source) => Some(source),
+            },
+            _ => None,
+        };
+        let chain = below.map(|source| [vec![source], self.chain(source)].concat());
+        chain.unwrap_or_default()
+    }
+
+    /// Opens what a disk of zeroes needs, while files can be opened.
+    ///
+    /// # Errors
+    /// A host that does not have it.
+    pub fn open_zeroes(&self) -> Result<(), BadOption> {
+        self.zeroes.open().map(drop)
+    }
+
+    /// Whether a device has something of what is below.
+    fn is_used_below(&self, source: &DriveSource) -> bool {
+        let below = source.nodes();
+        let mut below = below.iter().filter_map(|id| self.find(id));
+        below.any(|drive| drive.is_used() || self.is_used_below(&drive.options.source))
+    }
+
+    fn named(&self, option: &str, key: &str, id: &str) -> Result<&Drive, BadOption> {
+        self.find(id).ok_or_else(|| {
+            let ids = names(self.drives.keys(), "the id of a -drive");
+            BadOption::property(option, key, id, "no such drive", ids)
+        })
+    }
+}
+
+fn in_use(option: &str, key: &str, id: &str) -> BadOption {
+    BadOption::property(option, key, id, "already in use", "another -drive")
+}
