@@ -267,7 +267,8 @@ impl Backends {
     /// Opens something to share, with threads of its own.
     fn add_share(&mut self, options: &FsdevOptions, config: &Config) -> Result<(), BadOption> {
         let wishes = &self.host.wishes;
-        let workers = |territory| Workers::within(territory, config.poll, config.sandbox, wishes);
+        let workers =
+            |territory| Workers::within(territory, config.poll, config.is_sandboxed(), wishes);
         let share = Share::open(options, workers)?;
         self.shares.insert(options.id.clone(), share);
         Ok(())

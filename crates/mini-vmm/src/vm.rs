@@ -131,7 +131,7 @@ impl Machine {
             Some(hypervisor) => hypervisor.wires().clone(),
             None => qtest::wires(&memory),
         };
-        let (workers, launcher) = Workers::new(config.poll, config.sandbox, &wishes);
+        let (workers, launcher) = Workers::new(config.poll, config.is_sandboxed(), &wishes);
         let hardware = Hardware::new(config, kit, (wires, &memory), (&workers, &wishes))?;
         let processors = hypervisor.zip(images).map(|(hypervisor, images)| {
             let around = (&hardware.bus, &wishes);
@@ -163,7 +163,7 @@ impl Machine {
         for chardev in monitors {
             machine.add_monitor(chardev);
         }
-        machine.launch(launcher, config.sandbox)?;
+        machine.launch(launcher, config.is_sandboxed())?;
         Ok(machine)
     }
 
@@ -286,7 +286,7 @@ impl Drop for Machine {
 fn files(config: &Config) -> Result<Files, Error> {
     let again = config.reconnecting();
     let needed = !config.allowed.is_empty() || !again.is_empty();
-    let broker = (config.sandbox && needed).then(|| Broker::start(&config.allowed, again));
+    let broker = (config.is_sandboxed() && needed).then(|| Broker::start(&config.allowed, again));
     let broker = broker.transpose();
     Ok(Files::new(broker.map_err(host(
         "cannot start the broker of -sandbox allow= and reconnect-ms=",

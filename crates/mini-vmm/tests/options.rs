@@ -35,7 +35,7 @@ fn a_command_line_as_qemus_users_write_it() {
     assert_eq!((config.memory, config.cpus), (3 << 29, 4));
     assert_eq!(config.cpu.features, [("xsave".to_owned(), false)]);
     assert_eq!(config.name.as_deref(), Some("web"));
-    assert!(config.no_reboot && !config.sandbox && config.no_defaults);
+    assert!(config.no_reboot && !config.is_sandboxed() && config.no_defaults);
     assert_eq!(config.serials, [Some(SerialTarget::Shared("c0".into()))]);
     let socket = ChardevKind::Socket(SocketOptions::new(Endpoint::Unix("/tmp/a,b".into()), true));
     assert_eq!(config.chardevs[0].kind, socket);
@@ -81,6 +81,18 @@ fn a_machine_without_processors_needs_no_kernel_and_no_terminal() {
     let socket = ChardevKind::Socket(SocketOptions::new(Endpoint::Unix("/tmp/s".into()), false));
     assert_eq!(config.qtest, Some(socket));
     assert_eq!(config.serials, []);
+}
+
+#[test]
+fn a_sandbox_is_for_guests_unless_something_else_is_said() {
+    for (line, sandboxed) in [
+        ("-kernel k", true),
+        ("-kernel k -sandbox off", false),
+        ("-M pc -accel qtest", false),
+        ("-M pc -sandbox on -accel qtest", true),
+    ] {
+        assert_eq!(config(line).is_sandboxed(), sandboxed, "{line}");
+    }
 }
 
 #[test]

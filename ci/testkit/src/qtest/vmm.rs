@@ -21,7 +21,8 @@ pub struct Vmm {
 }
 
 impl Vmm {
-    /// Starts `program` with `arguments`, separated by spaces, and waits until it is there.
+    /// Starts `program` with `arguments`, separated by spaces, and waits until it is there. It is in
+    /// its sandbox, if they do not say otherwise.
     pub fn start(program: &str, arguments: &str) -> Self {
         Self::start_at(program, arguments, Stdio::inherit())
     }
@@ -38,7 +39,7 @@ impl Vmm {
             .args(["-qtest-log", "/dev/null", "-chardev"])
             .arg(format!("socket,path={},id=char0", path("qmp").display()))
             .args(["-mon", "chardev=char0,mode=control"])
-            .args(["-display", "none", "-audio", "none"])
+            .args(["-display", "none", "-audio", "none", "-sandbox", "on"])
             .args(arguments.split_whitespace())
             .args(["-accel", "qtest"])
             .stdin(terminal);

@@ -99,8 +99,9 @@ pub struct Config {
     pub exit_with_parent: bool,
     /// `-nodefaults`: no serial port unless asked for.
     pub no_defaults: bool,
-    /// `-sandbox`: system calls and files restricted while the guest runs.
-    pub sandbox: bool,
+    /// `-sandbox`: system calls and files restricted while the guest runs. See
+    /// [`Config::is_sandboxed`].
+    pub sandbox: Option<bool>,
     /// `-sandbox allow=`: directories below which files may be opened even then.
     pub allowed: Vec<PathBuf>,
     /// `-poll-max-ns`: how long a device's thread looks for work at most before it sleeps.
@@ -145,7 +146,7 @@ impl Default for Config {
             no_reboot: false,
             exit_with_parent: false,
             no_defaults: false,
-            sandbox: true,
+            sandbox: None,
             allowed: Vec::new(),
             poll: DEFAULT_POLL,
             pidfile: None,
@@ -155,6 +156,12 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether the process goes into a sandbox: unless something else is said, where there is a guest
+    /// to be kept in it. QEMU's own tests have files opened by a monitor.
+    pub fn is_sandboxed(&self) -> bool {
+        self.sandbox.unwrap_or(self.accel == Accel::Kvm)
+    }
+
     /// The places that sockets are to connect to again and again.
     pub fn reconnecting(&self) -> Vec<Endpoint> {
         let own = self.serials.iter().flatten().chain(&self.monitors);

@@ -203,8 +203,8 @@ pub(super) const OPTIONS: &[Spec] = &[
     Spec {
         name: "sandbox",
         value: "on|off[,allow=DIR]",
-        help: "seccomp and landlock around the running machine (default on); a monitor may have \
-               files below DIR opened",
+        help: "seccomp and landlock around the running machine (default on, off for -accel qtest); \
+               a monitor may have files below DIR opened",
         apply: sandbox,
     },
     Spec {
@@ -378,7 +378,7 @@ fn sandbox(config: &mut Config, value: &str) -> Result<Option<Command>, BadOptio
     let refused = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"];
     let keys = refused.iter().chain(&["enable", "allow"]);
     kv.check(&keys.map(|name| (*name, "")).collect::<Vec<_>>())?;
-    config.sandbox = on_off("-sandbox", &kv.require("enable", "on, off")?)?;
+    config.sandbox = Some(on_off("-sandbox", &kv.require("enable", "on, off")?)?);
     let allowed = kv
         .into_pairs()
         .into_iter()
