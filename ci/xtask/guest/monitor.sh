@@ -42,6 +42,25 @@ case $given in
 *) fail monitor-entropy "not the daemon's bytes: $given" ;;
 esac
 
+# Disks whose host has no room: of one, that is told; for the other, the machine stops until there is.
+told=/dev/$(disk full-told)
+waits=/dev/$(disk full-waits)
+dd if=/dev/urandom of=/tmp/data bs=64k count=16 2> /dev/null
+if dd if=/dev/zero of="$told" bs=64k count=64 oflag=direct 2> /tmp/told; then
+    fail monitor-full-told "more was written than the host has room for"
+elif grep -qi 'i/o error\|input/output' /tmp/told; then
+    pass monitor-full-told "$(head -n 1 /tmp/told)"
+else
+    fail monitor-full-told "$(cat /tmp/told)"
+fi
+fact step full
+if dd if=/tmp/data of="$waits" bs=64k oflag=direct 2> /tmp/waits &&
+    cmp -n 1048576 "$waits" /tmp/data > /tmp/waits 2>&1; then
+    pass monitor-full-waits "1 MiB written when there was room, read back equal"
+else
+    fail monitor-full-waits "$(cat /tmp/waits)"
+fi
+
 if await button; then
     exec 4< "/dev/input/$(button)"
     fact step powerdown

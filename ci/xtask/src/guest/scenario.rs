@@ -98,6 +98,16 @@ pub fn direct_disk(machine: &Machine, name: &str) -> Result<PathBuf> {
     Ok(disk)
 }
 
+/// What is mounted there until it is dropped.
+#[derive(Debug)]
+pub struct Mounted(pub PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
 /// Whether we are one level down ([`crate::l1`]).
 pub fn in_l1() -> bool {
     Path::new(DIRECT_IN_L1).exists()

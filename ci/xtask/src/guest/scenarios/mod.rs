@@ -5,6 +5,7 @@ pub mod blk;
 pub mod console;
 pub mod ends;
 pub mod fio;
+mod full;
 pub mod hotplug;
 pub mod hub;
 pub mod kill;

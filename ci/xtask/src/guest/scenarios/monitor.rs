@@ -1,6 +1,7 @@
 //! What is done to a guest from outside while it runs, over QMP and at the other ends of its devices:
 //! it is stopped, and its clock with it; its console gets another size; it writes in an emergency;
-//! its entropy comes from a daemon; its power button is pressed, and it turns itself off.
+//! its entropy comes from a daemon; its disks' host is full for a while; its power button is pressed,
+//! and it turns itself off.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -10,6 +11,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::json;
 
+use super::full;
 use crate::guest::machine::Machine;
 use crate::guest::qmp::Qmp;
 use crate::guest::scenario::{BOOT, Play, SILENCE, Scenario};
@@ -35,18 +37,21 @@ fn equip(machine: &mut Machine) -> Result<()> {
     machine.socket("daemon");
     machine.option("-object", "rng-egd,id=entropy,chardev=daemon");
     machine.device("virtio-rng-pci,rng=entropy");
+    full::equip(machine)?;
     // What else than its time would tell that it was stopped, and who may write to a device's memory.
     machine.parameter("clocksource=kvm-clock iomem=relaxed");
     Ok(())
 }
 
 fn play(guest: &mut Guest, machine: &Machine) -> Result<Vec<Verdict>> {
+    let _full = full::mounted(machine);
     let daemon = socket::connect(&machine.file("daemon"))?;
     let daemon = spawn(move || serve(daemon));
     let mut monitor = Qmp::connect(&machine.file("monitor"))?;
     let console = socket::connect(&machine.file("console"))?;
     let ticks = socket::connect(&machine.file("ticks"))?;
     let mut outside = Outside {
+        machine,
         monitor: &mut monitor,
         ticks: BufReader::new(ticks),
         console,
@@ -63,6 +68,7 @@ fn play(guest: &mut Guest, machine: &Machine) -> Result<Vec<Verdict>> {
 
 /// The other ends of the guest's devices.
 struct Outside<'a> {
+    machine: &'a Machine,
     monitor: &'a mut Qmp,
     ticks: BufReader<UnixStream>,
     console: UnixStream,
@@ -81,6 +87,10 @@ impl Outside<'_> {
                     "resize" => self.resize()?,
                     "emergency" => {
                         verdicts.push(Verdict::of("monitor-emergency", self.emergency()));
+                    }
+                    "full" => {
+                        let done = full::make_room(self.machine, self.monitor);
+                        verdicts.push(Verdict::of("monitor-full", done));
                     }
                     "powerdown" => {
                         self.monitor.execute("system_powerdown", json!({}))?;

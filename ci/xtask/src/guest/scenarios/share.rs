@@ -12,7 +12,7 @@ use crate::cargo;
 use crate::debian::Debian;
 use crate::guest::image::copy_program;
 use crate::guest::machine::Machine;
-use crate::guest::scenario::{BOOT, Play, Scenario, in_l1};
+use crate::guest::scenario::{BOOT, Mounted, Play, Scenario, in_l1};
 use crate::guest::session::Guest;
 use crate::guest::verdict::Verdict;
 use crate::process::output;
@@ -160,15 +160,6 @@ fn mount(image: &Path, copy: &Path, place: &Path) -> Result<()> {
             .arg(place),
     )?;
     Ok(())
-}
-
-/// What is mounted there until it is dropped.
-struct Mounted(PathBuf);
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
-    }
 }
 
 /// The largest package of fewer than `most` bytes that is here anyway.
