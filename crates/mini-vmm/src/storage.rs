@@ -1,6 +1,6 @@
-//! The back-ends of SCSI disks, of which one device has several kinds.
+//! The back-ends of disks, of which one device has several kinds.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 
 use guest_io::block::{
@@ -13,46 +13,43 @@ use virtio_device::vm_memory::bitmap::BitmapSlice;
 
 use crate::drive::Drive;
 use crate::options::{Cache, DriveSource};
+use crate::qcow2::{Qcow2Channel, Qcow2Image};
 
 /// What a drive is, for a device that takes any.
 #[derive(Debug)]
 pub enum Storage {
     /// A raw image.
     Raw(RawImage),
+    /// An image in QEMU's format.
+    Qcow2(Qcow2Image),
     /// Zeroes.
     Null(NullDisk),
 }
 
 /// A worker's way to a [`Storage`].
-#[derive(Debug)]
 pub enum StorageChannel<G: MemoryGuard> {
     /// To a raw image.
     Raw(Box<RawChannel<G>>),
+    /// To an image in QEMU's format.
+    Qcow2(Box<Qcow2Channel>),
     /// To zeroes.
-    Null(NullChannel),
+    Null(Box<NullChannel>),
 }
 
 impl Storage {
     /// The storage of `drive`, set up as its options say; `read_only` whatever they say.
     ///
     /// # Errors
-    /// A drive that SCSI disks cannot be on yet, or a host without descriptors to give.
+    /// A host without descriptors to give.
     pub fn new(drive: &Drive, read_only: bool) -> io::Result<Self> {
         let options = &drive.options;
-        if options.rates != Rates::default() {
-            return Err(io::Error::other("throttled drives are for virtio-blk"));
-        }
-        if options.zoning.is_some() {
-            return Err(io::Error::other("zoned drives are for virtio-blk"));
-        }
-        let file = drive.file()?;
         Ok(match options.source {
-            DriveSource::Null(size) => Self::Null(NullDisk::on(file, size)),
+            DriveSource::Null(size) => Self::Null(NullDisk::on(drive.file()?, size)),
             DriveSource::Qcow2(..) => {
-                return Err(io::Error::other("qcow2 images are for virtio-blk"));
+                Self::Qcow2(drive.qcow2().cloned().ok_or(ErrorKind::NotFound)?)
             }
             DriveSource::File(_) => Self::Raw(
-                RawImage::new(file)?
+                RawImage::new(drive.file()?)?
                     .read_only(read_only || options.read_only)
                     .write_through(options.cache == Cache::WriteThrough)
                     .discard(options.discard),
@@ -61,27 +58,49 @@ impl Storage {
     }
 }
 
+impl Storage {
+    /// The same for a SCSI disk or CD-ROM drive.
+    ///
+    /// # Errors
+    /// A drive that these cannot be on, and as [`new`](Self::new).
+    pub fn of_unit(drive: &Drive, read_only: bool) -> io::Result<Self> {
+        if drive.options.rates != Rates::default() {
+            return Err(io::Error::other("throttled drives are for virtio-blk"));
+        }
+        if drive.options.zoning.is_some() {
+            return Err(io::Error::other("zoned drives are for virtio-blk"));
+        }
+        Self::new(drive, read_only)
+    }
+}
+
+/// Does the same whatever the storage, or the way to it, is.
+macro_rules! whatever {
+    ($this:ident, $inner:ident => $does:expr) => {
+        match $this {
+            Self::Raw($inner) => $does,
+            Self::Qcow2($inner) => $does,
+            Self::Null($inner) => $does,
+        }
+    };
+}
+
 impl Backend for Storage {
     type Channel<G: MemoryGuard + Send + Sync> = StorageChannel<G>;
 
     fn facts(&self) -> io::Result<Facts> {
-        match self {
-            Self::Raw(image) => image.facts(),
-            Self::Null(disk) => disk.facts(),
-        }
+        whatever!(self, storage => storage.facts())
     }
 
     fn claim(&self, shared: bool) -> io::Result<()> {
-        match self {
-            Self::Raw(image) => image.claim(shared),
-            Self::Null(disk) => disk.claim(shared),
-        }
+        whatever!(self, storage => storage.claim(shared))
     }
 
     fn channel<G: MemoryGuard + Send + Sync>(&self, depth: u16) -> io::Result<Self::Channel<G>> {
         Ok(match self {
             Self::Raw(image) => StorageChannel::Raw(Box::new(image.channel(depth)?)),
-            Self::Null(disk) => StorageChannel::Null(disk.channel::<G>(depth)?),
+            Self::Qcow2(image) => StorageChannel::Qcow2(Box::new(image.channel::<G>(depth)?)),
+            Self::Null(disk) => StorageChannel::Null(Box::new(disk.channel::<G>(depth)?)),
         })
     }
 }
@@ -93,10 +112,7 @@ impl<G: MemoryGuard + Send> Channel<G> for StorageChannel<G> {
         iovecs: &mut Iovecs<'_, B>,
         deferred: Deferred<'_, G, S>,
     ) -> Result<Submitted, SubmitError> {
-        match self {
-            Self::Raw(channel) => channel.read(offset, iovecs, deferred),
-            Self::Null(channel) => channel.read(offset, iovecs, deferred),
-        }
+        whatever!(self, channel => channel.read(offset, iovecs, deferred))
     }
 
     fn write<B: BitmapSlice, S: IntoIterator<Item = Segment>>(
@@ -106,24 +122,15 @@ impl<G: MemoryGuard + Send> Channel<G> for StorageChannel<G> {
         iovecs: &mut Iovecs<'_, B>,
         deferred: Deferred<'_, G, S>,
     ) -> Result<Submitted, SubmitError> {
-        match self {
-            Self::Raw(channel) => channel.write(offset, flags, iovecs, deferred),
-            Self::Null(channel) => channel.write(offset, flags, iovecs, deferred),
-        }
+        whatever!(self, channel => channel.write(offset, flags, iovecs, deferred))
     }
 
     fn sync_data(&mut self, token: u64) -> Result<Submitted, SubmitError> {
-        match self {
-            Self::Raw(channel) => channel.sync_data(token),
-            Self::Null(channel) => Channel::<G>::sync_data(channel, token),
-        }
+        whatever!(self, channel => Channel::<G>::sync_data(&mut **channel, token))
     }
 
     fn discard(&mut self, token: u64, range: FileRange) -> Result<Submitted, SubmitError> {
-        match self {
-            Self::Raw(channel) => channel.discard(token, range),
-            Self::Null(channel) => Channel::<G>::discard(channel, token, range),
-        }
+        whatever!(self, channel => Channel::<G>::discard(&mut **channel, token, range))
     }
 
     fn write_zeroes(
@@ -132,30 +139,20 @@ impl<G: MemoryGuard + Send> Channel<G> for StorageChannel<G> {
         range: FileRange,
         may_unmap: bool,
     ) -> Result<Submitted, SubmitError> {
-        match self {
-            Self::Raw(channel) => channel.write_zeroes(token, range, may_unmap),
-            Self::Null(channel) => Channel::<G>::write_zeroes(channel, token, range, may_unmap),
-        }
+        whatever!(self, channel => {
+            Channel::<G>::write_zeroes(&mut **channel, token, range, may_unmap)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Raw(channel) => channel.flush(),
-            Self::Null(channel) => Channel::<G>::flush(channel),
-        }
+        whatever!(self, channel => Channel::<G>::flush(&mut **channel))
     }
 
     fn poll(&mut self) -> Option<Completion> {
-        match self {
-            Self::Raw(channel) => channel.poll(),
-            Self::Null(channel) => Channel::<G>::poll(channel),
-        }
+        whatever!(self, channel => Channel::<G>::poll(&mut **channel))
     }
 
     fn completion_fd(&self) -> Option<BorrowedFd<'_>> {
-        match self {
-            Self::Raw(channel) => channel.completion_fd(),
-            Self::Null(channel) => Channel::<G>::completion_fd(channel),
-        }
+        whatever!(self, channel => Channel::<G>::completion_fd(&**channel))
     }
 }

@@ -2,13 +2,14 @@
 
 use std::io;
 
-use virtio_blk::{Backend, Blk, BlkError, BlkProps, NullDisk, RawImage, Resizer, Throttle, Zones};
+use virtio_blk::{Blk, BlkError, BlkProps, Resizer, Throttle, Zones};
 
 use super::virtio::{Device, Model, ModelProps, bad_property};
 use super::{Control, Parts};
 use crate::backends::Backends;
 use crate::drive::Drive;
-use crate::options::{BadOption, Cache, DriveOptions, DriveSource};
+use crate::options::{BadOption, DriveOptions};
+use crate::storage::Storage;
 
 pub(super) const MODEL: Model = Model {
     help: "a disk, on a -drive",
@@ -30,22 +31,7 @@ impl ModelProps for BlkProps {
         let zones = drive
             .zones()
             .map_err(|error| bad_zones(&drive.options, &error))?;
-        let made = drive.file().map_err(BlkError::from);
-        let around = (&drive, &*parts.backends);
-        let made = made.and_then(|file| match drive.options.source {
-            DriveSource::File(_) => {
-                let image = RawImage::new(file)?;
-                make(self, set_up(image, &drive.options), around, zones)
-            }
-            DriveSource::Qcow2(..) => {
-                let image = drive.qcow2().cloned();
-                let image = image
-                    .ok_or(io::ErrorKind::NotFound)
-                    .map_err(io::Error::from)?;
-                make(self, image, around, zones)
-            }
-            DriveSource::Null(size) => make(self, NullDisk::on(file, size), around, zones),
-        });
+        let made = make(self, &drive, parts.backends, zones);
         match made {
             Ok((device, resizer)) => {
                 let resize = Box::new(move |size| resizer.resize(size));
@@ -61,13 +47,14 @@ impl ModelProps for BlkProps {
 
 fn make(
     props: &BlkProps,
-    backend: impl Backend,
-    (drive, backends): (&Drive, &Backends),
+    drive: &Drive,
+    backends: &Backends,
     zones: Option<Zones>,
 ) -> Result<(Device, Resizer), BlkError> {
+    let storage = Storage::new(drive, false)?;
     let mut device = match zones {
-        Some(zones) => Blk::zoned(props, backend, zones)?,
-        None => Blk::new(props, backend)?,
+        Some(zones) => Blk::zoned(props, storage, zones)?,
+        None => Blk::new(props, storage)?,
     };
     if let Some(incidents) = backends.incidents() {
         let policy = drive.errors(props.rerror, props.werror);
@@ -78,13 +65,6 @@ fn make(
     }
     let resizer = device.resizer();
     Ok((Box::new(device), resizer))
-}
-
-fn set_up(image: RawImage, options: &DriveOptions) -> RawImage {
-    image
-        .read_only(options.read_only)
-        .write_through(options.cache == Cache::WriteThrough)
-        .discard(options.discard)
 }
 
 fn refused(options: &DriveOptions, error: &BlkError) -> BadOption {

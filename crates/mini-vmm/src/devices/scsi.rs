@@ -158,7 +158,7 @@ fn unit(
     };
     let storage = drive
         .as_ref()
-        .map(|drive| Storage::new(drive, kind == UnitKind::Cdrom));
+        .map(|drive| Storage::of_unit(drive, kind == UnitKind::Cdrom));
     let storage = storage.transpose().map_err(UnitError::from);
     let unit = storage.and_then(|storage| LogicalUnit::new(given.setup, storage));
     let mut unit = unit.map_err(|error| refused(&option, drive.as_ref(), &error))?;

@@ -80,7 +80,7 @@ impl Machine {
     ) -> Result<(), QmpError> {
         let medium = self.backends.drives.take(INSERT, "node-name", medium)?;
         let drive = self.drive_of(name)?;
-        let storage = Storage::new(&medium, true)?;
+        let storage = Storage::of_unit(&medium, true)?;
         let inserted = drive.unit.insert_medium(storage);
         inserted.map_err(|error| refused_unit(INSERT, Some(&medium), &error))?;
         drive.plugged.drive = Some(medium);
