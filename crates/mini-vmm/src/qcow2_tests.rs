@@ -199,3 +199,68 @@ fn an_image_grows_with_zeroes_and_shrinks() {
         assert_eq!(again.size(), 2 * SIZE);
     }
 }
+
+/// Numbers that look random, and are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, end: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+        (self.0 >> 33) % end
+    }
+}
+
+/// Does something to the tables and the data of an image. Its reference counts, which come before
+/// these, are left alone: imago does not see when they contradict themselves, and recurses.
+fn spoil(file: &File, numbers: &mut Numbers) {
+    let clusters = file.metadata().unwrap().len() >> 16;
+    for _ in 0..=numbers.below(8) {
+        // Most of a table is empty.
+        let at = (3 + numbers.below(clusters)) << 16 | numbers.below(16) << 3;
+        let bits = 1u64 << numbers.below(64) | 1u64 << numbers.below(64);
+        file.write_all_at(&bits.to_be_bytes(), at).unwrap();
+    }
+}
+
+#[test]
+fn an_image_that_is_spoiled_fails_requests_and_nothing_else() {
+    let mut statuses = [0; 2];
+    for seed in 0..60 {
+        let (file, mut numbers) = (image(None), Numbers(seed));
+        let mut bus = boot(Qcow2Image::open(open_again(&file), false, None).unwrap());
+        for sector in [0, 1000, 5000] {
+            succeed(&mut bus, OUT, sector, &[7; 4096]);
+        }
+        succeed(&mut bus, FLUSH, 0, &[]);
+        drop(bus);
+        if numbers.below(2) == 0 {
+            spoil(&file, &mut numbers);
+        }
+        let Ok(image) = Qcow2Image::open(open_again(&file), false, None) else {
+            continue;
+        };
+        // What opens has a size of its own, perhaps one that no disk has.
+        let Ok(device) = Blk::new(&BlkProps::default(), image.discard(true)) else {
+            continue;
+        };
+        let mut bus = TestBus::with(device, Options::default());
+        bus.boot(Features::VERSION_1 | Features::bit(13) | Features::bit(14));
+        match numbers.below(4) {
+            0 => file.set_len(numbers.below(16) << 16).unwrap(),
+            _ => spoil(&file, &mut numbers),
+        }
+        for _ in 0..24 {
+            let sector = numbers.below(8000);
+            let status = match numbers.below(5) {
+                0 => request(&mut bus, OUT, sector, &[9; 4096], 0).bytes,
+                1 => request(&mut bus, FLUSH, 0, &[], 0).bytes,
+                2 => request(&mut bus, DISCARD, 0, &range(sector, 128), 0).bytes,
+                3 => request(&mut bus, WRITE_ZEROES, 0, &range(sector, 128), 0).bytes,
+                _ => request(&mut bus, IN, sector, &[], 4096).bytes,
+            };
+            statuses[usize::from(*status.last().unwrap())] += 1;
+        }
+        assert!(!bus.needs_reset(), "seed {seed}");
+    }
+    assert!(statuses.iter().all(|&count| count > 50), "{statuses:?}");
+}

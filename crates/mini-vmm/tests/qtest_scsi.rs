@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::FileExt;
 
+use imago::FormatCreateBuilder;
 use serde_json::json;
 use tempfile::NamedTempFile;
 use testkit::qtest::{Part, VirtioPci, VirtioQueue, Vmm};
@@ -225,6 +226,38 @@ fn a_disk_is_resized_under_its_driver() {
     let capacity = [0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     let capacity = bus.command(&capacity, &[], 8).good();
     assert_eq!(capacity, [0, 0, 0x0f, 0xff, 0, 0, 2, 0]);
+}
+
+#[test]
+fn a_disk_is_on_an_image_of_qemus_format_which_may_shrink() {
+    let image = NamedTempFile::new().unwrap();
+    let storage = imago::file::File::try_from(image.reopen().unwrap()).unwrap();
+    let builder = imago::qcow2::Qcow2::<imago::file::File>::create_builder(storage);
+    builder.size(4 << 20).create().unwrap();
+    let arguments = format!(
+        "-drive if=none,id=d,file={},format=qcow2 -device scsi-hd,drive=d,scsi-id=1,lun=0",
+        image.path().display()
+    );
+    let mut bus = Bus::settled(&arguments);
+    let write = [0x2a, 0, 0, 0, 4, 0, 0, 0, 1, 0];
+    bus.command(&write, &[7; 512], 0).good();
+    bus.command(&[0x35, 0, 0, 0, 0, 0, 0, 0, 0, 0], &[], 0)
+        .good();
+    let read = [0x28, 0, 0, 0, 4, 0, 0, 0, 1, 0];
+    assert_eq!(bus.command(&read, &[], 512).good(), [7; 512]);
+    assert_eq!(bus.command(&READ, &[], 512).good(), [0; 512]);
+    bus.qmp("block_resize", json!({"device": "d", "size": 8 << 20}));
+    assert_eq!(bus.command(&[0; 6], &[], 0).reason(), (6, 0x2a09));
+    // Its data are gone, and then its tables.
+    let len = image.as_file().metadata().unwrap().len();
+    for len in [len / 2, 0] {
+        image.as_file().set_len(len).unwrap();
+        for lba in 0..8 {
+            let cdb = [0x28, 0, 0, 0, lba * 8, 0, 0, 0, 1, 0];
+            assert_eq!(bus.command(&cdb, &[], 512).response, 0);
+        }
+    }
+    assert_eq!(bus.vmm.terminate(), Some(0));
 }
 
 #[test]
