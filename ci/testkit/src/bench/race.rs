@@ -6,20 +6,22 @@ use std::time::Instant;
 pub type Contender<'a> = &'a mut dyn FnMut(&[u64]);
 
 /// Has each contender do the same `work`, round by round. Returns items of work per second: the
-/// median of `rounds` rounds after a first one, which warms up.
+/// median of `rounds` rounds after a first one, which warms up. They take turns at being first, too:
+/// the others find in the processor's caches what the first has brought there.
 pub fn race<const N: usize>(
     rounds: usize,
     mut work: impl FnMut() -> Vec<u64>,
-    mut contenders: [Contender<'_>; N],
+    contenders: [Contender<'_>; N],
 ) -> [f64; N] {
     let mut rates = [const { Vec::new() }; N];
     for round in 0..=rounds {
         let items = work();
-        for (contender, rates) in contenders.iter_mut().zip(&mut rates) {
+        for turn in 0..N {
+            let which = (round + turn) % N;
             let start = Instant::now();
-            contender(&items);
+            contenders[which](&items);
             if round > 0 {
-                rates.push(items.len() as f64 / start.elapsed().as_secs_f64());
+                rates[which].push(items.len() as f64 / start.elapsed().as_secs_f64());
             }
         }
     }
