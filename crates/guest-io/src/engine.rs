@@ -110,6 +110,7 @@ impl<G: MemoryGuard> Engine<G> {
     ///
     /// When it was left to the ring and cannot be started there. `iovecs` may have been filled in
     /// part by then.
+    #[inline(always)]
     pub fn read<B: BitmapSlice, S: IntoIterator<Item = Segment>>(
         &mut self,
         offset: u64,
@@ -134,6 +135,7 @@ impl<G: MemoryGuard> Engine<G> {
     ///
     /// When it was left to the ring and cannot be started there. `iovecs` may have been written in
     /// part by then.
+    #[inline(always)]
     pub fn write<B: BitmapSlice, S: IntoIterator<Item = Segment>>(
         &mut self,
         offset: u64,
@@ -235,6 +237,7 @@ impl<G: MemoryGuard> Engine<G> {
     }
 
     /// Reads what can be read at once. `None` if the rest has to be left to the ring.
+    #[inline(always)]
     fn read_now<B: BitmapSlice>(
         &mut self,
         offset: u64,
@@ -264,6 +267,7 @@ impl<G: MemoryGuard> Engine<G> {
     }
 
     /// Writes what can be written at once. `None` if the rest has to be left to the ring.
+    #[inline(always)]
     fn write_now<B: BitmapSlice>(
         &mut self,
         offset: u64,
@@ -292,6 +296,7 @@ impl<G: MemoryGuard> Engine<G> {
     }
 
     /// How to read at once, if at all.
+    #[inline(always)]
     fn read_flags(&self) -> Option<Flags> {
         match self.ring {
             None => Some(Flags::NONE),
@@ -301,6 +306,7 @@ impl<G: MemoryGuard> Engine<G> {
     }
 
     /// How to write at once, if at all.
+    #[inline(always)]
     fn write_flags(&self, flags: Flags) -> Option<Flags> {
         match self.ring {
             None => Some(flags),

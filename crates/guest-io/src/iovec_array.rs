@@ -49,6 +49,14 @@ impl IovecArray {
         rest.get(..IOV_MAX).unwrap_or(rest)
     }
 
+    /// The same to be read into. The kernel leaves the iovecs themselves alone.
+    #[inline]
+    pub(crate) fn next_mut(&mut self) -> &mut [iovec] {
+        let rest = self.iovecs.get_mut(self.first..).unwrap_or_default();
+        let len = rest.len().min(IOV_MAX);
+        &mut rest[..len]
+    }
+
     /// Bytes not yet transferred.
     #[inline]
     pub(crate) fn remaining(&self) -> usize {

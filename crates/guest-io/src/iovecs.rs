@@ -118,16 +118,25 @@ impl<'m, B: BitmapSlice> Iovecs<'m, B> {
     }
 
     /// What the next system call may take.
+    #[inline]
     pub(crate) fn next(&self) -> &[iovec] {
         self.storage.iovecs.next()
     }
 
+    /// The same to be read into.
+    #[inline]
+    pub(crate) fn next_mut(&mut self) -> &mut [iovec] {
+        self.storage.iovecs.next_mut()
+    }
+
     /// Skips `count` bytes that a file was written from.
+    #[inline]
     pub(crate) fn written(&mut self, count: usize) {
         self.advance(count, |_, _, _| ());
     }
 
     /// Skips `count` bytes that a file was read into, and marks them dirty.
+    #[inline]
     pub(crate) fn filled(&mut self, count: usize) {
         self.advance(count, |bitmap, offset, len| bitmap.mark_dirty(offset, len));
     }
@@ -142,6 +151,7 @@ impl<'m, B: BitmapSlice> Iovecs<'m, B> {
         Some(unsafe { VolatileSlice::new(iovec.iov_base.cast(), iovec.iov_len) })
     }
 
+    #[inline]
     fn advance(&mut self, count: usize, pass: impl Fn(&B, usize, usize)) {
         let mut count = count.min(self.remaining());
         self.storage.iovecs.advance(count);

@@ -2,12 +2,20 @@
 //!
 //! A signal never shows: `EINTR` is retried. Writing to a pipe or socket that nobody reads raises
 //! `SIGPIPE` where the process has not set it to be ignored, as Rust programs do by default.
+//!
+//! The system calls are made in line: not by the C library's functions, nor by functions of our own
+//! if it can be helped. Where the kernel does not trust predictions of returns (`spec_rstack_overflow`
+//! on AMD's processors), the first return to a caller from before a system call costs as much as 500
+//! instructions, and each one after it some 50. So all that lies between these calls and the loop of a
+//! worker is `inline(always)`.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::ops::BitOr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::ptr;
 
-use libc::{c_int, iovec, off_t};
+use libc::{c_int, iovec};
+use rustix::io::{Errno, ReadWriteFlags, preadv2, pwritev2};
 use vm_memory::bitmap::BitmapSlice;
 
 use crate::Iovecs;
@@ -26,6 +34,7 @@ impl Flags {
     pub const DSYNC: Self = Self(libc::RWF_DSYNC);
 
     /// Whether all flags of `other` are set.
+    #[inline]
     pub fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
@@ -51,6 +60,7 @@ impl BitOr for Flags {
 /// # Errors
 ///
 /// Those of `preadv2(2)`. An offset over `i64::MAX` is [`ErrorKind::InvalidInput`].
+#[inline(always)]
 pub fn read_at<B: BitmapSlice>(
     fd: impl AsFd,
     iovecs: &mut Iovecs<'_, B>,
@@ -58,7 +68,7 @@ pub fn read_at<B: BitmapSlice>(
     flags: Flags,
 ) -> io::Result<usize> {
     let offset = file_offset(offset)?;
-    let count = transfer(libc::preadv2, fd.as_fd(), iovecs.next(), offset, flags)?;
+    let count = read(fd.as_fd(), iovecs.next_mut(), offset, flags)?;
     iovecs.filled(count);
     Ok(count)
 }
@@ -69,6 +79,7 @@ pub fn read_at<B: BitmapSlice>(
 /// # Errors
 ///
 /// Those of `pwritev2(2)`. An offset over `i64::MAX` is [`ErrorKind::InvalidInput`].
+#[inline(always)]
 pub fn write_at<B: BitmapSlice>(
     fd: impl AsFd,
     iovecs: &mut Iovecs<'_, B>,
@@ -76,7 +87,7 @@ pub fn write_at<B: BitmapSlice>(
     flags: Flags,
 ) -> io::Result<usize> {
     let offset = file_offset(offset)?;
-    let count = transfer(libc::pwritev2, fd.as_fd(), iovecs.next(), offset, flags)?;
+    let count = write(fd.as_fd(), iovecs.next(), offset, flags)?;
     iovecs.written(count);
     Ok(count)
 }
@@ -87,18 +98,13 @@ pub fn write_at<B: BitmapSlice>(
 /// # Errors
 ///
 /// Those of `preadv2(2)`.
+#[inline(always)]
 pub fn readv<B: BitmapSlice>(
     fd: impl AsFd,
     iovecs: &mut Iovecs<'_, B>,
     flags: Flags,
 ) -> io::Result<usize> {
-    let count = transfer(
-        libc::preadv2,
-        fd.as_fd(),
-        iovecs.next(),
-        FILE_POSITION,
-        flags,
-    )?;
+    let count = read(fd.as_fd(), iovecs.next_mut(), FILE_POSITION, flags)?;
     iovecs.filled(count);
     Ok(count)
 }
@@ -109,18 +115,13 @@ pub fn readv<B: BitmapSlice>(
 /// # Errors
 ///
 /// Those of `pwritev2(2)`.
+#[inline(always)]
 pub fn writev<B: BitmapSlice>(
     fd: impl AsFd,
     iovecs: &mut Iovecs<'_, B>,
     flags: Flags,
 ) -> io::Result<usize> {
-    let count = transfer(
-        libc::pwritev2,
-        fd.as_fd(),
-        iovecs.next(),
-        FILE_POSITION,
-        flags,
-    )?;
+    let count = write(fd.as_fd(), iovecs.next(), FILE_POSITION, flags)?;
     iovecs.written(count);
     Ok(count)
 }
@@ -210,53 +211,52 @@ fn repeat<'m, B: BitmapSlice>(
     Ok(())
 }
 
-/// `offset` as the kernel takes it. Were it to wrap to -1, the file's own position would be used.
+/// `offset`, unless it is past the last one. The kernel takes the one that would wrap to -1 for the
+/// file's own position.
 #[inline]
-pub(crate) fn file_offset(offset: u64) -> io::Result<off_t> {
-    off_t::try_from(offset).map_err(|_| ErrorKind::InvalidInput.into())
+pub(crate) fn file_offset(offset: u64) -> io::Result<u64> {
+    match i64::try_from(offset) {
+        Ok(_) => Ok(offset),
+        Err(_) => Err(ErrorKind::InvalidInput.into()),
+    }
 }
 
-/// `preadv2` or `pwritev2`.
-type Call = unsafe extern "C" fn(c_int, *const iovec, c_int, off_t, c_int) -> isize;
-
-/// Calls one of them with `iovecs`, which come from [`Iovecs::next`].
-#[inline]
-fn transfer(
-    call: Call,
-    fd: BorrowedFd<'_>,
-    iovecs: &[iovec],
-    offset: off_t,
-    flags: Flags,
-) -> io::Result<usize> {
-    retry(|| {
-        // SAFETY: `iovecs` is an array of as many iovecs as we say. Each is (a part of) volatile
-        // slices that live as long as the `Iovecs` borrowed by our caller, so the kernel may read
-        // or write there until the call returns, and it touches nothing else. No Rust reference
-        // to guest memory exists that this could violate.
-        unsafe {
-            call(
-                fd.as_raw_fd(),
-                iovecs.as_ptr(),
-                iovecs.len() as c_int,
-                offset,
-                flags.bits(),
-            )
-        }
-    })
-}
-
-#[inline]
-fn retry(call: impl Fn() -> isize) -> io::Result<usize> {
+/// `preadv2` with `iovecs` that come from [`Iovecs::next_mut`].
+#[inline(always)]
+fn read(fd: BorrowedFd<'_>, iovecs: &mut [iovec], offset: u64, flags: Flags) -> io::Result<usize> {
+    // SAFETY: An `IoSliceMut` is ABI-compatible with `iovec`, as its documentation promises, and as
+    // long as nobody dereferences it no more than that: address and length, which rustix hands to
+    // the kernel. So no Rust reference to guest memory comes to be. What they name is (a part of)
+    // volatile slices that live as long as the `Iovecs` borrowed by our caller; the kernel may write
+    // there until the call returns, and it touches nothing else.
+    let slices = unsafe { &mut *(ptr::from_mut(iovecs) as *mut [IoSliceMut<'_>]) };
     loop {
-        if let Ok(count) = usize::try_from(call()) {
-            return Ok(count);
-        }
-        let error = io::Error::last_os_error();
-        if error.kind() != ErrorKind::Interrupted {
-            return Err(error);
+        match preadv2(fd, slices, offset, flags.into()) {
+            Err(Errno::INTR) => {}
+            result => return Ok(result?),
         }
     }
 }
 
+/// `pwritev2` with `iovecs` that come from [`Iovecs::next`].
+#[inline(always)]
+fn write(fd: BorrowedFd<'_>, iovecs: &[iovec], offset: u64, flags: Flags) -> io::Result<usize> {
+    // SAFETY: As in `read`, of `IoSlice`, from which the kernel reads.
+    let slices = unsafe { &*(ptr::from_ref(iovecs) as *const [IoSlice<'_>]) };
+    loop {
+        match pwritev2(fd, slices, offset, flags.into()) {
+            Err(Errno::INTR) => {}
+            result => return Ok(result?),
+        }
+    }
+}
+
+impl From<Flags> for ReadWriteFlags {
+    #[inline]
+    fn from(Flags(bits): Flags) -> Self {
+        Self::from_bits_retain(bits as _)
+    }
+}
+
 /// The offset that stands for the file's own position.
-const FILE_POSITION: off_t = -1;
+const FILE_POSITION: u64 = u64::MAX;

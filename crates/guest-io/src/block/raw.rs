@@ -116,6 +116,7 @@ pub struct RawChannel<G: MemoryGuard> {
 }
 
 impl<G: MemoryGuard + Send> Channel<G> for RawChannel<G> {
+    #[inline(always)]
     fn read<B: BitmapSlice, S: IntoIterator<Item = Segment>>(
         &mut self,
         offset: u64,
@@ -125,6 +126,7 @@ impl<G: MemoryGuard + Send> Channel<G> for RawChannel<G> {
         self.engine.read(offset, iovecs, deferred)
     }
 
+    #[inline(always)]
     fn write<B: BitmapSlice, S: IntoIterator<Item = Segment>>(
         &mut self,
         offset: u64,
