@@ -80,6 +80,7 @@ impl<M: GuestMemory, G, C> Tools<'_, '_, M, G, C> {
 
 impl Request {
     /// Begins the request that is in the chain. `None` if it stays in flight.
+    #[inline(always)]
     pub(crate) fn start<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
         &mut self,
         token: u64,
@@ -129,6 +130,7 @@ impl Request {
         }
     }
 
+    #[inline(always)]
     fn begin<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
         &mut self,
         token: u64,
@@ -161,6 +163,7 @@ impl Request {
         }
     }
 
+    #[inline(always)]
     fn read<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
         &mut self,
         token: u64,
@@ -197,6 +200,7 @@ impl Request {
         Ok(self.moving(transfer, submitted, tools.shared))
     }
 
+    #[inline(always)]
     fn write<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
         &mut self,
         token: u64,
@@ -211,6 +215,7 @@ impl Request {
     }
 
     /// Writes the payload to `range`, which is as long.
+    #[inline(always)]
     pub(crate) fn write_range<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
         &mut self,
         token: u64,
