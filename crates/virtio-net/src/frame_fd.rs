@@ -30,6 +30,7 @@ impl FrameFd {
 }
 
 impl Line for FrameFd {
+    #[inline(always)]
     fn receive<B: BitmapSlice>(&mut self, packet: &mut Iovecs<'_, B>) -> io::Result<usize> {
         match readv(&self.input, packet, Flags::NONE)? {
             0 => Err(ErrorKind::UnexpectedEof.into()),
@@ -37,6 +38,7 @@ impl Line for FrameFd {
         }
     }
 
+    #[inline(always)]
     fn send<B: BitmapSlice>(&mut self, packet: &mut Iovecs<'_, B>) -> io::Result<()> {
         writev(&self.output, packet, Flags::NONE).map(drop)
     }

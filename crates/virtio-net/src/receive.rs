@@ -153,6 +153,7 @@ impl Receiver {
         };
     }
 
+    #[inline(always)]
     fn step<M: GuestMemory>(
         &mut self,
         queue: &mut Virtqueue<'_, M>,
@@ -209,6 +210,7 @@ impl Receiver {
 
     /// Reads a frame into the window, as far as one is expected to need it, and what goes beyond
     /// into our own room. `offered` becomes the bytes of the former, driver's header included.
+    #[inline(always)]
     fn read<M: GuestMemory>(
         &mut self,
         view: &mut GuestView<'_, M>,

@@ -63,6 +63,7 @@ impl Transmitter {
     }
 
     /// Sends the frame in the chain. One that cannot be sent, whatever the reason, is lost.
+    #[inline(always)]
     fn send<M: GuestMemory>(
         &mut self,
         queue: &mut Virtqueue<'_, M>,
