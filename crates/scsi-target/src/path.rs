@@ -71,6 +71,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Path<B, G> {
     }
 
     /// Starts `access`. `None` if it stays in flight.
+    #[inline(always)]
     pub fn start(
         &mut self,
         access: Access,
@@ -125,6 +126,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Path<B, G> {
         [first, own.filter(|fd| Some(fd.as_raw_fd()) != raw)]
     }
 
+    #[inline(always)]
     fn begin(
         &mut self,
         operation: Operation,
@@ -146,6 +148,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Path<B, G> {
         }
     }
 
+    #[inline(always)]
     fn read(
         &mut self,
         extent: Extent,
@@ -167,6 +170,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Path<B, G> {
         Ok(self.moving(transfer, task, step))
     }
 
+    #[inline(always)]
     fn write(
         &mut self,
         extent: Extent,

@@ -40,6 +40,7 @@ impl<M: GuestMemory, G: MemoryGuard> Buffers<G> for Data<'_, '_, M, G> {
             .map_err(|_| BadBuffer)
     }
 
+    #[inline(always)]
     fn read<C: Channel<G>>(
         &mut self,
         channel: &mut C,
@@ -63,6 +64,7 @@ impl<M: GuestMemory, G: MemoryGuard> Buffers<G> for Data<'_, '_, M, G> {
         channel.read(at, &mut iovecs, deferred)
     }
 
+    #[inline(always)]
     fn write<C: Channel<G>>(
         &mut self,
         channel: &mut C,

@@ -35,6 +35,7 @@ enum Begin {
 
 impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
     /// Begins the request in slot `index`.
+    #[inline(always)]
     pub(crate) fn start<M: GuestMemory>(
         &mut self,
         index: usize,
@@ -74,6 +75,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
     }
 
     /// Has the unit at `address` begin the command of `header`.
+    #[inline(always)]
     fn dispatch<M: GuestMemory>(
         &mut self,
         index: usize,
@@ -103,6 +105,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
     }
 
     /// Begins a command. `None` if it is in flight.
+    #[inline(always)]
     fn begin<M: GuestMemory>(
         &mut self,
         index: usize,

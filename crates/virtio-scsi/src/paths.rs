@@ -48,7 +48,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
     ///
     /// # Errors
     /// How it has ended, if it has.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn start(
         &mut self,
         (address, unit): (Address, &Arc<LogicalUnit<B>>),
