@@ -300,8 +300,10 @@ struct Parts<'a> {
     workers: Option<Arc<Workers>>,
 }
 
+/// As in QEMU a name without a bus, such as `virtio-blk`, is that of a device on PCI.
 fn find(driver: &str) -> Result<&'static Row, BadOption> {
-    let row = DEVICES.iter().find(|row| row.name == driver);
+    let named = |name: &str| DEVICES.iter().find(|row| row.name == name);
+    let row = named(driver).or_else(|| named(&format!("{driver}-pci")));
     row.ok_or_else(|| {
         let names = near_matches(driver, DEVICES.iter().map(|row| row.name));
         BadOption::value("-device", driver, "unknown type", names)

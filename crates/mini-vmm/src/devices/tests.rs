@@ -174,6 +174,7 @@ fn help_lists_types_and_properties() {
         let listed = |name: &&str| text.contains(&format!("\n  {name} "));
         assert!(properties.iter().all(listed), "{text}");
     }
+    assert_eq!(help("virtio-blk").unwrap(), help("virtio-blk-pci").unwrap());
     assert!(help("pvpanik").unwrap_err().to_string().contains("pvpanic"));
     let fixed = help("virtio-rng-pci-transitional").unwrap();
     assert!(!fixed.contains("\n  disable-legacy"));
