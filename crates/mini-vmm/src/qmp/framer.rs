@@ -18,9 +18,10 @@ pub(super) struct Framer {
 enum Text {
     #[default]
     Outside,
-    Inside,
+    /// In one that ends with this quote.
+    Inside(u8),
     /// After a backslash.
-    Escaped,
+    Escaped(u8),
 }
 
 /// What was cut out.
@@ -68,11 +69,11 @@ impl Framer {
     /// Whether a value, or what is none, ends with `byte`.
     fn ends_at(&mut self, byte: u8) -> bool {
         self.text = match (self.text, byte) {
-            // No string goes over the end of a line.
-            (Text::Inside | Text::Escaped, b'\n') => return true,
-            (Text::Escaped, _) | (Text::Outside, b'"') if self.depth > 0 => Text::Inside,
-            (Text::Inside, b'\\') => Text::Escaped,
-            (Text::Inside, b'"') => Text::Outside,
+            _ if self.depth > 0 && self.is_nowhere_allowed(byte) => return true,
+            (Text::Outside, b'"' | b'\'') if self.depth > 0 => Text::Inside(byte),
+            (Text::Escaped(quote), _) => Text::Inside(quote),
+            (Text::Inside(quote), b'\\') => Text::Escaped(quote),
+            (Text::Inside(quote), _) if byte == quote => Text::Outside,
             (text, _) => text,
         };
         match byte {
@@ -92,6 +93,15 @@ impl Framer {
             }
             b'\n' => self.depth == 0,
             _ => false,
+        }
+    }
+
+    /// What no value has here ends it at once: who waits for the answer may not say more.
+    fn is_nowhere_allowed(&self, byte: u8) -> bool {
+        match self.text {
+            Text::Outside => !(byte.is_ascii_graphic() || byte.is_ascii_whitespace()),
+            // No string goes over the end of a line, nor are there such bytes in UTF-8.
+            _ => byte < b' ' || matches!(byte, 0xc0 | 0xc1 | 0xf5..),
         }
     }
 
@@ -164,6 +174,35 @@ mod tests {
     }
 
     #[test]
+    fn what_no_value_has_is_answered_at_once() {
+        let mut framer = Framer::default();
+        for text in [
+            &b"{\xff"[..],
+            b"{\x01",
+            b"{\"a\xff",
+            b"{'a\n",
+            b"{'\"a\t",
+            b"\xfe",
+        ] {
+            framer.push(text);
+            assert_eq!(framer.next(), Some(Frame::Value(text.to_vec())));
+            framer.push(b"{}");
+            assert_eq!(
+                framer.next(),
+                Some(Frame::Value(b"{}".to_vec())),
+                "{text:?}"
+            );
+        }
+        assert_eq!(cut("{\"\u{fc}\u{1f600}\"}"), ["{\"\u{fc}\u{1f600}\"}"]);
+    }
+
+    #[test]
+    fn strings_may_be_in_either_quotes() {
+        assert_eq!(cut(r#"{'}": "\'}': 1}{}"#), [r#"{'}": "\'}': 1}"#, "{}"]);
+        assert_eq!(cut(r#"{"'}": 1}{}"#), [r#"{"'}": 1}"#, "{}"]);
+    }
+
+    #[test]
     fn the_cut_does_not_depend_on_how_bytes_arrive() {
         let text = r#"{"a": "x\"y"} {"b": [{}, "]"]} {"c": 1}"#;
         let mut framer = Framer::default();
@@ -196,7 +235,7 @@ mod tests {
         let mut framer = Framer::default();
         for _ in 0..100_000 {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let alphabet = b"{}[]\"\\\n a";
+            let alphabet = b"{}[]\"'\\\n a\xff";
             framer.push(&[alphabet[(seed >> 24) as usize % alphabet.len()]]);
             for frame in frames(&mut framer) {
                 assert!(!frame.is_empty());
