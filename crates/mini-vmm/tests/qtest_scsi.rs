@@ -331,6 +331,29 @@ fn discs_are_changed_by_a_monitor_and_ejected_by_the_guest() {
 }
 
 #[test]
+fn discs_that_come_by_name_leave_nothing_behind() {
+    let disc = file(1 << 20, 1);
+    let cd = "-device scsi-cd,id=cd0,bus=vs0.0,scsi-id=1,lun=0";
+    let mut bus = Bus::start(&format!("-sandbox off {cd}"));
+    let nodes = |bus: &mut Bus| {
+        let nodes = bus.vmm.qmp().execute("query-named-block-nodes", json!({}));
+        nodes.unwrap().as_array().unwrap().len()
+    };
+    for _ in 0..3 {
+        let disc = json!({"id": "cd0", "filename": disc.path()});
+        bus.qmp("blockdev-change-medium", disc);
+        assert_eq!(nodes(&mut bus), 1);
+    }
+    let nowhere = json!({"id": "none", "filename": disc.path()});
+    let error = bus.vmm.qmp().execute("blockdev-change-medium", nowhere);
+    assert_eq!(error.unwrap_err()["class"], "DeviceNotFound");
+    assert_eq!(nodes(&mut bus), 1);
+    bus.qmp("eject", json!({"id": "cd0"}));
+    assert_eq!(nodes(&mut bus), 0);
+    assert_eq!(bus.vmm.terminate(), Some(0));
+}
+
+#[test]
 fn functions_are_answered() {
     let mut bus = Bus::settled(
         "-drive file=null-co://,if=none,id=dr1,format=raw -device scsi-hd,drive=dr1,scsi-id=1,lun=0",

@@ -3,7 +3,7 @@
 //! A device has a drive for itself, and with it everything that is below. So a drive that is below
 //! another one is given to no device, and one whose parts a device has yet waits until that is gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Around, Drive, Resize, Zeroes};
 use crate::backends::names;
@@ -16,6 +16,8 @@ pub struct Drives {
     drives: BTreeMap<String, Drive>,
     /// How devices are told of another size of their drive.
     resizers: BTreeMap<String, Resize>,
+    /// Those that came into a tray by a file's name, and go when they are taken out.
+    media: BTreeSet<String>,
     pub(super) zeroes: Zeroes,
 }
 
@@ -32,6 +34,24 @@ impl Drives {
         let drive = Drive::open(options, &around)?;
         self.drives.insert(options.id.clone(), drive);
         Ok(())
+    }
+
+    /// As [`add`](Self::add), for a medium that is nothing without the device it is for.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn add_medium(&mut self, options: &DriveOptions, files: &Files) -> Result<(), BadOption> {
+        self.add(options, files)?;
+        self.media.insert(options.id.clone());
+        Ok(())
+    }
+
+    /// Closes the drive `id` if it came as a medium, and no device has it.
+    pub fn drop_medium(&mut self, id: &str) {
+        let is_free = self.drives.get(id).is_some_and(|drive| !drive.is_used());
+        if is_free && self.media.remove(id) {
+            self.drives.remove(id);
+        }
     }
 
     /// Closes a drive that is not in use.

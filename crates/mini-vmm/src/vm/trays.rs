@@ -7,6 +7,7 @@ use serde_json::json;
 use virtio_scsi::ScsiHandle;
 
 use super::Machine;
+use crate::backends::Backends;
 use crate::devices::{Control, PluggedUnit, refused_unit};
 use crate::options::DriveOptions;
 use crate::qmp::{Event, QmpError};
@@ -63,8 +64,11 @@ impl Machine {
         let drive = self.drive_of(name)?;
         let removed = drive.unit.remove_medium();
         removed.map_err(|error| explain(name, error))?;
-        drive.plugged.drive = None;
+        let taken_out = drive.plugged.drive.take();
         drive.handle.media_changed();
+        if let Some(id) = taken_out.map(|drive| drive.options.id) {
+            self.backends.drives.drop_medium(&id);
+        }
         Ok(())
     }
 
@@ -98,11 +102,24 @@ impl Machine {
         options: Option<&DriveOptions>,
         force: bool,
     ) -> Result<(), QmpError> {
-        if let Some(options) = options {
-            self.backends
-                .drives
-                .add(options, &self.backends.host.files)?;
+        let Some(options) = options else {
+            return self.exchange(name, None, force);
+        };
+        let Backends { drives, host, .. } = &mut self.backends;
+        drives.add_medium(options, &host.files)?;
+        let changed = self.exchange(name, Some(&options.id), force);
+        if changed.is_err() {
+            self.backends.drives.drop_medium(&options.id);
         }
+        changed
+    }
+
+    fn exchange(
+        &mut self,
+        name: DriveName<'_>,
+        medium: Option<&str>,
+        force: bool,
+    ) -> Result<(), QmpError> {
         self.open_tray(name, force)?;
         // The name of what is in it changes with it.
         let id = self.drive_of(name)?.plugged.id.clone();
@@ -111,10 +128,10 @@ impl Machine {
             device: name.device.filter(|_| id.is_none()),
         };
         self.remove_medium(name)?;
-        let Some(options) = options else {
+        let Some(medium) = medium else {
             return Ok(());
         };
-        self.insert_medium(name, &options.id)?;
+        self.insert_medium(name, medium)?;
         self.close_tray(name)
     }
 
