@@ -65,16 +65,18 @@ fn objects_come_and_go_and_are_found_in_the_tree() {
     let (class, _) = refused(&mut vmm, "qom-get", get("/machine/peripheral/x", "type"));
     assert_eq!(class, "DeviceNotFound");
     let (_, desc) = refused(&mut vmm, "object-del", json!({"id": "rng0"}));
-    assert!(desc.contains("in use"), "{desc}");
+    assert_eq!(desc, "object 'rng0' is in use, can not be deleted");
     run(&mut vmm, "device_del", json!({"id": "dev0"}));
     vmm.output(0xae08, 4, 1 << 5);
     vmm.qmp().event("DEVICE_DELETED");
     vmm.qmp().event("DEVICE_DELETED");
     run(&mut vmm, "object-del", json!({"id": "rng0"}));
-    assert!(
-        refused(&mut vmm, "object-del", json!({"id": "rng0"}))
-            .1
-            .contains("no such object")
+    let (_, desc) = refused(&mut vmm, "object-del", json!({"id": "rng0"}));
+    assert_eq!(desc, "object 'rng0' not found");
+    let (class, desc) = refused(&mut vmm, "netdev_del", json!({"id": "net0"}));
+    assert_eq!(
+        (&*class, &*desc),
+        ("DeviceNotFound", "Device 'net0' not found")
     );
     assert_eq!(vmm.terminate(), Some(0));
 }

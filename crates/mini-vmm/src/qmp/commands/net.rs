@@ -27,6 +27,9 @@ pub(in crate::qmp) fn delete(
     arguments: Arguments,
 ) -> Result<Value, QmpError> {
     let id = arguments.text("id");
+    if !machine.backends.has_netdev(id) {
+        return Err(QmpError::no_device(id));
+    }
     machine.backends.remove_netdev("netdev_del", id)?;
     Ok(json!({}))
 }

@@ -24,7 +24,15 @@ pub(in crate::qmp) fn delete(
     arguments: Arguments,
 ) -> Result<Value, QmpError> {
     let id = arguments.text("id");
-    machine.backends.objects.remove("object-del", id)?;
+    let objects = &mut machine.backends.objects;
+    let object = objects.find(id);
+    let object =
+        object.ok_or_else(|| QmpError::generic(format_args!("object '{id}' not found")))?;
+    if object.is_used() {
+        let desc = format_args!("object '{id}' is in use, can not be deleted");
+        return Err(QmpError::generic(desc));
+    }
+    objects.remove("object-del", id)?;
     Ok(json!({}))
 }
 
