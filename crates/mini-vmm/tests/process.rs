@@ -4,8 +4,8 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::process::{Command, Output};
-use std::time::{Duration, Instant};
 
+use testkit::wait_for;
 use vmm_sys_util::tempdir::TempDir;
 
 fn run(dir: &Path, args: &[&str]) -> Output {
@@ -79,11 +79,8 @@ fn it_ends_in_order_with_who_started_it() {
         .current_dir(dir.as_path())
         .status();
     assert!(started.unwrap().success());
-    let start = Instant::now();
-    while dir.as_path().join("pid").exists() {
-        assert!(start.elapsed() < Duration::from_secs(30), "it goes on");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let ended = || (!dir.as_path().join("pid").exists()).then_some(());
+    wait_for("the end", ended);
 }
 
 #[test]

@@ -3,9 +3,9 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::time::{Duration, Instant};
 
 use testkit::qtest::{Part, VirtioPci, VirtioQueue, Vmm};
+use testkit::{PATIENCE, wait_for};
 
 /// A port that its driver has opened, and always has a buffer for.
 struct Port {
@@ -86,19 +86,12 @@ fn offer(vmm: &mut Vmm, input: &mut VirtioQueue) -> u64 {
 }
 
 fn accept(listener: &TcpListener) -> TcpStream {
-    let start = Instant::now();
-    loop {
-        if let Ok((stream, _)) = listener.accept() {
-            stream.set_nonblocking(false).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            return stream;
-        }
-        assert!(start.elapsed() < PATIENCE, "nobody connects");
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let (stream, _) = wait_for("a connection", || listener.accept().ok());
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 /// Control messages of port 1 (section 5.3.6.2): it is ready, and open.
 const READY: [u8; 8] = [1, 0, 0, 0, 3, 0, 1, 0];
 const OPEN: [u8; 8] = [1, 0, 0, 0, 6, 0, 1, 0];
-const PATIENCE: Duration = Duration::from_secs(30);

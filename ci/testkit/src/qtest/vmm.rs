@@ -4,12 +4,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use super::Qmp;
+use crate::{PATIENCE, wait_for};
 
 /// A VMM that runs `-accel qtest`, ended when dropped.
 pub struct Vmm {
@@ -122,11 +122,7 @@ impl Vmm {
 
     /// Waits until `met`, which what a device does at its own pace makes true.
     pub fn wait(&mut self, what: &str, mut met: impl FnMut(&mut Self) -> bool) {
-        let start = Instant::now();
-        while !met(self) {
-            assert!(start.elapsed() < PATIENCE, "waited for {what}");
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait_for(what, || met(self).then_some(()));
     }
 
     /// Ends it as a user would, and returns its exit status.
@@ -152,18 +148,13 @@ fn listen(path: &Path) -> UnixListener {
 
 /// A VMM that ends before it connects has said why on standard error.
 fn accept(listener: &UnixListener, child: &mut Child) -> UnixStream {
-    let start = Instant::now();
-    loop {
-        if let Ok((stream, _)) = listener.accept() {
-            stream.set_nonblocking(false).unwrap();
-            stream.set_read_timeout(Some(PATIENCE)).unwrap();
-            return stream;
-        }
-        let ended = child.try_wait().unwrap();
-        assert_eq!(ended, None, "the VMM ended");
-        assert!(start.elapsed() < PATIENCE, "the VMM does not connect");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    let (stream, _) = wait_for("the VMM to connect", || {
+        assert_eq!(child.try_wait().unwrap(), None, "the VMM ended");
+        listener.accept().ok()
+    });
+    stream.set_nonblocking(false).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
 }
 
 fn letter(width: usize) -> char {
@@ -181,7 +172,6 @@ fn number(reply: &str) -> u64 {
     number.unwrap_or_else(|| panic!("{reply}"))
 }
 
-const PATIENCE: Duration = Duration::from_secs(30);
 /// Where memory is handed out from.
 const HEAP: u64 = 0x10_0000;
 const PAGE: u64 = 0x1000;
