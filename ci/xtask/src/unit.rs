@@ -1,6 +1,6 @@
 //! The steps that need no guest: format, clippy, feature sets, unit and doc tests, rustdoc.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::cargo;
 use crate::fuzz;
@@ -54,14 +54,19 @@ fn run_tests(filter: &str) -> Result<Count> {
             "--examples",
         ],
     };
-    let filter = (!filter.is_empty()).then_some(filter);
+    let name = (!filter.is_empty()).then_some(filter);
     let arguments: Vec<_> = runner
         .iter()
         .copied()
         .chain(["--workspace", "--all-features"])
-        .chain(filter)
+        .chain(name)
         .collect();
-    cargo::tests(&arguments)
+    let count = cargo::tests(&arguments)?;
+    ensure!(
+        count != Count::default(),
+        "no test is called like {filter:?}"
+    );
+    Ok(count)
 }
 
 /// Those that show a seam from end to end: each runs through and checks what it sees.
