@@ -2,17 +2,14 @@
 //! since a guest may change its mind as often as it likes.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use event_manager::{EventOps, EventSet, EventSubscriber, Events};
-use rustix::time::{
-    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
-    timerfd_settime,
-};
 use serde_json::json;
 use virtio_balloon::{BalloonHandle, PAGE};
+use virtio_device::Timer;
 
 use super::Machine;
 use crate::devices::Control;
@@ -27,7 +24,7 @@ pub(super) struct BalloonNews {
 }
 
 /// Wakes the main thread when there may be news again.
-pub(super) struct NewsTimer(OwnedFd);
+pub(super) struct NewsTimer(Mutex<Timer>);
 
 impl Machine {
     /// The balloon, of several the first.
@@ -56,7 +53,7 @@ impl Machine {
         if let Some(early) = since.and_then(|since| PERIOD.checked_sub(since))
             && !early.is_zero()
         {
-            self.balloon_news.timer.fire_in(early);
+            self.balloon_news.timer.lock().fire_in(early);
             return;
         }
         self.balloon_news.told = Some(actual);
@@ -71,33 +68,23 @@ impl BalloonNews {
     /// # Errors
     /// A host without timers to give.
     pub(super) fn new() -> io::Result<Self> {
-        let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
-        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
         Ok(Self {
             told: None,
             at: None,
-            timer: Arc::new(NewsTimer(timer)),
+            timer: Arc::new(NewsTimer(Mutex::new(Timer::new()?))),
         })
     }
 }
 
 impl NewsTimer {
-    /// What cannot be armed is told with the next change.
-    fn fire_in(&self, delay: Duration) {
-        let once = Itimerspec {
-            it_interval: Timespec::default(),
-            it_value: Timespec {
-                tv_sec: delay.as_secs().try_into().unwrap_or(i64::MAX),
-                tv_nsec: delay.subsec_nanos().into(),
-            },
-        };
-        let _ = timerfd_settime(&self.0, TimerfdTimerFlags::empty(), &once);
+    fn lock(&self) -> MutexGuard<'_, Timer> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl AsRawFd for NewsTimer {
     fn as_raw_fd(&self) -> RawFd {
-        self.0.as_raw_fd()
+        self.lock().as_fd().as_raw_fd()
     }
 }
 
@@ -108,7 +95,7 @@ impl EventSubscriber for NewsTimer {
 
     /// Wakes the main thread, which then looks.
     fn process(&self, _: Events, _: &mut EventOps) {
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
+        self.lock().disarm();
     }
 }
 
