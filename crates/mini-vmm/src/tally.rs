@@ -10,9 +10,10 @@ pub struct Tally {
     pub memory_slots: Count,
     /// Doorbells that KVM answers.
     pub ioeventfds: Count,
-    /// Events that KVM turns into interrupts.
+    /// Events that KVM turns into interrupts, of lines and of routed messages.
     pub irqfds: Count,
-    /// Interrupt messages in its routing table.
+    /// Interrupt messages in its routing table: of the vectors whose irqfds somebody was handed, which
+    /// devices of this process never are. Their messages are fired without a route (see [`crate::msi`]).
     pub msi_routes: Count,
 }
 
