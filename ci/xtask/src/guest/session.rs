@@ -93,15 +93,11 @@ impl Guest {
     }
 
     /// What it reports of its checks until the VMM ends, and whether it said before that it is done.
-    /// Each check is named when it comes, so that nobody who waits takes it to be standing still.
     pub fn verdicts(&mut self) -> Result<(Vec<Verdict>, bool)> {
         let (mut verdicts, mut done) = (Vec::new(), false);
         loop {
             match self.report(SILENCE)? {
-                Report::Verdict(verdict) => {
-                    line(Paint::Faint.on(format!("  heard of {}", verdict.check)));
-                    verdicts.push(verdict);
-                }
+                Report::Verdict(verdict) => verdicts.push(verdict),
                 Report::Done => done = true,
                 Report::Ended => return Ok((verdicts, done)),
                 _ => {}
