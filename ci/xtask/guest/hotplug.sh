@@ -17,11 +17,14 @@ await() {
     done
 }
 
-# Has the host do something, by way of the port that is open as descriptor 9.
+# Has the host do something, by way of the port that is open as descriptor 9. What it found is left
+# in `answer`, and so is what went wrong.
 ask() {
     echo "$*" >&9
-    read -r -t 120 answer <&9 || answer="no answer to $*"
-    [ "$answer" = ok ]
+    read -r -t 120 word answer <&9 || word='' answer="no answer to $*"
+    [ "$word" = ok ] && return
+    answer="$word $answer"
+    return 1
 }
 desk() {
     exec 9<> "$(port org.example.desk)"
@@ -251,7 +254,7 @@ load() {
 report() {
     check=$1
     shift
-    if "$check"; then pass "$method-$check" "$*"; else fail "$method-$check" "$answer"; fi
+    if "$check"; then pass "$method-$check" "${*:-$answer}"; else fail "$method-$check" "$answer"; fi
 }
 
 counts() { desk count after; }
@@ -349,7 +352,7 @@ desk count before
 patient=no rounds=
 all_lanes
 report_rows
-report counts "the VMM has the descriptors, the threads and what of KVM it had before"
+report counts
 report busy "a disk went during writes, and came again"
 report resize "32 MiB"
 report pause "stopped and went on 5 times while fio verified what it wrote"

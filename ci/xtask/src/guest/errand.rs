@@ -11,6 +11,8 @@ use crate::socket;
 /// and what it found, or why it could not. Ends when the VMM does; returns the number of lines.
 pub fn serve(port: &Path, mut act: impl FnMut(&str) -> Result<String>) -> Result<usize> {
     let port = socket::connect(port)?;
+    // A guest may do other things for as long as it likes.
+    port.set_read_timeout(None)?;
     let mut count = 0;
     for line in BufReader::new(&port).lines().map_while(Result::ok) {
         let answer = match act(&line) {

@@ -2,16 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
+use crate::guest::errand;
 use crate::guest::machine::Machine;
 use crate::guest::qmp::Qmp;
-use crate::socket;
 
 /// Gives the machine the desk's port and monitor.
 pub(super) fn equip(machine: &mut Machine) {
@@ -30,22 +29,22 @@ pub(super) fn serve(machine: &Machine, vmm: u32) -> JoinHandle<Result<()>> {
 
 fn obey(machine: &Machine, vmm: u32) -> Result<()> {
     let mut monitor = Qmp::connect(&machine.file(MONITOR))?;
-    let port = socket::connect(&machine.file(NAME))?;
     let mut before = Counts::new();
-    for words in BufReader::new(&port).lines().map_while(Result::ok) {
-        let done = match words.as_str() {
+    let obey = |words: &str| {
+        match words {
             "count before" => {
                 sleep(SETTLING);
-                let counts = count(&mut monitor, machine, vmm);
-                counts.map(|counts| before = counts)
+                before = count(&mut monitor, machine, vmm)?;
             }
-            "count after" => settle(|| count(&mut monitor, machine, vmm), &before),
-            words => act(&mut monitor, words),
-        };
-        let answer = done.map_or_else(|error| format!("{error:#}"), |()| "ok".to_owned());
-        writeln!(&port, "{}", answer.replace('\n', " "))?;
-    }
-    Ok(())
+            "count after" => {
+                settle(|| count(&mut monitor, machine, vmm), &before)?;
+                return Ok(format!("as before: {}", listed(&before)));
+            }
+            words => act(&mut monitor, words)?,
+        }
+        Ok(String::new())
+    };
+    errand::serve(&machine.file(NAME), obey).map(drop)
 }
 
 fn act(monitor: &mut Qmp, words: &str) -> Result<()> {
@@ -81,6 +80,21 @@ fn settle(mut count: impl FnMut() -> Result<Counts>, before: &Counts) -> Result<
     }
 }
 
+/// The counts, and the threads whatever their names.
+fn listed(counts: &Counts) -> String {
+    let (threads, others): (Vec<_>, Vec<_>) = counts
+        .iter()
+        .partition(|(kind, _)| kind.starts_with(THREAD));
+    let threads: usize = threads.iter().map(|(_, number)| **number).sum();
+    let others = others
+        .iter()
+        .map(|(kind, number)| format!("{number} {kind}"));
+    std::iter::once(format!("{threads} threads"))
+        .chain(others)
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
 /// Which counts differ, and how.
 fn changes(before: &Counts, after: &Counts) -> String {
     let kinds: BTreeSet<_> = before.keys().chain(after.keys()).collect();
@@ -92,7 +106,8 @@ fn changes(before: &Counts, after: &Counts) -> String {
     changes.collect::<Vec<_>>().join(", ")
 }
 
-/// What the VMM, whose process id is `vmm`, has of the system, and says it has of KVM.
+/// What the VMM, whose process id is `vmm`, has of the system, and says it has of KVM. Messages of our
+/// devices are fired without a route, so that the routes are none as long as nobody takes an irqfd.
 fn count(monitor: &mut Qmp, machine: &Machine, vmm: u32) -> Result<Counts> {
     let mut counts = count_of_process(vmm)?;
     if machine.vmm.is_ours() {
@@ -115,7 +130,9 @@ fn count_of_process(process: u32) -> Result<Counts> {
     for entry in fs::read_dir(format!("/proc/{process}/task"))? {
         let name = fs::read_to_string(entry?.path().join("comm")).unwrap_or_default();
         if !name.starts_with("iou-wrk-") {
-            *counts.entry(format!("thread {}", name.trim())).or_default() += 1;
+            *counts
+                .entry(format!("{THREAD}{}", name.trim()))
+                .or_default() += 1;
         }
     }
     for entry in fs::read_dir(format!("/proc/{process}/fd"))? {
@@ -131,6 +148,7 @@ fn count_of_process(process: u32) -> Result<Counts> {
 
 const NAME: &str = "desk";
 const MONITOR: &str = "desk-monitor";
+const THREAD: &str = "thread ";
 const PAUSE: Duration = Duration::from_millis(300);
 /// Longer than a thread needs to end.
 const SETTLING: Duration = Duration::from_secs(3);

@@ -3,16 +3,15 @@
 //! The guest says what is to happen next, on a port of its own for each lane, and is answered when it
 //! has: so neither side guesses how long the other takes.
 
-use std::io::{BufRead, BufReader, Write};
 use std::thread::{JoinHandle, spawn};
 
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
 
 use super::table::{ROWS, Row};
+use crate::guest::errand;
 use crate::guest::machine::Machine;
 use crate::guest::qmp::Qmp;
-use crate::socket;
 
 /// A lane.
 #[derive(Clone, Debug)]
@@ -84,15 +83,8 @@ impl Lane {
     /// Does what the guest says, until the VMM ends.
     fn obey(&self, machine: &Machine, bus: Bus) -> Result<()> {
         let mut monitor = Qmp::connect(&machine.file(&self.monitor()))?;
-        let port = socket::connect(&machine.file(&self.control()))?;
-        for word in BufReader::new(&port).lines().map_while(Result::ok) {
-            let answer = match self.act(&mut monitor, bus, &word) {
-                Ok(()) => "ok".to_owned(),
-                Err(error) => format!("{error:#}").replace('\n', " "),
-            };
-            writeln!(&port, "{answer}")?;
-        }
-        Ok(())
+        let act = |word: &str| self.act(&mut monitor, bus, word).map(|()| String::new());
+        errand::serve(&machine.file(&self.control()), act).map(drop)
     }
 
     fn act(&self, monitor: &mut Qmp, bus: Bus, word: &str) -> Result<()> {
