@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::console::{Paint, line};
 use crate::guest::run::{Choice, Guests};
 use crate::guest::s390x;
+use crate::guest::scenario::Selection;
 use crate::guest::scenarios::{ALL, NEWEST, NEWEST_LABEL};
 use crate::guest::within::Within;
 use crate::report::{Count, Report};
@@ -31,9 +32,8 @@ enum Command {
         /// Run one part only
         #[arg(long)]
         only: Option<Part>,
-        /// Run only the tests (scenarios of the guest part) whose name contains this
-        #[arg(long, default_value = "", value_name = "TEXT")]
-        filter: String,
+        #[command(flatten)]
+        selection: Selection,
         #[command(flatten)]
         choice: Choice,
     },
@@ -119,9 +119,9 @@ fn dispatch(command: Command) -> Result<bool> {
         Command::Check => Ok(report(unit::check)),
         Command::Test {
             only,
-            filter,
+            selection,
             choice,
-        } => Ok(report(|report| test(report, only, &filter, &choice))),
+        } => Ok(report(|report| test(report, only, &selection, &choice))),
         Command::Demo {
             arch: Arch::X86,
             choice,
@@ -149,7 +149,8 @@ fn dispatch(command: Command) -> Result<bool> {
     }
 }
 
-fn test(report: &mut Report, only: Option<Part>, filter: &str, choice: &Choice) {
+fn test(report: &mut Report, only: Option<Part>, selection: &Selection, choice: &Choice) {
+    let filter = selection.filter.as_str();
     let wanted = |part| only.is_none_or(|only| only == part);
     if wanted(Part::Lint) && filter.is_empty() {
         unit::lint(report);
@@ -158,42 +159,43 @@ fn test(report: &mut Report, only: Option<Part>, filter: &str, choice: &Choice) 
         unit::test(report, filter);
     }
     if wanted(Part::Guest) {
-        test_guests(report, filter, choice);
+        test_guests(report, selection, choice);
     }
 }
 
-fn test_guests(report: &mut Report, filter: &str, choice: &Choice) {
+fn test_guests(report: &mut Report, selection: &Selection, choice: &Choice) {
+    let filter = selection.filter.as_str();
     let here = ALL.iter().any(|scenario| scenario.matches("", filter))
         || NEWEST
             .iter()
             .any(|scenario| scenario.matches(NEWEST_LABEL, filter));
     if here || !s390x::has(filter) {
-        test_x86_guests(report, filter, choice);
+        test_x86_guests(report, selection, choice);
     }
     if s390x::has(filter) {
-        test_s390x_guests(report, filter);
+        test_s390x_guests(report, selection);
     }
 }
 
-fn test_s390x_guests(report: &mut Report, filter: &str) {
+fn test_s390x_guests(report: &mut Report, selection: &Selection) {
     let mut guests = None;
     report.step("what s390x guests need", || {
         guests = Some(s390x::Guests::prepare()?);
         Ok(Count::default())
     });
     if let Some(guests) = guests {
-        report.step("tests in s390x guests", || guests.test(filter));
+        report.step("tests in s390x guests", || guests.test(selection));
     }
 }
 
-fn test_x86_guests(report: &mut Report, filter: &str, choice: &Choice) {
+fn test_x86_guests(report: &mut Report, selection: &Selection, choice: &Choice) {
     let mut guests = None;
     report.step("what guests need", || {
         guests = Some(Guests::prepare(choice)?);
         Ok(Count::default())
     });
     if let Some(guests) = guests {
-        report.step("tests in guests", || guests.test(filter));
+        report.step("tests in guests", || guests.test(selection));
     }
 }
 

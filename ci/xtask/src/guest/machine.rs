@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::debian::Program;
 use crate::guest::image::Image;
+use crate::guest::scenario::in_l1;
 
 /// A program that runs virtual machines.
 #[derive(Clone, Debug)]
@@ -143,6 +144,9 @@ pub struct Machine {
     pub processors: u32,
     /// Whether a guest's wish to reboot ends the VMM.
     pub reboots: bool,
+    /// Whether scenarios are to do all that they can: one level down they leave out what takes minutes
+    /// there, unless the user asks for it.
+    pub full: bool,
     image: Image,
     arguments: Vec<String>,
     parameters: Vec<String>,
@@ -159,6 +163,7 @@ impl Machine {
             vmm: vmm.clone(),
             processors: 2,
             reboots: false,
+            full: !in_l1(),
             image: image.clone(),
             arguments: Vec::new(),
             parameters: Vec::new(),

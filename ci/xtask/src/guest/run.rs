@@ -13,7 +13,7 @@ use crate::console::Progress;
 use crate::debian::Debian;
 use crate::ground::Ground;
 use crate::guest::image::Image;
-use crate::guest::scenario::TOOLS;
+use crate::guest::scenario::{Selection, TOOLS};
 use crate::guest::scenarios::share;
 use crate::guest::suite::RESULTS;
 use crate::guest::verdict::Verdict;
@@ -72,11 +72,16 @@ impl Guests {
         })
     }
 
-    /// Runs the scenarios whose name contains `filter`.
-    pub fn test(&self, filter: &str) -> Result<Count> {
-        let newest = utf8(self.newest.directory())?;
-        let words = ["--filter", filter, "--newest", newest];
-        let status = self.within("suite", &words, TEST_LIMIT)?;
+    /// Runs the scenarios that are selected.
+    pub fn test(&self, selection: &Selection) -> Result<Count> {
+        let (filter, newest) = (&selection.filter, utf8(self.newest.directory())?);
+        let mut words = vec!["--filter", filter, "--newest", newest];
+        let mut limit = TEST_LIMIT;
+        if selection.full {
+            words.push("--full");
+            limit = FULL_TEST_LIMIT;
+        }
+        let status = self.within("suite", &words, limit)?;
         let mut count = Count::default();
         for verdict in self
             .ground
@@ -178,6 +183,7 @@ fn utf8(path: &Path) -> Result<&str> {
 /// Below the target directory; `guest` itself is the directory of a cargo profile.
 const GUESTS: &str = "guests";
 const TEST_LIMIT: Duration = Duration::from_secs(40 * 60);
+const FULL_TEST_LIMIT: Duration = Duration::from_secs(5 * 3600);
 const DEMO_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// For one boot of one VMM with all that is measured in it.
 const BOOT_LIMIT: Duration = Duration::from_secs(5 * 60);

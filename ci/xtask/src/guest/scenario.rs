@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use clap::Args;
 use rustix::fs::{Mode, OFlags, open};
 
 use crate::cargo;
@@ -15,6 +16,18 @@ use crate::debian::Debian;
 use crate::guest::machine::Machine;
 use crate::guest::session::Guest;
 use crate::guest::verdict::Verdict;
+
+/// Which tests, and how much of them.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Selection {
+    /// Run only the tests (scenarios of the guest part) whose name contains this
+    #[arg(long, default_value = "", value_name = "TEXT")]
+    pub filter: String,
+    /// Have guests one level down do all that they do on real KVM, 100 rounds of hot-plug in place of 8
+    /// say, which takes some hours
+    #[arg(long)]
+    pub full: bool,
+}
 
 /// A test. Its script in the guest is `/scenarios/<name>.sh`.
 #[derive(Clone, Copy, Debug)]

@@ -12,7 +12,9 @@ use anyhow::{Result, bail};
 use crate::console::{Paint, line, seconds};
 use crate::guest::image::Image;
 use crate::guest::machine::{LOG, Machine, Vmm};
-use crate::guest::scenario::{BOOT, Equip, Play, SILENCE, Scenario, Shared, Solo, in_l1};
+use crate::guest::scenario::{
+    BOOT, Equip, Play, SILENCE, Scenario, Selection, Shared, Solo, in_l1,
+};
 use crate::guest::session::{Guest, Report, SILENT};
 use crate::guest::verdict::Verdict;
 use crate::report::Count;
@@ -34,6 +36,7 @@ pub struct Suite {
     /// What names of checks and scenarios begin with.
     label: String,
     processors: Option<u32>,
+    full: bool,
 }
 
 impl Suite {
@@ -54,6 +57,7 @@ impl Suite {
             boot: Vec::new(),
             label: String::new(),
             processors: None,
+            full: false,
         })
     }
 
@@ -82,12 +86,13 @@ impl Suite {
         self
     }
 
-    /// Runs every one of `scenarios` whose name contains `filter`. Returns the number of checks.
-    pub fn run(mut self, scenarios: &[Scenario], filter: &str) -> Result<Count> {
+    /// Runs those of `scenarios` that are selected. Returns the number of checks.
+    pub fn run(mut self, scenarios: &[Scenario], selection: &Selection) -> Result<Count> {
+        self.full = selection.full;
         let label = self.label.clone();
         let chosen = scenarios
             .iter()
-            .filter(|scenario| scenario.matches(&label, filter));
+            .filter(|scenario| scenario.matches(&label, &selection.filter));
         let (mut shared, mut alone, mut equip) = (Vec::new(), Vec::new(), Vec::new());
         for scenario in chosen {
             match scenario.play {
@@ -175,6 +180,7 @@ impl Suite {
             "virtio-blk-pci,packed=on"
         };
         let mut machine = Machine::new(&self.vmm, &self.image, &directory, root)?;
+        machine.full |= self.full;
         let equipped = equip.iter().try_for_each(|equip| equip(&mut machine));
         machine.processors = self.processors.unwrap_or(machine.processors);
         let played = equipped.and_then(|()| play(self, &mut machine));

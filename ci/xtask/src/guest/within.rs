@@ -9,6 +9,7 @@ use crate::bench::Bench;
 use crate::guest::demo;
 use crate::guest::image::Image;
 use crate::guest::machine::Vmm;
+use crate::guest::scenario::Selection;
 use crate::guest::scenarios::{ALL, NEWEST, NEWEST_LABEL};
 use crate::guest::suite::Suite;
 
@@ -34,9 +35,8 @@ pub struct Within {
     /// The guests' CPU model
     #[arg(long)]
     cpu: String,
-    /// Which scenarios
-    #[arg(long, default_value = "")]
-    filter: String,
+    #[command(flatten)]
+    selection: Selection,
     /// How often to measure
     #[arg(long, default_value_t = 1)]
     rounds: u32,
@@ -67,7 +67,10 @@ impl Within {
             What::Suite => {
                 let run = |image, label, scenarios| -> Result<_> {
                     let suite = Suite::new(vmm.clone(), image, &self.share, work)?;
-                    suite.resume()?.labelled(label).run(scenarios, &self.filter)
+                    suite
+                        .resume()?
+                        .labelled(label)
+                        .run(scenarios, &self.selection)
                 };
                 let mut count = run(image, "", ALL)?;
                 // QEMU has none of the disks that these are about.

@@ -18,6 +18,7 @@ use crate::debian::{Debian, Program};
 use crate::guest::demo;
 use crate::guest::image::Image;
 use crate::guest::machine::Vmm;
+use crate::guest::scenario::Selection;
 use crate::guest::suite::Suite;
 use crate::report::Count;
 use scenarios::{COURSES, Course, Release};
@@ -50,11 +51,12 @@ impl Guests {
         })
     }
 
-    /// Runs the scenarios whose name contains `filter`.
-    pub fn test(&self, filter: &str) -> Result<Count> {
+    /// Runs the scenarios that are selected.
+    pub fn test(&self, selection: &Selection) -> Result<Count> {
         let mut count = Count::default();
+        let filter = &selection.filter;
         for course in COURSES.iter().filter(|course| course.matches(filter)) {
-            count.add(self.run(course, filter)?);
+            count.add(self.run(course, selection)?);
         }
         Ok(count)
     }
@@ -67,12 +69,12 @@ impl Guests {
         Ok(())
     }
 
-    fn run(&self, course: &Course, filter: &str) -> Result<Count> {
+    fn run(&self, course: &Course, selection: &Selection) -> Result<Count> {
         let (work, image) = (TempDir::new()?, self.image(course.kernel).clone());
         Suite::new(self.vmm(), image, &self.share, work.path())?
             .labelled(course.label)
             .processors(course.processors)
-            .run(course.scenarios, filter)
+            .run(course.scenarios, selection)
     }
 
     fn image(&self, release: Release) -> &Image {

@@ -12,7 +12,7 @@ use crate::cargo;
 use crate::debian::Debian;
 use crate::guest::image::copy_program;
 use crate::guest::machine::Machine;
-use crate::guest::scenario::{BOOT, Mounted, Play, Scenario, in_l1};
+use crate::guest::scenario::{BOOT, Mounted, Play, Scenario};
 use crate::guest::session::Guest;
 use crate::guest::verdict::Verdict;
 use crate::process::output;
@@ -26,7 +26,7 @@ pub const SCENARIO: Scenario = Scenario {
 
 /// A file system of its own, because L1's keeps no extended attributes: the guest's image, mounted.
 fn equip(machine: &mut Machine) -> Result<()> {
-    let (root, scale) = (machine.file("share"), Scale::here());
+    let (root, scale) = (machine.file("share"), Scale::of(machine));
     mount(&machine.file("root"), &machine.file("share.ext4"), &root)?;
     furnish(&root, &scale)?;
     for (tag, directory) in [("root", &root), ("data", &root.join("data"))] {
@@ -108,18 +108,17 @@ struct Scale {
 }
 
 impl Scale {
-    /// One level down as much as the time of a whole run has room for.
-    fn here() -> Self {
-        match in_l1() {
+    fn of(machine: &Machine) -> Self {
+        match machine.full {
             true => Self {
-                stress: 2,
-                stressors: "hdd,dir,rename",
-                package: 512 << 10,
-            },
-            false => Self {
                 stress: 10,
                 stressors: "hdd,dir,link,rename",
                 package: 1 << 20,
+            },
+            false => Self {
+                stress: 2,
+                stressors: "hdd,dir,rename",
+                package: 512 << 10,
             },
         }
     }

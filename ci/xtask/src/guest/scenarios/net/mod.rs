@@ -18,7 +18,7 @@ use serde_json::json;
 
 use crate::guest::machine::Machine;
 use crate::guest::qmp::Qmp;
-use crate::guest::scenario::{BOOT, Play, Scenario, in_l1, tool};
+use crate::guest::scenario::{BOOT, Play, Scenario, tool};
 use crate::guest::session::Guest;
 use crate::guest::verdict::Verdict;
 use crate::process::output;
@@ -33,7 +33,7 @@ pub const SCENARIO: Scenario = Scenario {
 
 /// The interfaces are made first, so that the VMM only opens them.
 fn equip(machine: &mut Machine) -> Result<()> {
-    let (data, length) = (machine.file("net-data"), length());
+    let (data, length) = (machine.file("net-data"), length(machine));
     let mut random = File::open("/dev/urandom")?.take(length);
     io::copy(&mut random, &mut File::create(&data)?)?;
     let line = output(Command::new("sha256sum").arg(&data))?;
@@ -85,7 +85,7 @@ fn serve(machine: &Machine, frames: &TcpListener, transfers: &TcpListener) -> Re
     let data = File::open(machine.file("net-data"))?;
     let mut stream = accept(transfers)?;
     for _ in 0..FLAPS {
-        let mut piece = (&data).take(length() / FLAPS);
+        let mut piece = (&data).take(length(machine) / FLAPS);
         io::copy(&mut piece, &mut stream).context("the transfer")?;
         for up in [false, true] {
             monitor.execute("set_link", json!({"name": TAPS[0].id, "up": up}))?;
@@ -95,13 +95,9 @@ fn serve(machine: &Machine, frames: &TcpListener, transfers: &TcpListener) -> Re
     Ok(format!("sent it all, {FLAPS} times down and up"))
 }
 
-/// Of the transfer, in bytes: 1 GiB, and one level down what fits a few seconds of an emulated
-/// processor.
-fn length() -> u64 {
-    match in_l1() {
-        true => 16 << 20,
-        false => 1 << 30,
-    }
+/// Of the transfer, in bytes.
+fn length(machine: &Machine) -> u64 {
+    if machine.full { 1 << 30 } else { 16 << 20 }
 }
 
 /// A hundred frames by the first interface: to an address that is not the guest's, or to the guest's
