@@ -2,10 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs;
+use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// A kernel below some root directory.
 #[derive(Clone, Debug)]
@@ -49,6 +50,12 @@ impl Kernel {
             self.visit(&name.replace('-', "_"), &mut seen, &mut order)?;
         }
         Ok(order)
+    }
+
+    /// The ELF image that the bzImage has in it, without the decompressor before it.
+    pub fn uncompressed(&self) -> Result<Vec<u8>> {
+        let image = fs::read(&self.image)?;
+        unpack(payload(&image).context("the kernel is no bzImage")?)
     }
 
     fn open(root: &Path, release: String, image: PathBuf) -> Result<Self> {
@@ -130,6 +137,37 @@ fn module_name(path: &Path) -> Option<String> {
     Some(name.replace('-', "_"))
 }
 
+/// What a bzImage has compressed, as the header of its setup code says (Documentation/arch/x86/boot.rst
+/// in Linux), without the four bytes after it, which tell its length.
+fn payload(image: &[u8]) -> Option<&[u8]> {
+    let word = |offset: usize| {
+        let word = image.get(offset..offset + 4)?.try_into().ok()?;
+        Some(u32::from_le_bytes(word) as usize)
+    };
+    let setup = (usize::from(*image.get(SETUP_SECTORS)?) + 1) * 512;
+    let start = setup + word(PAYLOAD_OFFSET)?;
+    image.get(start..(start + word(PAYLOAD_LENGTH)?).checked_sub(4)?)
+}
+
+/// Unpacks a payload of the formats that Debian's kernels come in.
+fn unpack(payload: &[u8]) -> Result<Vec<u8>> {
+    let unpacker = match payload {
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => "xz",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
+        _ => bail!("a kernel in an unknown compression"),
+    };
+    let mut file = tempfile::tempfile()?;
+    file.write_all(payload)?;
+    file.rewind()?;
+    let result = Command::new(unpacker).arg("-dc").stdin(file).output()?;
+    ensure!(
+        result.status.success(),
+        "{unpacker}: {}",
+        String::from_utf8_lossy(&result.stderr)
+    );
+    Ok(result.stdout)
+}
+
 fn read_object(path: &Path) -> Result<Vec<u8>> {
     let unpacker = match path.extension().and_then(|extension| extension.to_str()) {
         Some("ko") => return Ok(fs::read(path)?),
@@ -166,11 +204,14 @@ fn dependencies(object: &[u8]) -> Vec<String> {
         .collect()
 }
 
+const SETUP_SECTORS: usize = 0x1f1;
+const PAYLOAD_OFFSET: usize = 0x248;
+const PAYLOAD_LENGTH: usize = 0x24c;
 const MODULES: [&str; 2] = ["usr/lib/modules", "lib/modules"];
 
 #[cfg(test)]
 mod tests {
-    use super::{dependencies, module_name};
+    use super::{dependencies, module_name, payload};
     use std::path::Path;
 
     #[test]
@@ -179,6 +220,17 @@ mod tests {
         assert_eq!(dependencies(object), ["virtio", "virtio_pci_lib"]);
         assert!(dependencies(b"\0depends=\0").is_empty());
         assert!(dependencies(b"no section at all").is_empty());
+    }
+
+    #[test]
+    fn kernel_payload_is_where_the_header_says() {
+        let mut image = vec![0; 1024];
+        image[0x1f1] = 1;
+        image[0x248..0x250].copy_from_slice(&[3, 0, 0, 0, 9, 0, 0, 0]);
+        image.extend(b"...\xfd7zXZ\x05\0\0\0");
+        assert_eq!(payload(&image), Some(&b"\xfd7zXZ"[..]));
+        assert_eq!(payload(&image[..image.len() - 5]), None);
+        assert_eq!(payload(&image[..0x24e]), None);
     }
 
     #[test]

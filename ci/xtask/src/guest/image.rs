@@ -16,7 +16,7 @@ use crate::debian::{Debian, Program};
 use crate::kernel::{Kernel, Module};
 use crate::process::output;
 
-/// The three files a guest is started from, in one directory.
+/// The files a guest is started from, in one directory.
 #[derive(Clone, Debug)]
 pub struct Image {
     directory: PathBuf,
@@ -57,6 +57,11 @@ impl Image {
     /// The bzImage.
     pub fn kernel(&self) -> PathBuf {
         self.directory.join("vmlinuz")
+    }
+
+    /// The ELF image that is in the bzImage.
+    pub fn uncompressed_kernel(&self) -> PathBuf {
+        self.directory.join("vmlinux")
     }
 
     /// The initramfs.
@@ -129,6 +134,7 @@ impl Parts {
         let tree = directory.join("tree");
         fs::create_dir_all(&tree)?;
         fs::copy(&self.kernel.image, directory.join("vmlinuz"))?;
+        fs::write(directory.join("vmlinux"), self.kernel.uncompressed()?)?;
         fs::write(directory.join("initramfs.cpio"), self.initramfs()?)?;
         self.populate(&tree)?;
         let image = directory.join("root.ext4");
@@ -253,7 +259,7 @@ fn names(modules: &[Module]) -> String {
 }
 
 /// To be raised when this file changes what it makes from equal parts.
-const LAYOUT: u32 = 4;
+const LAYOUT: u32 = 5;
 /// Enough for the tests; sparse, so it costs nothing.
 const ROOT_SIZE: &str = "384M";
 const TOOLS: &[&str] = &[

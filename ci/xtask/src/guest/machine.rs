@@ -147,6 +147,7 @@ pub struct Machine {
     /// Whether scenarios are to do all that they can: one level down they leave out what takes minutes
     /// there, unless the user asks for it.
     pub full: bool,
+    kernel: PathBuf,
     image: Image,
     arguments: Vec<String>,
     parameters: Vec<String>,
@@ -164,6 +165,7 @@ impl Machine {
             processors: 2,
             reboots: false,
             full: !in_l1(),
+            kernel: image.kernel(),
             image: image.clone(),
             arguments: Vec::new(),
             parameters: Vec::new(),
@@ -227,6 +229,15 @@ impl Machine {
         self.option("-qmp", &format!("unix:{path},server=on,wait=off"));
     }
 
+    /// Has the VMM load the kernel without its decompressor, where the image has it so: it takes seconds
+    /// where processors are emulated.
+    pub fn load_uncompressed(&mut self) {
+        let kernel = self.image.uncompressed_kernel();
+        if kernel.exists() {
+            self.kernel = kernel;
+        }
+    }
+
     /// Adds a word to the kernel's command line.
     pub fn parameter(&mut self, word: &str) {
         self.parameters.push(word.to_owned());
@@ -257,7 +268,7 @@ impl Machine {
         let mut command = self.vmm.command();
         command
             .arg("-kernel")
-            .arg(self.image.kernel())
+            .arg(&self.kernel)
             .arg("-initrd")
             .arg(self.image.initramfs());
         command.args([

@@ -174,13 +174,17 @@ impl Suite {
         play: impl Fn(&mut Self, &mut Machine) -> Result<()>,
     ) -> Result<String> {
         let (start, directory) = (Instant::now(), self.work.join(name));
-        let root = if name == "shared" {
+        let shared = name == "shared";
+        let root = if shared {
             "virtio-blk-pci"
         } else {
             "virtio-blk-pci,packed=on"
         };
         let mut machine = Machine::new(&self.vmm, &self.image, &directory, root)?;
         machine.full |= self.full;
+        if !shared {
+            machine.load_uncompressed();
+        }
         let equipped = equip.iter().try_for_each(|equip| equip(&mut machine));
         machine.processors = self.processors.unwrap_or(machine.processors);
         let played = equipped.and_then(|()| play(self, &mut machine));
