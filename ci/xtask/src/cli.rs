@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::thread::{JoinHandle, spawn};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand, ValueEnum};
@@ -13,7 +14,7 @@ use crate::guest::scenario::Selection;
 use crate::guest::scenarios::{ALL, NEWEST, NEWEST_LABEL};
 use crate::guest::within::Within;
 use crate::report::{Count, Report};
-use crate::{fuzz, release, unit};
+use crate::{fuzz, guest, release, unit};
 
 /// The commands of this project
 #[derive(Debug, Parser)]
@@ -152,6 +153,8 @@ fn dispatch(command: Command) -> Result<bool> {
 fn test(report: &mut Report, only: Option<Part>, selection: &Selection, choice: &Choice) {
     let filter = selection.filter.as_str();
     let wanted = |part| only.is_none_or(|only| only == part);
+    // While the compiler works. What goes wrong with it will do so again where it is needed, and be said.
+    let stock = (only.is_none() && filter.is_empty()).then(|| spawn(guest::stock));
     if wanted(Part::Lint) && filter.is_empty() {
         unit::lint(report);
     }
@@ -159,6 +162,7 @@ fn test(report: &mut Report, only: Option<Part>, selection: &Selection, choice: 
         unit::test(report, filter);
     }
     if wanted(Part::Guest) {
+        let _ = stock.map(JoinHandle::join);
         test_guests(report, selection, choice);
     }
 }

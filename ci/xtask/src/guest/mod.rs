@@ -7,6 +7,8 @@
 //! [`run`] is the half of it all on the machine of the user, [`within`] the half where KVM works
 //! (see [`crate::ground`]); both are this program.
 
+use anyhow::Result;
+
 pub mod demo;
 pub mod errand;
 pub mod image;
@@ -20,3 +22,9 @@ pub mod session;
 pub mod suite;
 pub mod verdict;
 pub mod within;
+
+/// Gets the packages that guests of every kind need, and makes their images, unless they are there.
+pub fn stock() -> Result<()> {
+    run::images()?;
+    s390x::images().map(drop)
+}

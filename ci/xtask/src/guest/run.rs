@@ -47,13 +47,8 @@ impl Guests {
     pub fn prepare(choice: &Choice) -> Result<Self> {
         let target = cargo::target()?;
         let (debian, guests) = (Debian::new(&target), target.join(GUESTS));
-        let image = Image::build(&debian, debian.kernel()?, &guests, "image")?;
-        let kernel = Debian::newest(&target)?.kernel()?;
-        let newest = Image::build(&debian, kernel, &guests, "newest")?;
+        let [image, newest] = images()?;
         let qemu = debian.program("qemu-system-x86_64")?.path;
-        for name in TOOLS.iter().chain(share::PROGRAMS) {
-            debian.program(name)?;
-        }
         let vmm = match &choice.vmm {
             None => build_mini_vmm(&target)?,
             Some(name) if name.as_os_str() == "qemu" => qemu.clone(),
@@ -158,6 +153,21 @@ impl Guests {
     }
 }
 
+/// Gets what guests and their scenarios take from Debian, unless it is there, and makes the images: of
+/// its stable kernel and of its newest.
+pub fn images() -> Result<[Image; 2]> {
+    let target = cargo::target()?;
+    let (debian, guests) = (Debian::new(&target), target.join(GUESTS));
+    let image = Image::build(&debian, debian.kernel()?, &guests, "image")?;
+    let kernel = Debian::newest(&target)?.kernel()?;
+    let newest = Image::build(&debian, kernel, &guests, "newest")?;
+    for name in TOOLS.iter().chain(share::PROGRAMS) {
+        debian.program(name)?;
+    }
+    debian.program("qemu-system-x86_64")?;
+    Ok([image, newest])
+}
+
 fn build_mini_vmm(target: &Path) -> Result<PathBuf> {
     let _progress = Progress::start("building mini-vmm");
     cargo::check(&[
@@ -181,7 +191,7 @@ fn utf8(path: &Path) -> Result<&str> {
 }
 
 /// Below the target directory; `guest` itself is the directory of a cargo profile.
-const GUESTS: &str = "guests";
+pub(super) const GUESTS: &str = "guests";
 const TEST_LIMIT: Duration = Duration::from_secs(40 * 60);
 const FULL_TEST_LIMIT: Duration = Duration::from_secs(5 * 3600);
 const DEMO_LIMIT: Duration = Duration::from_secs(5 * 60);

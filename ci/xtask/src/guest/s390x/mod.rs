@@ -18,6 +18,7 @@ use crate::debian::{Debian, Program};
 use crate::guest::demo;
 use crate::guest::image::Image;
 use crate::guest::machine::Vmm;
+use crate::guest::run::GUESTS;
 use crate::guest::scenario::Selection;
 use crate::guest::suite::Suite;
 use crate::report::Count;
@@ -37,14 +38,11 @@ impl Guests {
     /// Gets packages, builds the images, the host and the bridge.
     pub fn prepare() -> Result<Self> {
         let target = cargo::target()?;
-        let (debian, guests) = (Debian::s390x(&target)?, target.join("guests"));
-        let share = guests.join("s390x-share");
+        let share = target.join(GUESTS).join("s390x-share");
         let _ = fs::remove_dir_all(&share);
         fs::create_dir_all(&share)?;
-        let kernels = [debian.long_term_kernel()?, debian.newest_kernel()?];
-        let [long_term, newest] = kernels.map(|kernel| image::build(&debian, &kernel, &guests));
         Ok(Self {
-            images: [long_term?, newest?],
+            images: images()?,
             qemu: Debian::new(&target).program("qemu-system-s390x")?,
             programs: build_programs(&target)?,
             share,
@@ -88,6 +86,20 @@ impl Guests {
         let host = self.programs.join("ccw-host");
         Vmm::ccw_host(self.qemu.clone(), &host, &self.programs.join(BRIDGE))
     }
+}
+
+/// Gets what s390x guests take from Debian, unless it is there, and makes the images: of the long-term
+/// kernel and of the newest one.
+pub fn images() -> Result<[Image; 2]> {
+    let target = cargo::target()?;
+    let (debian, guests) = (Debian::s390x(&target)?, target.join(GUESTS));
+    let build = |kernel| image::build(&debian, &kernel, &guests);
+    let images = [
+        build(debian.long_term_kernel()?)?,
+        build(debian.newest_kernel()?)?,
+    ];
+    Debian::new(&target).program("qemu-system-s390x")?;
+    Ok(images)
 }
 
 /// Whether a scenario for s390x has a name that contains `filter`.
