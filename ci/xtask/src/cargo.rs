@@ -53,6 +53,19 @@ pub fn tests(arguments: &[&str]) -> Result<Count> {
     }
 }
 
+/// Builds all programs and examples as tests are built, with the features that development
+/// dependencies ask for: what the tests have built is not built again. Returns their directory.
+pub fn build_as_for_tests() -> Result<PathBuf> {
+    check(&[
+        "build",
+        "--workspace",
+        "--all-features",
+        "--bins",
+        "--examples",
+    ])?;
+    Ok(target()?.join("debug"))
+}
+
 /// Whether `cargo <name>` exists.
 pub fn has(name: &str) -> bool {
     output(command().args([name, "--version"])).is_ok()

@@ -18,7 +18,7 @@ use crate::report::Count;
 
 /// Runs both.
 pub fn test() -> Result<Count> {
-    cargo::check(&["build", "--quiet", "--package", "mini-vmm"])?;
+    cargo::build_as_for_tests()?;
     let client = Client::install(&cargo::target()?)?;
     let mut count = client.library()?;
     count.add(client.shell()?);

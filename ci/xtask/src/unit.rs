@@ -1,10 +1,15 @@
 //! The steps that need no guest: format, clippy, feature sets, unit and doc tests, rustdoc.
 
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use anyhow::{Result, ensure};
 
 use crate::cargo;
+use crate::console::line;
 use crate::fuzz;
 use crate::lint;
+use crate::process::Process;
 use crate::qmp;
 use crate::report::{Count, Report};
 
@@ -71,22 +76,19 @@ fn run_tests(filter: &str) -> Result<Count> {
 
 /// Those that show a seam from end to end: each runs through and checks what it sees.
 fn run_examples() -> Result<Count> {
-    EXAMPLES
-        .iter()
-        .try_fold(Count::default(), |mut count, (package, example)| {
-            let arguments = ["run", "--quiet", "-p", package, "--example", example];
-            count.add(cargo::check(&arguments)?);
-            Ok(count)
-        })
+    let examples = cargo::build_as_for_tests()?.join("examples");
+    let mut count = Count::default();
+    for name in EXAMPLES {
+        let example = Process::spawn(&Command::new(examples.join(name)))?;
+        let status = example.drain(Instant::now() + EXAMPLE, |text| line(text))?;
+        count.add(Count::one(status.success()));
+    }
+    Ok(count)
 }
 
-const EXAMPLES: &[(&str, &str)] = &[
-    ("virtio-device", "zero"),
-    ("virtio-bus", "transport"),
-    ("virtio-mmio", "vmm"),
-    ("virtio-pci", "rng_on_pci"),
-    ("vm-pci", "toy_function"),
-];
+const EXAMPLES: &[&str] = &["zero", "transport", "vmm", "rng_on_pci", "toy_function"];
+/// Longer than any of them takes.
+const EXAMPLE: Duration = Duration::from_secs(60);
 const CLIPPY: [&str; 7] = [
     "clippy",
     "--workspace",
