@@ -80,19 +80,19 @@ fn settle(mut count: impl FnMut() -> Result<Counts>, before: &Counts) -> Result<
     }
 }
 
-/// The counts, and the threads whatever their names.
+/// The threads, the descriptors, and what there is of KVM.
 fn listed(counts: &Counts) -> String {
-    let (threads, others): (Vec<_>, Vec<_>) = counts
-        .iter()
-        .partition(|(kind, _)| kind.starts_with(THREAD));
-    let threads: usize = threads.iter().map(|(_, number)| **number).sum();
-    let others = others
-        .iter()
-        .map(|(kind, number)| format!("{number} {kind}"));
-    std::iter::once(format!("{threads} threads"))
-        .chain(others)
-        .collect::<Vec<_>>()
-        .join(", ")
+    let (mut threads, mut descriptors, mut others) = (0, 0, String::new());
+    for (kind, number) in counts {
+        if let Some(kind) = kind.strip_prefix(KVM) {
+            others.push_str(&format!(", {number} {kind}"));
+        } else if kind.starts_with(THREAD) {
+            threads += number;
+        } else {
+            descriptors += number;
+        }
+    }
+    format!("{threads} threads, {descriptors} descriptors{others}")
 }
 
 /// Which counts differ, and how.
@@ -114,7 +114,7 @@ fn count(monitor: &mut Qmp, machine: &Machine, vmm: u32) -> Result<Counts> {
         let tally = monitor.execute("x-query-kvm-tally", json!({}))?;
         let kinds = tally.as_object().context("a tally")?.iter();
         let number = |number: &Value| number.as_u64().unwrap_or_default() as usize;
-        counts.extend(kinds.map(|(kind, value)| (format!("KVM {kind}"), number(value))));
+        counts.extend(kinds.map(|(kind, value)| (format!("{KVM}{kind}"), number(value))));
     }
     ensure!(
         counts.get("KVM ioeventfds") != Some(&0),
@@ -148,7 +148,9 @@ fn count_of_process(process: u32) -> Result<Counts> {
 
 const NAME: &str = "desk";
 const MONITOR: &str = "desk-monitor";
+/// How kinds of threads begin, and those of KVM; all others are kinds of descriptors.
 const THREAD: &str = "thread ";
+const KVM: &str = "KVM ";
 const PAUSE: Duration = Duration::from_millis(300);
 /// Longer than a thread needs to end.
 const SETTLING: Duration = Duration::from_secs(3);
