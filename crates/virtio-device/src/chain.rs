@@ -79,6 +79,12 @@ impl Token {
         (self.place >> 32) as u16
     }
 
+    /// The id where a used descriptor of a packed ring has it, above its length.
+    #[inline(always)]
+    pub(crate) fn id_word(self) -> u64 {
+        self.place & !u64::from(u32::MAX)
+    }
+
     /// Descriptors that it occupies in the ring itself.
     #[inline(always)]
     pub(crate) fn descriptors(self) -> u32 {

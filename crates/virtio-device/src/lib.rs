@@ -33,6 +33,7 @@ mod state;
 mod timer;
 mod view;
 mod worker;
+mod wrap;
 
 pub use byte_order::ByteOrder;
 pub use chain::{Buffer, Chain};

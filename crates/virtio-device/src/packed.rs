@@ -8,8 +8,9 @@ use crate::chain::{Extent, Token};
 use crate::descriptor::{
     DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, PACKED, Table, WRITE, entry,
 };
-use crate::ring::{NoChain, Ring, RingConfig, WRAP};
+use crate::ring::{NoChain, Ring, RingConfig};
 use crate::split::{Words, array, load, store, words};
+use crate::wrap::{WRAP, Wrap};
 use crate::{Buffer, Chain, GuestView, QueueError, RingArea};
 
 /// The three areas of a packed virtqueue, resolved for one wake-up.
@@ -64,11 +65,12 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         chain: &mut Chain,
     ) -> Result<(), NoChain> {
         // What the flags make available may be read after this.
-        let mut descriptor = self.descriptor(ring.next_avail, Ordering::Acquire);
+        let mut at = ring.next_avail;
+        let mut descriptor = self.descriptor(at, Ordering::Acquire);
         if !Self::is_available(descriptor, ring.avail_wrap) {
             return Err(ring.drain());
         }
-        let (mut at, mut extent) = (ring.next_avail, Extent::default());
+        let mut extent = Extent::default();
         for slot in chain.storage(self.size) {
             if descriptor.has(INDIRECT) {
                 // It goes with NEXT neither here nor in descriptors before it.
@@ -121,11 +123,10 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         descriptors: u32,
         extent: Extent,
     ) -> Result<(), QueueError> {
-        if ring.descriptors + descriptors > self.size {
-            return Err(QueueError::InFlight { id });
-        }
+        let room = ring.room.checked_sub(descriptors);
+        let room = room.ok_or(QueueError::InFlight { id })?;
         ring.take(chain, extent, id, descriptors)?;
-        ring.descriptors += descriptors;
+        ring.room = room;
         self.advance(&mut ring.next_avail, &mut ring.avail_wrap, descriptors);
         Ok(())
     }
@@ -139,8 +140,8 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     /// Whether a descriptor is available (section 2.8.1): AVAIL is the driver's wrap counter and
     /// USED is not.
     #[inline(always)]
-    fn is_available(descriptor: Descriptor<PACKED>, wrap: bool) -> bool {
-        descriptor.flags() & (AVAIL | USED) == if wrap { AVAIL } else { USED }
+    fn is_available(descriptor: Descriptor<PACKED>, wrap: Wrap) -> bool {
+        (descriptor.flags() ^ wrap.mask() as u16) & (AVAIL | USED) == USED
     }
 
     /// The place after `at`, and what is there. The driver made the first descriptor of a chain
@@ -155,11 +156,11 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     }
 
     #[inline(always)]
-    fn advance(&self, position: &mut u32, wrap: &mut bool, by: u32) {
+    fn advance(&self, position: &mut u32, wrap: &mut Wrap, by: u32) {
         *position += by;
         if *position >= self.size {
             *position -= self.size;
-            *wrap = !*wrap;
+            wrap.turn();
         }
     }
 
@@ -167,13 +168,13 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     /// [`expose`](Self::expose).
     #[inline]
     pub(crate) fn push(&mut self, ring: &mut Ring, token: Token, written: u32) {
-        let mut flags = if ring.used_wrap { AVAIL | USED } else { 0 };
+        let mut word = token.id_word() | u64::from(written);
+        word |= ring.used_wrap.mask() & u64::from(AVAIL | USED) << PACKED;
         if written > 0 {
-            flags |= WRITE;
+            word |= u64::from(WRITE) << PACKED;
         }
-        let word = u64::from(written) | u64::from(token.id()) << 32 | u64::from(flags) << 48;
         let (at, descriptors) = (ring.next_used, token.descriptors());
-        ring.descriptors = ring.descriptors.saturating_sub(descriptors);
+        ring.room += descriptors;
         ring.unsignalled += u64::from(descriptors);
         self.advance(&mut ring.next_used, &mut ring.used_wrap, descriptors);
         match self.held {
@@ -206,7 +207,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         let position = u32::from(offset & !WRAP);
         // How long ago the device used the descriptor that the driver waits for. A batch may be
         // two laps long: what was in flight before, and a queueful besides.
-        let same_lap = (offset & WRAP != 0) == ring.used_wrap;
+        let same_lap = Wrap::of(offset) == ring.used_wrap;
         let lap = if same_lap {
             2 * self.size
         } else {
@@ -223,8 +224,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
 
     pub(crate) fn arm(&mut self, ring: &Ring) {
         if ring.event_idx {
-            let wrap = if ring.avail_wrap { WRAP } else { 0 };
-            let event = ring.next_avail as u16 | wrap;
+            let event = ring.next_avail as u16 | ring.avail_wrap.bit();
             store(&self.device_event, 0, event.to_le(), Ordering::Relaxed);
             store(&self.device_event, 2, EVENT_DESC.to_le(), Ordering::Release);
         } else {

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::chain::{Extent, Ticket, Token};
 use crate::in_order::InOrder;
 use crate::live::LiveSet;
+use crate::wrap::{WRAP, Wrap};
 use crate::{ByteOrder, Chain, Features, QueueError};
 
 /// A queue size in descriptors: 1 to 32768 (section 2.6).
@@ -143,15 +144,15 @@ pub struct Ring {
     // and loaded together with its neighbour stalls the pipeline.
     /// Split: free-running index. Packed: position.
     pub(crate) next_avail: u32,
-    pub(crate) avail_wrap: bool,
+    pub(crate) avail_wrap: Wrap,
     /// Split: free-running index. Packed: position.
     pub(crate) next_used: u32,
-    pub(crate) used_wrap: bool,
+    pub(crate) used_wrap: Wrap,
     /// Used buffers (split) or descriptors (packed) since the driver was last considered for an
     /// interrupt. Of another width than its neighbours, with which it would be counted in one go.
     pub(crate) unsignalled: u64,
-    /// Descriptors in flight (packed).
-    pub(crate) descriptors: u32,
+    /// Descriptors that are not in flight (packed).
+    pub(crate) room: u32,
     /// Ticket of the next chain popped.
     pub(crate) ticket: Ticket,
     pub(crate) order: InOrder,
@@ -216,11 +217,11 @@ impl Ring {
             indirect: config.features.contains(Features::INDIRECT_DESC),
             live: LiveSet::new(ids),
             next_avail: next_avail.into(),
-            avail_wrap: position.avail & WRAP != 0,
+            avail_wrap: Wrap::of(position.avail),
             next_used: next_used.into(),
-            used_wrap: position.used & WRAP != 0,
+            used_wrap: Wrap::of(position.used),
             unsignalled: 0,
-            descriptors: 0,
+            room: size.into(),
             ticket,
             order: InOrder::new(ticket),
             suppressed: false,
@@ -244,9 +245,9 @@ impl Ring {
 
     /// How far it has got. Meaningful for a save once nothing is in flight.
     pub fn position(&self) -> RingPosition {
-        let wrap = |on: bool| match (self.config.format(), on) {
-            (RingFormat::Packed, true) => WRAP,
-            _ => 0,
+        let wrap = |wrap: Wrap| match self.config.format() {
+            RingFormat::Packed => wrap.bit(),
+            RingFormat::Split => 0,
         };
         RingPosition {
             avail: self.next_avail as u16 | wrap(self.avail_wrap),
@@ -312,10 +313,10 @@ impl Ring {
 
     /// Puts a packed ring `by` descriptors back.
     fn retreat(&mut self, by: u32) {
-        self.descriptors = self.descriptors.saturating_sub(by);
+        self.room += by;
         if self.next_avail < by {
             self.next_avail += u32::from(self.config.size.get());
-            self.avail_wrap = !self.avail_wrap;
+            self.avail_wrap.turn();
         }
         self.next_avail -= by;
     }
@@ -332,9 +333,6 @@ impl Ring {
         self.drained
     }
 }
-
-/// The wrap counter's place in a saved position and in event suppression structures.
-pub(crate) const WRAP: u16 = 1 << 15;
 
 /// Tells one ring's chains from another's.
 static EPOCH: AtomicU32 = AtomicU32::new(0);
