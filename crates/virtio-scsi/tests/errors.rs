@@ -125,9 +125,6 @@ fn what_is_kept_is_made_again_from_its_start() {
             judged.bus.run();
             judged.script.hold(false);
             assert!(!judged.bus.queue(REQUEST).has_used(), "{cdb:x?}");
-            // Nothing is taken by one that waits.
-            let other = command(&mut judged.bus, &[0; 6], &[], 0);
-            other.good();
             judged.stop_and_go();
             judged.answer(&kept).good();
             command(&mut judged.bus, &write10(0, 1), &pattern(512), 0).good();
@@ -136,6 +133,19 @@ fn what_is_kept_is_made_again_from_its_start() {
     assert_eq!(judged.heard.try_iter().count(), 6);
     judged.stop_and_go();
     assert!(!judged.bus.queue(REQUEST).has_used(), "answered twice");
+}
+
+#[test]
+fn a_command_that_is_kept_keeps_no_other_out() {
+    let mut judged = judged(OnError::Stop);
+    let mut compare = transfer16(0x89, 0, 0, 0);
+    compare[13] = 1;
+    let both = [pattern(512), vec![9; 512]].concat();
+    judged.script.fail([Fault::Error(5)]);
+    let kept = judged.send(&compare, &both, &[]);
+    command(&mut judged.bus, &compare, &both, 0).good();
+    judged.stop_and_go();
+    assert_eq!(judged.answer(&kept).refused(), (0xe, 0x1d00));
 }
 
 #[test]
