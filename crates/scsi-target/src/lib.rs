@@ -21,6 +21,7 @@ mod cdb;
 mod command;
 mod compare;
 mod error;
+mod execute;
 mod features;
 mod fill;
 mod inquiry;
