@@ -280,9 +280,9 @@ const WORKER: &[i64] = &[
 /// Files by name.
 #[rustfmt::skip]
 const SHARER: &[i64] = &[
-    c::SYS_fchmodat, c::SYS_fchownat, c::SYS_fstat, c::SYS_fstatfs, c::SYS_fsync,
-    c::SYS_ftruncate, c::SYS_getdents64, c::SYS_getxattr, c::SYS_linkat, c::SYS_listxattr,
-    c::SYS_lseek, c::SYS_mkdirat, c::SYS_mknodat, c::SYS_openat, c::SYS_openat2,
+    c::SYS_fchmodat, c::SYS_fchownat, c::SYS_fsetxattr, c::SYS_fstat, c::SYS_fstatfs,
+    c::SYS_fsync, c::SYS_ftruncate, c::SYS_getdents64, c::SYS_getxattr, c::SYS_linkat,
+    c::SYS_listxattr, c::SYS_lseek, c::SYS_mkdirat, c::SYS_mknodat, c::SYS_openat, c::SYS_openat2,
     c::SYS_readlinkat, c::SYS_removexattr, c::SYS_renameat, c::SYS_setxattr, c::SYS_symlinkat,
     c::SYS_unlinkat, c::SYS_utimensat,
 ];

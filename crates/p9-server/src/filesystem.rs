@@ -27,7 +27,7 @@ pub trait FileSystem: Send + Sync + 'static {
     ///
     /// # Errors
     /// The host's.
-    fn lookup(&self, directory: &Arc<Self::Node>, name: Name<'_>) -> Result<Arc<Self::Node>>;
+    fn lookup(&self, directory: &Arc<Self::Node>, name: Name<'_>) -> Result<Found<Self::Node>>;
 
     /// The qid of a file.
     ///
@@ -65,7 +65,7 @@ pub trait FileSystem: Send + Sync + 'static {
         flags: u32,
         mode: u32,
         owner: Owner,
-    ) -> Result<(Arc<Self::Node>, Self::File)>;
+    ) -> Result<(Found<Self::Node>, Self::File)>;
 
     /// Makes something that is not opened.
     ///
@@ -77,7 +77,7 @@ pub trait FileSystem: Send + Sync + 'static {
         name: Name<'_>,
         what: Creation<'_>,
         owner: Owner,
-    ) -> Result<Arc<Self::Node>>;
+    ) -> Result<Found<Self::Node>>;
 
     /// Gives a file another name.
     ///
@@ -197,6 +197,14 @@ pub trait FileSystem: Send + Sync + 'static {
     /// # Errors
     /// The host's.
     fn remove_xattr(&self, node: &Self::Node, name: &[u8]) -> Result<()>;
+}
+
+/// A file that was looked up or made.
+pub struct Found<N> {
+    /// The file.
+    pub node: Arc<N>,
+    /// Its qid at that moment.
+    pub qid: Qid,
 }
 
 /// Whom something new belongs to; `None` leaves it to the host.

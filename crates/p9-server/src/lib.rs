@@ -33,7 +33,7 @@ mod synth;
 mod wire;
 
 pub use attributes::{Attributes, Change, Changes, Statistics, Timestamp};
-pub use filesystem::{Creation, Entry, FileSystem, Owner, XattrFlags};
+pub use filesystem::{Creation, Entry, FileSystem, Found, Owner, XattrFlags};
 pub use limits::Limits;
 pub use local::{Local, LocalError, LocalOptions, MultiDevs, SecurityModel};
 pub use name::Name;

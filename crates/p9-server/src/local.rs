@@ -10,6 +10,7 @@ mod credentials;
 mod devices;
 mod entries;
 mod metadata;
+mod new;
 mod node;
 mod open;
 mod options;
@@ -27,8 +28,8 @@ use self::node::{Node, Tree};
 use self::open::File;
 pub use self::options::{LocalError, LocalOptions, MultiDevs, SecurityModel};
 use crate::{
-    Attributes, Changes, Creation, Entry, FileSystem, Name, Owner, Patience, Payload, Qid, Result,
-    Statistics, XattrFlags,
+    Attributes, Changes, Creation, Entry, FileSystem, Found, Name, Owner, Patience, Payload, Qid,
+    Result, Statistics, XattrFlags,
 };
 
 /// A directory of the host, shared as QEMU's `-fsdev local` shares it.
@@ -101,11 +102,12 @@ impl FileSystem for Local {
             .map_or_else(Vec::new, |place| place.name.into_vec())
     }
 
-    fn lookup(&self, directory: &Arc<Node>, name: Name<'_>) -> Result<Arc<Node>> {
+    fn lookup(&self, directory: &Arc<Node>, name: Name<'_>) -> Result<Found<Node>> {
         self.visible(name)?;
-        let node = self.tree.lookup(directory, name)?;
+        let (node, stat) = self.tree.lookup(directory, name)?;
         self.devices.check(node.identity())?;
-        Ok(node)
+        let qid = self.devices.qid(self.mode(&node, &stat)?, &stat)?;
+        Ok(Found { node, qid })
     }
 
     fn qid(&self, node: &Node) -> Result<Qid> {
@@ -151,7 +153,7 @@ impl FileSystem for Local {
         flags: u32,
         mode: u32,
         owner: Owner,
-    ) -> Result<(Arc<Node>, File)> {
+    ) -> Result<(Found<Node>, File)> {
         self.writable()?;
         self.visible(name)?;
         self.create_file(directory, name, flags, mode, owner)
@@ -163,7 +165,7 @@ impl FileSystem for Local {
         name: Name<'_>,
         what: Creation<'_>,
         owner: Owner,
-    ) -> Result<Arc<Node>> {
+    ) -> Result<Found<Node>> {
         self.writable()?;
         self.visible(name)?;
         self.make_entry(directory, name, what, owner)

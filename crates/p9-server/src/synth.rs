@@ -7,8 +7,8 @@ use rustix::io::Errno;
 
 use crate::qid::{S_IFDIR, S_IFREG};
 use crate::{
-    Attributes, Changes, Creation, Entry, FileSystem, Name, Owner, Patience, Payload, Qid, Result,
-    Statistics, Timestamp, XattrFlags,
+    Attributes, Changes, Creation, Entry, FileSystem, Found, Name, Owner, Patience, Payload, Qid,
+    Result, Statistics, Timestamp, XattrFlags,
 };
 
 /// The tree:
@@ -112,13 +112,15 @@ impl FileSystem for Synth {
         node.name.clone().into_bytes()
     }
 
-    fn lookup(&self, directory: &Arc<SynthNode>, name: Name<'_>) -> Result<Arc<SynthNode>> {
+    fn lookup(&self, directory: &Arc<SynthNode>, name: Name<'_>) -> Result<Found<SynthNode>> {
         if !directory.directory {
             return Err(Errno::NOTDIR);
         }
         let mut children = self.children(directory.number);
         let found = children.find(|node| node.name.as_bytes() == name.bytes());
-        found.cloned().ok_or(Errno::NOENT)
+        let node = found.cloned().ok_or(Errno::NOENT)?;
+        let qid = node.qid();
+        Ok(Found { node, qid })
     }
 
     fn qid(&self, node: &SynthNode) -> Result<Qid> {
@@ -160,7 +162,7 @@ impl FileSystem for Synth {
         _: u32,
         _: u32,
         _: Owner,
-    ) -> Result<(Arc<SynthNode>, Arc<SynthNode>)> {
+    ) -> Result<(Found<SynthNode>, Arc<SynthNode>)> {
         Err(Errno::PERM)
     }
 
@@ -170,7 +172,7 @@ impl FileSystem for Synth {
         _: Name<'_>,
         _: Creation<'_>,
         _: Owner,
-    ) -> Result<Arc<SynthNode>> {
+    ) -> Result<Found<SynthNode>> {
         Err(Errno::PERM)
     }
 

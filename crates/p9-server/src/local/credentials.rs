@@ -1,5 +1,7 @@
 //! Owners and modes, wherever the security model keeps them.
 
+use std::os::fd::BorrowedFd;
+
 use rustix::fs::{AtFlags, CWD, Gid, Mode, Stat, Uid, XattrFlags};
 use rustix::io::Errno;
 
@@ -56,21 +58,6 @@ impl Local {
         Ok(kept.mode_over(node, stat))
     }
 
-    /// Gives a new file to whom it belongs. `mode` says what it is.
-    pub(super) fn give(&self, node: &Node, new: &Credentials) -> Result<()> {
-        if self.model().is_mapped() {
-            return self.keep(node, new);
-        }
-        if !node.is_symlink() {
-            chmod(node, new.mode)?;
-        }
-        let given = chown(node, Some(new.uid), Some(new.gid));
-        match self.model() {
-            SecurityModel::None => Ok(()),
-            _ => given,
-        }
-    }
-
     pub(super) fn change_credentials(&self, node: &Node, changes: &Changes) -> Result<()> {
         let Changes { mode, uid, gid, .. } = *changes;
         if (mode, uid, gid) == (None, None, None) {
@@ -112,10 +99,16 @@ impl Local {
         self.change_credentials(node, &changes)
     }
 
-    fn keep(&self, node: &Node, new: &Credentials) -> Result<()> {
+    pub(super) fn keep(&self, node: &Node, new: &Credentials) -> Result<()> {
         match self.model() {
             SecurityModel::MappedFile => metadata::write(node, new),
-            _ => write_xattrs(node, new),
+            _ => {
+                let path = node.path();
+                let flags = XattrFlags::empty();
+                write_xattrs(new, |name, value| {
+                    rustix::fs::setxattr(&*path, name, value, flags)
+                })
+            }
         }
     }
 }
@@ -157,9 +150,15 @@ fn read_xattrs(node: &Node) -> Result<Kept> {
     })
 }
 
-fn write_xattrs(node: &Node, new: &Credentials) -> Result<()> {
-    let path = node.path();
-    let set = |name, value: &[u8]| rustix::fs::setxattr(&*path, name, value, XattrFlags::empty());
+/// Keeps `new` in the attributes of a file that is open.
+pub(super) fn set_attributes(file: BorrowedFd<'_>, new: &Credentials) -> Result<()> {
+    let flags = XattrFlags::empty();
+    write_xattrs(new, |name, value| {
+        rustix::fs::fsetxattr(file, name, value, flags)
+    })
+}
+
+fn write_xattrs(new: &Credentials, set: impl Fn(&str, &[u8]) -> Result<()>) -> Result<()> {
     set(UID, &new.uid.to_le_bytes())?;
     set(GID, &new.gid.to_le_bytes())?;
     set(MODE, &new.mode.to_le_bytes())?;
@@ -197,12 +196,12 @@ impl FromLe<8> for u64 {
     }
 }
 
-fn chmod(node: &Node, mode: u32) -> Result<()> {
+pub(super) fn chmod(node: &Node, mode: u32) -> Result<()> {
     let mode = Mode::from_raw_mode(mode & PERMISSIONS);
     rustix::fs::chmodat(CWD, node.path(), mode, AtFlags::empty())
 }
 
-fn chown(node: &Node, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+pub(super) fn chown(node: &Node, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
     // All ones would mean no change, and are no user.
     if uid == Some(u32::MAX) || gid == Some(u32::MAX) {
         return Err(Errno::INVAL);

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::new::New;
 use super::node::{Node, open_entry};
 use super::{Local, SecurityModel, metadata};
 use crate::qid::{
     PERMISSIONS, S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK,
 };
-use crate::{Creation, Name, Owner, Result};
+use crate::{Creation, Found, Name, Owner, Result};
 
 impl Local {
     pub(super) fn make_entry(
@@ -20,52 +21,47 @@ impl Local {
         name: Name<'_>,
         what: Creation<'_>,
         owner: Owner,
-    ) -> Result<Arc<Node>> {
-        let (mode, rdev) = match what {
+    ) -> Result<Found<Node>> {
+        let kind = match what {
             Creation::Directory(mode) => (S_IFDIR | mode & PERMISSIONS, 0),
             Creation::Symlink(_) => (S_IFLNK | 0o777, 0),
             Creation::Node(mode, rdev) => (node_mode(mode)?, rdev),
         };
-        let node = match what {
-            Creation::Directory(mode) => self.make_directory(directory, name, mode)?,
-            _ if self.model().is_mapped() => self.make_stand_in(directory, name, what)?,
-            Creation::Symlink(target) => {
-                rustix::fs::symlinkat(target, directory, name.bytes())?;
-                self.tree.lookup(directory, name)?
+        let mapped = self.model().is_mapped();
+        match what {
+            Creation::Directory(_) => {
+                let mode = if mapped { self.options.dmode } else { kind.0 };
+                let mode = Mode::from_raw_mode(mode & PERMISSIONS);
+                rustix::fs::mkdirat(directory, name.bytes(), mode)?;
             }
-            Creation::Node(..) => {
-                let kind = FileType::from_raw_mode(mode);
-                let bits = Mode::from_raw_mode(mode & PERMISSIONS);
-                rustix::fs::mknodat(directory, name.bytes(), kind, bits, rdev)?;
-                self.tree.lookup(directory, name)?
-            }
+            _ if mapped => return self.make_stand_in((directory, name), what, kind, owner),
+            Creation::Symlink(target) => rustix::fs::symlinkat(target, directory, name.bytes())?,
+            Creation::Node(..) => make_node(directory, name, kind)?,
+        }
+        let (node, stat) = self.tree.lookup(directory, name)?;
+        let new = New {
+            node,
+            stat,
+            file: None,
         };
-        self.finish(&node, (directory, name), mode, rdev, owner)?;
-        Ok(node)
-    }
-
-    fn make_directory(&self, parent: &Arc<Node>, name: Name<'_>, mode: u32) -> Result<Arc<Node>> {
-        let mode = match self.model().is_mapped() {
-            true => self.options.dmode,
-            false => mode & PERMISSIONS,
-        };
-        rustix::fs::mkdirat(parent, name.bytes(), Mode::from_raw_mode(mode))?;
-        self.tree.lookup(parent, name)
+        self.finish(new, (directory, name), kind, owner)
     }
 
     /// A file in the place of a link, with its target in it, or of a node.
     fn make_stand_in(
         &self,
-        directory: &Arc<Node>,
-        name: Name<'_>,
+        (directory, name): (&Arc<Node>, Name<'_>),
         what: Creation<'_>,
-    ) -> Result<Arc<Node>> {
+        kind: (u32, u64),
+        owner: Owner,
+    ) -> Result<Found<Node>> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL;
         let file = open_entry(directory, name, flags, self.file_mode(0))?;
         if let Creation::Symlink(target) = what {
             self.fill(&file, target, (directory, name))?;
         }
-        self.enter_new(&file, directory, name)
+        let new = self.enter_new(&file, directory, name)?;
+        self.finish(new, (directory, name), kind, owner)
     }
 
     fn fill(
@@ -107,7 +103,7 @@ impl Local {
         (to, new): (&Arc<Node>, Name<'_>),
     ) -> Result<()> {
         if self.model() == SecurityModel::MappedFile
-            && let Ok(replaced) = self.tree.lookup(to, new)
+            && let Ok((replaced, _)) = self.tree.lookup(to, new)
             && replaced.is_directory()
         {
             metadata::remove_directory(&replaced);
@@ -128,7 +124,7 @@ impl Local {
     ) -> Result<()> {
         let own = self.model() == SecurityModel::MappedFile;
         if own && directory {
-            metadata::remove_directory(&*self.tree.lookup(from, name)?);
+            metadata::remove_directory(&self.tree.lookup(from, name)?.0);
         }
         let flags = match directory {
             true => AtFlags::REMOVEDIR,
@@ -149,4 +145,10 @@ fn node_mode(mode: u32) -> Result<u32> {
         S_IFREG | S_IFIFO | S_IFSOCK | S_IFCHR | S_IFBLK => Ok(mode & (S_IFMT | PERMISSIONS)),
         _ => Err(Errno::INVAL),
     }
+}
+
+fn make_node(directory: &Node, name: Name<'_>, (mode, rdev): (u32, u64)) -> Result<()> {
+    let kind = FileType::from_raw_mode(mode);
+    let bits = Mode::from_raw_mode(mode & PERMISSIONS);
+    rustix::fs::mknodat(directory, name.bytes(), kind, bits, rdev)
 }

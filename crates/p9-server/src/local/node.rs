@@ -81,27 +81,27 @@ impl Tree {
         self: &Arc<Self>,
         parent: &Arc<Node>,
         name: Name<'_>,
-    ) -> Result<Arc<Node>> {
+    ) -> Result<(Arc<Node>, Stat)> {
         let fd = open_entry(parent, name, OFlags::PATH, Mode::empty())?;
         self.enter(fd, parent, name)
     }
 
-    /// The node of what `fd` stands for and `parent` has as `name`.
+    /// The node of what `fd` stands for and `parent` has as `name`, and what the host says of it.
     pub(super) fn enter(
         self: &Arc<Self>,
         fd: OwnedFd,
         parent: &Arc<Node>,
         name: Name<'_>,
-    ) -> Result<Arc<Node>> {
+    ) -> Result<(Arc<Node>, Stat)> {
         let stat = rustix::fs::fstat(&fd)?;
         let place = Place::new((parent, name));
         let key = self.key(Identity::of(&stat), &place);
         if let Some(node) = self.nodes(key, Identity::of(&stat), &place).pop() {
-            return Ok(node);
+            return Ok((node, stat));
         }
         let node = Arc::new(self.node(fd, &stat, Some(place))?);
         self.learn(key, &node);
-        Ok(node)
+        Ok((node, stat))
     }
 
     /// What was at `from` is at `to` now.
@@ -320,6 +320,7 @@ mod tests {
             let name = number.to_string();
             tree.lookup(&root, Name::new(name.as_bytes()).unwrap())
                 .unwrap()
+                .0
         };
         let mut nodes = vec![find(0)];
         for number in 1..500 {

@@ -8,10 +8,10 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags, Stat, Timespec, Timestamps, UTIME_N
 use rustix::io::Errno;
 
 use super::Local;
-use super::credentials::{Credentials, has_set_id};
-use super::node::{Node, Permit, descriptor_path, open_entry};
+use super::credentials::has_set_id;
+use super::node::{Node, Permit, open_entry};
 use crate::qid::{PERMISSIONS, S_IFMT, S_IFREG};
-use crate::{Attributes, Change, Changes, Name, Owner, Qid, Result, Timestamp};
+use crate::{Attributes, Change, Changes, FileSystem, Found, Name, Owner, Qid, Result, Timestamp};
 
 /// A file or directory that is open.
 pub struct File {
@@ -55,68 +55,23 @@ impl Local {
         flags: u32,
         mode: u32,
         owner: Owner,
-    ) -> Result<(Arc<Node>, File)> {
+    ) -> Result<(Found<Node>, File)> {
         let permit = self.tree.permit()?;
         let how = access(flags)? | kept(flags) | OFlags::CREATE | OFlags::EXCL;
         let fd = match open_entry(directory, name, how, self.file_mode(mode)) {
             Err(Errno::EXIST) if flags & EXCL == 0 => {
                 drop(permit);
-                let node = self.tree.lookup(directory, name)?;
-                let file = self.open_node(&node, flags)?;
-                return Ok((node, file));
+                let found = self.lookup(directory, name)?;
+                let file = self.open_node(&found.node, flags)?;
+                return Ok((found, file));
             }
             opened => opened?,
         };
-        let mode = S_IFREG | mode & PERMISSIONS;
-        let node = self.enter_new(&fd, directory, name)?;
-        self.finish(&node, (directory, name), mode, 0, owner)?;
-        let file = File::new(fd, Arc::clone(&node), false, permit);
-        Ok((node, file))
-    }
-
-    /// The node of what was just made as `name` and is open as `fd`.
-    pub(super) fn enter_new(
-        &self,
-        fd: &OwnedFd,
-        directory: &Arc<Node>,
-        name: Name<'_>,
-    ) -> Result<Arc<Node>> {
-        let flags = OFlags::PATH | OFlags::CLOEXEC;
-        let path = rustix::fs::openat(CWD, descriptor_path(fd.as_fd()), flags, Mode::empty())?;
-        self.tree.enter(path, directory, name)
-    }
-
-    /// Gives something new to its owner, or removes it where that cannot be.
-    pub(super) fn finish(
-        &self,
-        node: &Node,
-        (directory, name): (&Arc<Node>, Name<'_>),
-        mode: u32,
-        rdev: u64,
-        owner: Owner,
-    ) -> Result<()> {
-        let given = self.owned(node, owner).and_then(|(uid, gid)| {
-            let new = Credentials {
-                uid,
-                gid,
-                mode,
-                rdev,
-            };
-            self.give(node, &new)
-        });
-        given.inspect_err(|_| {
-            let _ = self.remove_entry(directory, name, node.is_directory());
-        })
-    }
-
-    /// Whom a new file belongs to; the host has given it to somebody already.
-    fn owned(&self, node: &Node, owner: Owner) -> Result<(u32, u32)> {
-        if let (Some(uid), Some(gid)) = (owner.uid, owner.gid) {
-            return Ok((uid, gid));
-        }
-        let stat = node.stat()?;
-        let Owner { uid, gid } = owner;
-        Ok((uid.unwrap_or(stat.st_uid), gid.unwrap_or(stat.st_gid)))
+        let new = self.enter_new(&fd, directory, name)?;
+        let kind = (S_IFREG | mode & PERMISSIONS, 0);
+        let found = self.finish(new, (directory, name), kind, owner)?;
+        let file = File::new(fd, Arc::clone(&found.node), false, permit);
+        Ok((found, file))
     }
 
     /// The mode that a new file has on the host, as far as it is known when it is made.

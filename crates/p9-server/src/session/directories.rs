@@ -105,8 +105,8 @@ impl<F: FileSystem> Session<F> {
             uid: directory.uid,
             gid: Some(gid),
         };
-        let node = self.fs.make(directory.node()?, name, what, owner)?;
-        reply.qid(&self.fs.qid(&node)?);
+        let made = self.fs.make(directory.node()?, name, what, owner)?;
+        reply.qid(&made.qid);
         Ok(())
     }
 }

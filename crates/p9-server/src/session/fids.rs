@@ -6,7 +6,7 @@ use super::Session;
 use crate::fid::{Fid, Open, State};
 use crate::name::Component;
 use crate::request::FidNumber;
-use crate::{Errno, FileSystem, Name, Owner, Qid, QidKind, Reply, Result};
+use crate::{Errno, FileSystem, Found, Name, Owner, Qid, QidKind, Reply, Result};
 
 impl<F: FileSystem> Session<F> {
     pub(super) fn attach(&self, fid: FidNumber, uid: Option<u32>, reply: &mut Reply) -> Result<()> {
@@ -56,9 +56,9 @@ impl<F: FileSystem> Session<F> {
         let (mut node, mut qids) = (Arc::clone(start), Vec::new());
         for &name in names {
             match self.step(&node, name) {
-                Ok((next, qid)) => {
-                    node = next;
-                    qids.push(qid);
+                Ok(next) => {
+                    node = next.node;
+                    qids.push(next.qid);
                 }
                 Err(errno) if qids.is_empty() => return Err(errno),
                 Err(_) => break,
@@ -67,14 +67,14 @@ impl<F: FileSystem> Session<F> {
         Ok((node, qids))
     }
 
-    fn step(&self, node: &Arc<F::Node>, name: Component<'_>) -> Result<(Arc<F::Node>, Qid)> {
-        let next = match name {
+    fn step(&self, node: &Arc<F::Node>, name: Component<'_>) -> Result<Found<F::Node>> {
+        let node = match name {
             Component::Dot => Arc::clone(node),
             Component::DotDot => self.fs.parent(node),
-            Component::Name(name) => self.fs.lookup(node, name)?,
+            Component::Name(name) => return self.fs.lookup(node, name),
         };
-        let qid = self.fs.qid(&next)?;
-        Ok((next, qid))
+        let qid = self.fs.qid(&node)?;
+        Ok(Found { node, qid })
     }
 
     pub(super) fn open(&self, number: FidNumber, flags: u32, reply: &mut Reply) -> Result<()> {
@@ -82,10 +82,8 @@ impl<F: FileSystem> Session<F> {
         let node = fid.unopened()?;
         let qid = self.fs.qid(node)?;
         let file = self.fs.open(node, flags)?;
-        self.opened(number, &fid, (Arc::clone(node), file), &qid)?;
-        reply.qid(&qid);
-        reply.u32(self.io_unit());
-        Ok(())
+        let node = Arc::clone(node);
+        self.opened(number, &fid, (Found { node, qid }, file), reply)
     }
 
     pub(super) fn create(
@@ -98,11 +96,7 @@ impl<F: FileSystem> Session<F> {
         let fid = self.fids.find(number)?;
         let owner = Owner { uid: fid.uid, gid };
         let made = self.fs.create(fid.unopened()?, name, flags, mode, owner)?;
-        let qid = self.fs.qid(&made.0)?;
-        self.opened(number, &fid, made, &qid)?;
-        reply.qid(&qid);
-        reply.u32(self.io_unit());
-        Ok(())
+        self.opened(number, &fid, made, reply)
     }
 
     pub(super) fn clunk(&self, number: FidNumber) -> Result<()> {
@@ -125,8 +119,8 @@ impl<F: FileSystem> Session<F> {
         &self,
         number: FidNumber,
         fid: &Arc<Fid<F>>,
-        (node, file): (Arc<F::Node>, F::File),
-        qid: &Qid,
+        (Found { node, qid }, file): (Found<F::Node>, F::File),
+        reply: &mut Reply,
     ) -> Result<()> {
         let directory = qid.kind == QidKind::Directory;
         let listing = directory.then(Mutex::default);
@@ -135,7 +129,15 @@ impl<F: FileSystem> Session<F> {
             uid: fid.uid,
             state: State::Open(Open { file, listing }),
         };
-        self.turn_into(number, fid, open)
+        self.turn_into(number, fid, open)?;
+        self.told(&qid, reply);
+        Ok(())
+    }
+
+    /// What is said of a file that was opened or made.
+    pub(super) fn told(&self, qid: &Qid, reply: &mut Reply) {
+        reply.qid(qid);
+        reply.u32(self.io_unit());
     }
 
     /// The fid stands for something else now.
@@ -151,7 +153,7 @@ impl<F: FileSystem> Session<F> {
     }
 
     /// The largest transfer, in whole pages where there are any.
-    pub(super) fn io_unit(&self) -> u32 {
+    fn io_unit(&self) -> u32 {
         let most = self.msize() - IO_HEADER;
         match most / PAGE {
             0 => most,

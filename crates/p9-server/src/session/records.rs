@@ -67,7 +67,9 @@ impl<F: FileSystem> Session<F> {
         let found = match name {
             b"." => Ok(Arc::clone(directory)),
             b".." => Ok(self.fs.parent(directory)),
-            name => Name::new(name).and_then(|name| self.fs.lookup(directory, name)),
+            name => Name::new(name)
+                .and_then(|name| self.fs.lookup(directory, name))
+                .map(|found| found.node),
         };
         match found.and_then(|node| self.record(&node, name)) {
             Ok(record) => Ok(Some(record)),

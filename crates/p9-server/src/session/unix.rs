@@ -1,13 +1,11 @@
 //! What 9P2000.u asks for in other requests than 9P2000.L: Tcreate, Tstat and Twstat.
 
-use std::sync::Arc;
-
 use super::Session;
 use super::directories::link_to;
 use crate::fid::Fid;
 use crate::request::{FidNumber, New};
 use crate::stat::Wanted;
-use crate::{Creation, Errno, FileSystem, Name, Owner, Reply, Result, mode};
+use crate::{Creation, Errno, FileSystem, Found, Name, Owner, Reply, Result, mode};
 
 impl<F: FileSystem> Session<F> {
     /// Makes anything in the directory of a fid, which then stands for that.
@@ -22,21 +20,18 @@ impl<F: FileSystem> Session<F> {
             return self.create(number, name, (flags, mode, None), reply);
         }
         let fid = self.fids.find(number)?;
-        let node = self.make_any(&fid, name, new)?;
-        let qid = self.fs.qid(&node)?;
-        match new {
-            New::Directory(_) => {
-                let file = self.fs.open(&node, 0)?;
-                self.opened(number, &fid, (node, file), &qid)?;
-            }
-            _ => self.turn_into(number, &fid, Fid::walked(node, fid.uid))?,
+        let made = self.make_any(&fid, name, new)?;
+        if let New::Directory(_) = new {
+            let file = self.fs.open(&made.node, 0)?;
+            return self.opened(number, &fid, (made, file), reply);
         }
-        reply.qid(&qid);
-        reply.u32(self.io_unit());
+        let Found { node, qid } = made;
+        self.turn_into(number, &fid, Fid::walked(node, fid.uid))?;
+        self.told(&qid, reply);
         Ok(())
     }
 
-    fn make_any(&self, fid: &Fid<F>, name: Name<'_>, new: New<'_>) -> Result<Arc<F::Node>> {
+    fn make_any(&self, fid: &Fid<F>, name: Name<'_>, new: New<'_>) -> Result<Found<F::Node>> {
         let directory = fid.unopened()?;
         let what = match new {
             New::File(mode, _) => Creation::Node(mode, 0),
