@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::numbers::Numbers;
 use crate::request::FidNumber;
 use crate::session::{Listing, XattrPermit};
 use crate::{Errno, FileSystem, Result, XattrFlags};
@@ -48,16 +49,18 @@ pub(crate) struct XattrWrite {
     pub(crate) _permit: XattrPermit,
 }
 
+type Table<F> = HashMap<FidNumber, Arc<Fid<F>>, Numbers>;
+
 /// The fids by their numbers.
 pub(crate) struct Fids<F: FileSystem> {
-    table: Mutex<HashMap<FidNumber, Arc<Fid<F>>>>,
+    table: Mutex<Table<F>>,
     max: usize,
 }
 
 impl<F: FileSystem> Fids<F> {
     pub(crate) fn new(max: usize) -> Self {
         Self {
-            table: Mutex::default(),
+            table: Mutex::new(HashMap::with_hasher(Numbers::new())),
             max,
         }
     }
@@ -103,7 +106,9 @@ impl<F: FileSystem> Fids<F> {
 
     pub(crate) fn clear(&self) {
         // Dropped outside of the lock.
-        let old = std::mem::take(&mut *self.table());
+        let mut table = self.table();
+        let old: Vec<_> = table.drain().collect();
+        drop(table);
         drop(old);
     }
 
@@ -111,7 +116,7 @@ impl<F: FileSystem> Fids<F> {
         self.table().is_empty()
     }
 
-    fn table(&self) -> MutexGuard<'_, HashMap<FidNumber, Arc<Fid<F>>>> {
+    fn table(&self) -> MutexGuard<'_, Table<F>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

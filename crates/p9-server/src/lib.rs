@@ -22,6 +22,7 @@ mod local;
 mod locks;
 mod mode;
 mod name;
+mod numbers;
 mod patience;
 mod payload;
 mod qid;

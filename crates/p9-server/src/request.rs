@@ -163,19 +163,16 @@ impl<'a> Request<'a> {
     }
 
     fn read(message: &Message, r: &mut Reader<'a>) -> Result<Self> {
-        let found = match Self::session(message, r)? {
-            None => Self::files(message, r)?,
-            found => found,
-        };
-        let found = match found {
-            None => Self::directories(message, r)?,
-            found => found,
-        };
-        let found = match found {
-            None => Self::unix(message, r)?,
-            found => found,
-        };
-        found.ok_or(Errno::OPNOTSUPP)
+        if let Some(request) = Self::files(message, r)? {
+            return Ok(request);
+        }
+        if let Some(request) = Self::session(message, r)? {
+            return Ok(request);
+        }
+        if let Some(request) = Self::directories(message, r)? {
+            return Ok(request);
+        }
+        Self::unix(message, r)?.ok_or(Errno::OPNOTSUPP)
     }
 
     fn session(message: &Message, r: &mut Reader<'a>) -> Result<Option<Self>> {

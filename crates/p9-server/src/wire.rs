@@ -221,15 +221,15 @@ impl Reply {
     }
 
     pub(crate) fn u16(&mut self, value: u16) {
-        self.bytes.extend(value.to_le_bytes());
+        self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
     pub(crate) fn u32(&mut self, value: u32) {
-        self.bytes.extend(value.to_le_bytes());
+        self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
     pub(crate) fn u64(&mut self, value: u64) {
-        self.bytes.extend(value.to_le_bytes());
+        self.bytes.extend_from_slice(&value.to_le_bytes());
     }
 
     pub(crate) fn string(&mut self, string: &[u8]) {
@@ -332,8 +332,8 @@ pub(crate) fn put_qid(bytes: &mut Vec<u8>, qid: &Qid) {
 /// `string` comes from a message or from the host, whose strings are shorter than 64 KiB.
 pub(crate) fn put_string(bytes: &mut Vec<u8>, string: &[u8]) {
     let len = u16::try_from(string.len()).unwrap_or(u16::MAX);
-    bytes.extend(len.to_le_bytes());
-    bytes.extend(string.iter().take(len.into()));
+    bytes.extend_from_slice(&len.to_le_bytes());
+    bytes.extend_from_slice(string.get(..len.into()).unwrap_or(string));
 }
 
 /// What `errno` is in words.
