@@ -377,3 +377,31 @@ fn the_tree_for_tests_is_qemus() {
         assert_eq!(client.list(5, 6, count).unwrap().len(), 102);
     }
 }
+
+#[test]
+fn a_share_that_the_host_removes_leaves_what_is_open() {
+    for model in models() {
+        let share = Share::new();
+        let mut client = share.client(model);
+        client.walk(0, 1, &[]).unwrap();
+        client.lcreate(1, "file", RDWR | CREAT, 0o600).unwrap();
+        client.write(1, 0, b"data").unwrap();
+        fs::remove_dir_all(share.root()).unwrap();
+        // Another one in its place is another one.
+        fs::create_dir(share.root()).unwrap();
+        fs::write(share.path("other"), "").unwrap();
+        assert_eq!(client.read(1, 0, 9).unwrap(), b"data", "{model:?}");
+        for name in [&b"file"[..], b"other"] {
+            assert_eq!(client.walk(0, 2, &[name]).map(drop), Err(ENOENT));
+        }
+        assert_eq!(client.mkdir(0, "dir", 0o700).map(drop), Err(ENOENT));
+        assert_eq!(client.symlink(0, "link", "to").map(drop), Err(ENOENT));
+        client.walk(0, 2, &[]).unwrap();
+        let made = client.lcreate(2, "new", RDWR | CREAT, 0o600);
+        assert_eq!(made.map(drop), Err(ENOENT));
+        assert_eq!(client.list(0, 3, 8000), Err(ENOENT));
+        client.getattr(0).unwrap();
+        client.clunk(1).unwrap();
+        assert_eq!(fs::read_dir(share.root()).unwrap().count(), 1);
+    }
+}
