@@ -366,3 +366,22 @@ fn a_socket_serves_one_peer_after_the_other() {
     assert_eq!(net.vmm.terminate(), Some(0));
     assert!(!path.exists());
 }
+
+/// Here one that never does anything.
+#[test]
+fn a_network_process_that_dies_takes_the_link_down() {
+    let vmm =
+        start("-M pc -netdev user,id=u0,path=/bin/true -device virtio-net-pci,netdev=u0,addr=04.0");
+    let mut net = Net::around(vmm, UnixStream::pair().unwrap().0);
+    net.offers_buffer();
+    let end = Instant::now() + Duration::from_secs(60);
+    while net.pci.config(&mut net.vmm, 6, 2) != 0 {
+        assert!(Instant::now() < end, "the link is still up");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    // The device is there still, and takes what goes nowhere.
+    net.transmit.add(&mut net.vmm, &[Part::Out(&[0; 72])]);
+    net.transmit.kick(&mut net.vmm);
+    assert_eq!(net.transmit.used(&mut net.vmm), 0);
+    assert_eq!(net.vmm.terminate(), Some(0));
+}

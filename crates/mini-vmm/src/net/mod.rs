@@ -46,7 +46,7 @@ enum Kind {
     Tap(Tap),
     Stream(Arc<Stream>),
     Hub(hub::Port),
-    /// Ended with the last user.
+    /// Ends when its socket is closed.
     Passt(Arc<Stream>, #[allow(dead_code, reason = "held")] Passt),
 }
 
