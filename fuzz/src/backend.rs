@@ -218,6 +218,11 @@ impl<G: MemoryGuard + Send> Channel<G> for SlowChannel<G> {
         self.valve.pass(self.number, token, work)
     }
 
+    fn overwrite(&mut self, token: u64, range: FileRange) -> Result<Submitted, SubmitError> {
+        let work = || self.inner.overwrite(token, range);
+        self.valve.pass(self.number, token, work)
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         self.inner.flush()
     }

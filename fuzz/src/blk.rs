@@ -96,6 +96,7 @@ impl Disk {
             .max_write_zeroes_sectors(16)
             .logical_block_size(virtio_blk::Size(if large_blocks { 4096 } else { 512 }))
             .size_max(virtio_blk::Size(if order & 0x40 == 0 { 0 } else { 4096 }))
+            .secure_erase(order & 0x20 != 0)
             .pre_eol_info(u16::from(order >> 2 & 3))
     }
 

@@ -31,6 +31,8 @@ pub enum Call {
         /// Whether its storage may be given back.
         may_unmap: bool,
     },
+    /// Writing zeroes over a range.
+    Overwrite,
 }
 
 /// What becomes of a request in place of what would have.
@@ -221,6 +223,12 @@ impl<G: MemoryGuard + Send> Channel<G> for ScriptedChannel<G> {
             .call(token, Call::WriteZeroes { may_unmap }, || {
                 self.inner.write_zeroes(token, range, may_unmap)
             })
+    }
+
+    fn overwrite(&mut self, token: u64, range: FileRange) -> Result<Submitted, SubmitError> {
+        self.script.call(token, Call::Overwrite, || {
+            self.inner.overwrite(token, range)
+        })
     }
 
     fn flush(&mut self) -> io::Result<()> {

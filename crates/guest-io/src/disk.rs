@@ -186,6 +186,17 @@ impl Disk {
         zeroes::write(self, range, may_unmap)
     }
 
+    /// Writes zeroes over `range`, so that nothing of what was stored there is left where the host
+    /// keeps what is written in its place. It takes as long as writing does: the caller bounds the
+    /// length.
+    ///
+    /// # Errors
+    ///
+    /// Those of `pwrite(2)`.
+    pub fn overwrite(&self, range: FileRange) -> io::Result<()> {
+        zeroes::overwrite(self, range)
+    }
+
     pub(crate) fn fallocate(&self, mode: FallocateFlags, range: FileRange) -> io::Result<()> {
         Ok(rustix::fs::fallocate(
             &self.file,

@@ -197,6 +197,20 @@ impl<G: MemoryGuard> Engine<G> {
         }
     }
 
+    /// As [`Disk::overwrite`].
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Full`].
+    pub fn overwrite(&mut self, token: u64, range: FileRange) -> Result<Submitted, SubmitError> {
+        match &mut self.ring {
+            Some(ring) if !range.is_empty() => {
+                ring.overwrite(token, range).map(|()| Submitted::InFlight)
+            }
+            _ => Ok(done(self.disk.overwrite(range))),
+        }
+    }
+
     /// Starts what was left to the ring since the last call: [`Uring::flush`].
     ///
     /// # Errors

@@ -129,6 +129,15 @@ impl<G: MemoryGuard> Uring<G> {
         self.operate(token, Operation::Zero(range, Method::first(may_unmap)))
     }
 
+    /// Writes zeroes over `range`, as [`Disk::overwrite`](crate::Disk::overwrite) does.
+    ///
+    /// # Errors
+    ///
+    /// [`SubmitError::Full`].
+    pub fn overwrite(&mut self, token: u64, range: FileRange) -> Result<(), SubmitError> {
+        self.operate(token, Operation::Zero(range, Method::Write))
+    }
+
     /// Starts all requests made since the last call: one system call, none if there are none.
     ///
     /// # Errors

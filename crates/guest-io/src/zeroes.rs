@@ -61,6 +61,11 @@ pub(crate) fn write(disk: &Disk, range: FileRange, may_unmap: bool) -> io::Resul
     }
 }
 
+/// Writes zeroes over `range` of `disk`.
+pub(crate) fn overwrite(disk: &Disk, range: FileRange) -> io::Result<()> {
+    write_by(Method::Write, disk, range)
+}
+
 /// The zeroes to write next for what is left of a range.
 pub(crate) fn piece(range: FileRange) -> &'static [u8] {
     let len = usize::try_from(range.len()).unwrap_or(usize::MAX);

@@ -127,6 +127,8 @@ impl Backend for Qcow2Image {
             },
             read_only: self.read_only,
             write_back: !self.write_through,
+            // Snapshots and what is under the image keep what they have.
+            overwrites: false,
         })
     }
 
@@ -250,6 +252,23 @@ impl Qcow2Channel {
     }
 }
 
+impl Qcow2Channel {
+    fn write_blank(&mut self, range: FileRange) -> io::Result<()> {
+        let (mut offset, end) = (range.offset(), range.offset() + range.len());
+        let image = self.image.read();
+        while offset < end {
+            let len = (end - offset).min(PIECE as u64);
+            self.buffer
+                .as_mut_range(0..len as usize)
+                .into_slice()
+                .fill(0);
+            image.write(self.buffer.as_ref_range(0..len as usize), offset)?;
+            offset += len;
+        }
+        Ok(())
+    }
+}
+
 impl<G: MemoryGuard> Channel<G> for Qcow2Channel {
     fn read<B: BitmapSlice, S: IntoIterator<Item = Segment>>(
         &mut self,
@@ -292,6 +311,10 @@ impl<G: MemoryGuard> Channel<G> for Qcow2Channel {
     ) -> Result<Submitted, SubmitError> {
         let image = self.image.read();
         Ok(done(image.write_zeroes(range.offset(), range.len())))
+    }
+
+    fn overwrite(&mut self, _token: u64, range: FileRange) -> Result<Submitted, SubmitError> {
+        Ok(done(self.write_blank(range)))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -144,6 +144,10 @@ impl<G: MemoryGuard + Send> Channel<G> for StorageChannel<G> {
         })
     }
 
+    fn overwrite(&mut self, token: u64, range: FileRange) -> Result<Submitted, SubmitError> {
+        whatever!(self, channel => Channel::<G>::overwrite(&mut **channel, token, range))
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         whatever!(self, channel => Channel::<G>::flush(&mut **channel))
     }

@@ -40,7 +40,7 @@ pub(crate) enum Command {
     Identify,
     /// VIRTIO_BLK_T_GET_LIFETIME.
     Lifetime([u16; 3]),
-    /// VIRTIO_BLK_T_DISCARD and VIRTIO_BLK_T_WRITE_ZEROES.
+    /// VIRTIO_BLK_T_DISCARD, VIRTIO_BLK_T_WRITE_ZEROES and VIRTIO_BLK_T_SECURE_ERASE.
     Ranges(Operation, RangeLimit),
     /// VIRTIO_BLK_T_ZONE_APPEND.
     Append { sector: u64 },
@@ -57,9 +57,10 @@ pub(crate) enum Command {
 pub(crate) enum Operation {
     Discard,
     WriteZeroes,
+    SecureErase,
 }
 
-/// A range of a discard or write zeroes request, checked.
+/// A range of such a request, checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) range: FileRange,
@@ -86,6 +87,9 @@ impl Command {
             abi::VIRTIO_BLK_T_DISCARD => limits.ranges(Operation::Discard, limits.discard),
             abi::VIRTIO_BLK_T_WRITE_ZEROES => {
                 limits.ranges(Operation::WriteZeroes, limits.write_zeroes)
+            }
+            abi::VIRTIO_BLK_T_SECURE_ERASE => {
+                limits.ranges(Operation::SecureErase, limits.secure_erase)
             }
             _ if limits.zones.is_none() => Err(Status::Unsupp),
             kind => Self::parse_zoned(kind, sector, limits),
@@ -140,7 +144,7 @@ impl Operation {
     /// The flags that a range may have.
     fn flags(self) -> u32 {
         match self {
-            Self::Discard => 0,
+            Self::Discard | Self::SecureErase => 0,
             Self::WriteZeroes => abi::VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP,
         }
     }

@@ -5,7 +5,7 @@ use guest_io::block::{ZoneLayout, Zones};
 use virtio_device::props::{PropError, ensure};
 use virtio_device::virtio_bindings::virtio_blk as abi;
 
-use crate::limits::SECTOR;
+use crate::limits::{RangeLimit, SECTOR};
 use crate::{BlkError, BlkProps, Facts, Size, layout};
 
 /// Properties and facts of the back-end, brought together.
@@ -16,6 +16,7 @@ pub(crate) struct Setup {
     pub(crate) write_back: bool,
     pub(crate) discard: bool,
     pub(crate) write_zeroes: bool,
+    pub(crate) secure_erase: bool,
     pub(crate) zones: Option<ZoneLayout>,
 }
 
@@ -38,6 +39,13 @@ impl Setup {
         if zones.is_some_and(|zones| !fits(zones, facts.size, block_size)) {
             return Err(BlkError::Zones);
         }
+        let erases = facts.overwrites || !props.secure_erase;
+        ensure(
+            erases,
+            "x-secure-erase",
+            "on",
+            "off: the back-end keeps data",
+        )?;
         // Zones are reset instead (section 5.2.5).
         let anywhere = !facts.read_only && zones.is_none();
         Ok(Self {
@@ -46,6 +54,7 @@ impl Setup {
             write_back,
             discard: props.discard && anywhere,
             write_zeroes: props.write_zeroes && anywhere,
+            secure_erase: props.secure_erase && anywhere,
             zones: zones.map(Zones::layout),
         })
     }
@@ -85,6 +94,7 @@ impl Setup {
     fn len(&self) -> usize {
         let last = match (self.write_zeroes, self.discard) {
             _ if self.zones.is_some() => layout::ZONED_UNUSED2,
+            _ if self.secure_erase => layout::SECURE_ERASE_SECTOR_ALIGNMENT,
             (true, _) => layout::WRITE_ZEROES_MAY_UNMAP,
             (false, true) => layout::DISCARD_SECTOR_ALIGNMENT,
             (false, false) => layout::NUM_QUEUES,
@@ -103,6 +113,12 @@ impl Setup {
             layout::MAX_WRITE_ZEROES_SECTORS.put(to, props.max_write_zeroes_sectors);
             layout::MAX_WRITE_ZEROES_SEG.put(to, props.max_write_zeroes_segments);
             layout::WRITE_ZEROES_MAY_UNMAP.put(to, true);
+        }
+        if self.secure_erase {
+            layout::MAX_SECURE_ERASE_SECTORS.put(to, SECURE_ERASE.sectors);
+            layout::MAX_SECURE_ERASE_SEG.put(to, SECURE_ERASE.ranges);
+            let alignment = u64::from(self.block_size.logical) / SECTOR;
+            layout::SECURE_ERASE_SECTOR_ALIGNMENT.put(to, alignment);
         }
     }
 
@@ -187,5 +203,10 @@ fn check(props: &BlkProps, BlockSize { logical, physical }: BlockSize) -> Result
     )
 }
 
+/// What one secure erase request may ask for: 32 MiB, because all of it is written.
+pub(crate) const SECURE_ERASE: RangeLimit = RangeLimit {
+    ranges: 1,
+    sectors: 65536,
+};
 /// Sectors of the smallest page that a segment of a driver's buffer fills.
 const PAGE_SECTORS: u32 = 8;

@@ -13,7 +13,7 @@ use virtio_device::{
     Info, Placed, QueueSize, Result, SavedState, VirtioDevice,
 };
 
-use crate::config::Setup;
+use crate::config::{SECURE_ERASE as ERASE_LIMIT, Setup};
 use crate::limits::{Limits, RangeLimit, SECTOR};
 use crate::pace::Pace;
 use crate::resize::{DriverBell, Resizer};
@@ -287,6 +287,7 @@ fn shared(props: &BlkProps, setup: &Setup, read_only: bool, zones: Option<Zones>
             read_only,
             discard: setup.discard.then_some(discard),
             write_zeroes: setup.write_zeroes.then_some(zeroes),
+            secure_erase: setup.secure_erase.then_some(ERASE_LIMIT),
             lifetime: props.lifetime(),
             zones,
             max_append: setup.max_append_sectors(props) * SECTOR as u32,
@@ -309,6 +310,7 @@ fn features(props: &BlkProps, setup: &Setup, read_only: bool) -> Features {
         | MQ.when(props.queues() > 1)
         | DISCARD.when(setup.discard)
         | WRITE_ZEROES.when(setup.write_zeroes)
+        | SECURE_ERASE.when(setup.secure_erase)
         | LIFETIME.when(props.lifetime().is_some())
         | ZONED.when(setup.zones.is_some())
 }
@@ -333,6 +335,7 @@ const CONFIG_WCE: Features = feature(abi::VIRTIO_BLK_F_CONFIG_WCE);
 const MQ: Features = feature(abi::VIRTIO_BLK_F_MQ);
 const DISCARD: Features = feature(abi::VIRTIO_BLK_F_DISCARD);
 const WRITE_ZEROES: Features = feature(abi::VIRTIO_BLK_F_WRITE_ZEROES);
+const SECURE_ERASE: Features = feature(abi::VIRTIO_BLK_F_SECURE_ERASE);
 /// VIRTIO_BLK_F_LIFETIME, which virtio-bindings does not name.
 const LIFETIME: Features = feature(15);
 const ZONED: Features = feature(abi::VIRTIO_BLK_F_ZONED);

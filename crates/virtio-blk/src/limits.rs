@@ -16,6 +16,7 @@ pub(crate) struct Limits {
     /// `None` where the device does not offer such requests.
     pub(crate) discard: Option<RangeLimit>,
     pub(crate) write_zeroes: Option<RangeLimit>,
+    pub(crate) secure_erase: Option<RangeLimit>,
     /// What GET_LIFETIME answers; `None` where the device does not offer it.
     pub(crate) lifetime: Option<[u16; 3]>,
     /// `None` where the disk is not zoned.

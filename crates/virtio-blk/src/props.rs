@@ -30,6 +30,8 @@ virtio_device::props! {
         "max-discard-segments" => max_discard_segments: u32 = 1,
         /// Ranges of a write zeroes request, 1 to 256 (QEMU has 1).
         "max-write-zeroes-segments" => max_write_zeroes_segments: u32 = 1,
+        /// Offer secure erase: zeroes are written over what is erased (QEMU does not have it).
+        "x-secure-erase" => secure_erase: bool = false,
         /// Logical block size: a power of two from 512 to 2M; 0: what the back-end needs.
         "logical_block_size" => logical_block_size: Size = Size(0),
         /// Physical block size: a power of two from 512 to 2M; 0: what the back-end says.

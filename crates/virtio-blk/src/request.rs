@@ -153,7 +153,12 @@ impl Request {
             Command::Ranges(operation, limit) => {
                 self.load_ranges(operation, limit, view, tools)?;
                 tools.charge(0);
-                self.sync = operation == Operation::WriteZeroes && tools.shared.stable(tools.cache);
+                self.sync = match operation {
+                    Operation::Discard => false,
+                    Operation::WriteZeroes => tools.shared.stable(tools.cache),
+                    // What is only in the page cache has erased nothing.
+                    Operation::SecureErase => true,
+                };
                 Ok(self.step(token, tools.channel, tools.shared))
             }
             Command::Append { sector } => self.append(token, sector, view, tools),
@@ -271,18 +276,45 @@ impl Request {
         view: &mut GuestView<'_, M>,
         tools: &Tools<'_, '_, M, G, C>,
     ) -> Result<(), Status> {
-        let (count, rest) = (self.payload() / SEGMENT, self.payload() % SEGMENT);
+        // Linux takes each type that is even for a read: here the ranges are where data would go.
+        let misplaced = operation == Operation::SecureErase && self.payload() == 0;
+        let len = match misplaced {
+            true => self.room(),
+            false => self.payload(),
+        };
+        let (count, rest) = (len / SEGMENT, len % SEGMENT);
         if rest != 0 || !(1..=limit.ranges).contains(&count) {
             return Err(Status::IoErr);
         }
         for index in 0..count {
-            let bytes = self.chain.read_array(view, HEADER + index * SEGMENT);
-            let bytes = bytes.map_err(|_| Status::IoErr)?;
+            let bytes = match misplaced {
+                true => self.fetch_writable(index * SEGMENT, view)?,
+                false => {
+                    let bytes = self.chain.read_array(view, HEADER + index * SEGMENT);
+                    bytes.map_err(|_| Status::IoErr)?
+                }
+            };
             let range = Range::parse(bytes, tools.order, operation, limit, &tools.shared.limits)?;
             self.ranges.push(range);
         }
         self.operation = Some(operation);
         Ok(())
+    }
+
+    /// A range out of the writable part, which a device should not read but for a driver that errs
+    /// (section 2.7.5.1).
+    fn fetch_writable<M: GuestMemory>(
+        &self,
+        offset: u32,
+        view: &mut GuestView<'_, M>,
+    ) -> Result<[u8; SEGMENT as usize], Status> {
+        let (mut bytes, mut at) = ([0; SEGMENT as usize], 0);
+        let fetched = self.chain.writable_slices(view, offset, SEGMENT, |slice| {
+            let end = at + slice.len();
+            slice.copy_to(&mut bytes[at..end]);
+            at = end;
+        });
+        fetched.map_err(|_| Status::IoErr).map(|()| bytes)
     }
 
     /// What has become of a transfer that was submitted.
@@ -337,6 +369,7 @@ impl Request {
         Some(match self.operation? {
             Operation::Discard => channel.discard(token, range),
             Operation::WriteZeroes => channel.write_zeroes(token, range, may_unmap),
+            Operation::SecureErase => channel.overwrite(token, range),
         })
     }
 

@@ -49,6 +49,9 @@ pub struct Facts {
     /// Whether writes may stay in a cache until the driver flushes them. This is the device's
     /// default; the channel obeys [`Flags::DSYNC`] of each write in any case.
     pub write_back: bool,
+    /// Whether [`Channel::overwrite`] leaves nothing of what was stored, as far as this back-end
+    /// has a say in it.
+    pub overwrites: bool,
 }
 
 /// One worker's way to its [`Backend`], in the manner of [`Engine`](crate::Engine).
@@ -103,6 +106,12 @@ pub trait Channel<G: MemoryGuard>: Send + 'static {
         range: FileRange,
         may_unmap: bool,
     ) -> Result<Submitted, SubmitError>;
+
+    /// Writes zeroes over `range`, whatever shorter ways there are.
+    ///
+    /// # Errors
+    /// Where it has to be deferred and cannot be.
+    fn overwrite(&mut self, token: u64, range: FileRange) -> Result<Submitted, SubmitError>;
 
     /// Starts what was deferred since the last call.
     ///

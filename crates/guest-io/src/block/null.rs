@@ -52,6 +52,7 @@ impl Backend for NullDisk {
             },
             read_only: false,
             write_back: true,
+            overwrites: true,
         })
     }
 
@@ -108,6 +109,10 @@ impl<G: MemoryGuard> Channel<G> for NullChannel {
         _range: FileRange,
         _may_unmap: bool,
     ) -> Result<Submitted, SubmitError> {
+        Ok(Submitted::Done(Ok(0)))
+    }
+
+    fn overwrite(&mut self, _token: u64, _range: FileRange) -> Result<Submitted, SubmitError> {
         Ok(Submitted::Done(Ok(0)))
     }
 

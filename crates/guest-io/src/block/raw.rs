@@ -83,6 +83,7 @@ impl Backend for RawImage {
             block_size: self.disk.block_size()?,
             read_only: self.read_only,
             write_back: !self.write_through,
+            overwrites: true,
         })
     }
 
@@ -156,6 +157,10 @@ impl<G: MemoryGuard + Send> Channel<G> for RawChannel<G> {
     ) -> Result<Submitted, SubmitError> {
         self.engine
             .write_zeroes(token, range, may_unmap && self.discard)
+    }
+
+    fn overwrite(&mut self, token: u64, range: FileRange) -> Result<Submitted, SubmitError> {
+        self.engine.overwrite(token, range)
     }
 
     fn flush(&mut self) -> io::Result<()> {
