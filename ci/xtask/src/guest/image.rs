@@ -363,6 +363,7 @@ pub(super) const SCRIPTS: &[(&str, &str)] = &[
         "scenarios/balloon-reporting.sh",
         include_str!("../../guest/balloon.sh"),
     ),
+    ("scenarios/erase.sh", include_str!("../../guest/erase.sh")),
     ("scenarios/ends.sh", include_str!("../../guest/ends.sh")),
     ("scenarios/hotplug-acpi.sh", HOTPLUG),
     ("scenarios/hotplug-native.sh", HOTPLUG),

@@ -4,6 +4,7 @@ pub mod balloon;
 pub mod blk;
 pub mod console;
 pub mod ends;
+pub mod erase;
 pub mod fio;
 mod full;
 pub mod hotplug;
@@ -54,6 +55,7 @@ pub const NEWEST: &[Scenario] = &[
     console::SCENARIO,
     rng::SCENARIO,
     zoned::SCENARIO,
+    erase::SCENARIO,
 ];
 
 /// What names of checks with that kernel begin with.
