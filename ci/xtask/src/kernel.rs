@@ -8,6 +8,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+use crate::debian::Debian;
+
 /// A kernel below some root directory.
 #[derive(Clone, Debug)]
 pub struct Kernel {
@@ -52,10 +54,12 @@ impl Kernel {
         Ok(order)
     }
 
-    /// The ELF image that the bzImage has in it, without the decompressor before it.
-    pub fn uncompressed(&self) -> Result<Vec<u8>> {
+    /// The ELF image that the bzImage has in it, without the decompressor before it. Unpackers are
+    /// `debian`'s.
+    pub fn uncompressed(&self, debian: &Debian) -> Result<Vec<u8>> {
         let image = fs::read(&self.image)?;
-        unpack(payload(&image).context("the kernel is no bzImage")?)
+        let payload = payload(&image).context("the kernel is no bzImage")?;
+        unpack(payload, debian.program(unpacker(payload)?)?.command())
     }
 
     fn open(root: &Path, release: String, image: PathBuf) -> Result<Self> {
@@ -149,20 +153,23 @@ fn payload(image: &[u8]) -> Option<&[u8]> {
     image.get(start..(start + word(PAYLOAD_LENGTH)?).checked_sub(4)?)
 }
 
-/// Unpacks a payload of the formats that Debian's kernels come in.
-fn unpack(payload: &[u8]) -> Result<Vec<u8>> {
-    let unpacker = match payload {
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => "xz",
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
+/// The program for a payload of one of the formats that Debian's kernels come in.
+fn unpacker(payload: &[u8]) -> Result<&'static str> {
+    match payload {
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => Ok("xz"),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Ok("zstd"),
         _ => bail!("a kernel in an unknown compression"),
-    };
+    }
+}
+
+fn unpack(payload: &[u8], mut unpacker: Command) -> Result<Vec<u8>> {
     let mut file = tempfile::tempfile()?;
     file.write_all(payload)?;
     file.rewind()?;
-    let result = Command::new(unpacker).arg("-dc").stdin(file).output()?;
+    let result = unpacker.arg("-dc").stdin(file).output()?;
     ensure!(
         result.status.success(),
-        "{unpacker}: {}",
+        "{unpacker:?}: {}",
         String::from_utf8_lossy(&result.stderr)
     );
     Ok(result.stdout)

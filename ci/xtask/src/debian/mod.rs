@@ -248,6 +248,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mkfs.btrfs", "btrfs-progs"),
     ("e2fsck", "e2fsprogs"),
     ("debugfs", "e2fsprogs"),
+    ("xz", "xz-utils"),
+    ("zstd", "zstd"),
     ("qemu-img", "qemu-utils"),
     ("sg_inq", "sg3-utils"),
     ("sg_luns", "sg3-utils"),

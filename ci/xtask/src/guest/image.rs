@@ -134,7 +134,8 @@ impl Parts {
         let tree = directory.join("tree");
         fs::create_dir_all(&tree)?;
         fs::copy(&self.kernel.image, directory.join("vmlinuz"))?;
-        fs::write(directory.join("vmlinux"), self.kernel.uncompressed()?)?;
+        let uncompressed = self.kernel.uncompressed(debian)?;
+        fs::write(directory.join("vmlinux"), uncompressed)?;
         fs::write(directory.join("initramfs.cpio"), self.initramfs()?)?;
         self.populate(&tree)?;
         let image = directory.join("root.ext4");
