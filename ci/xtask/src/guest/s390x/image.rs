@@ -13,6 +13,12 @@ use crate::debian::{Debian, Program};
 use crate::guest::image::{Image, SCRIPTS};
 use crate::kernel::Kernel;
 
+/// Gets what is in all images from Debian, unless it is there.
+pub(super) fn get_programs(debian: &Debian) -> Result<()> {
+    let mut programs = TOOLS.iter().chain(&[BUSYBOX]);
+    programs.try_for_each(|name| debian.program(name).map(drop))
+}
+
 /// Makes the image of `kernel` below `guests`, or takes the one of an earlier run with the same
 /// contents.
 pub(super) fn build(debian: &Debian, kernel: &Kernel, guests: &Path) -> Result<Image> {
@@ -56,7 +62,7 @@ fn initramfs(debian: &Debian, kernel: &Kernel) -> Result<Vec<u8>> {
         archive.directory(directory);
     }
     archive.file("init", INIT.as_bytes());
-    let busybox = debian.program("busybox")?;
+    let busybox = debian.program(BUSYBOX)?;
     archive.file("bin/busybox", &fs::read(&busybox.path)?);
     archive.link("bin/sh", "busybox");
     add_tools(&mut archive, debian)?;
@@ -98,6 +104,7 @@ fn name(path: &Path) -> Result<&str> {
 }
 
 const INIT: &str = include_str!("../../../guest/s390x-init.sh");
+const BUSYBOX: &str = "busybox";
 const TOOLS: &[&str] = &["fio", "getfattr", "rngtest", "setfattr"];
 const MODULES: &[&str] = &[
     "9p",

@@ -93,13 +93,12 @@ impl Guests {
 pub fn images() -> Result<[Image; 2]> {
     let target = cargo::target()?;
     let (debian, guests) = (Debian::s390x(&target)?, target.join(GUESTS));
-    let build = |kernel| image::build(&debian, &kernel, &guests);
-    let images = [
-        build(debian.long_term_kernel()?)?,
-        build(debian.newest_kernel()?)?,
-    ];
+    // All packages first: an image is made anew when there are others.
+    let kernels = [debian.long_term_kernel()?, debian.newest_kernel()?];
+    image::get_programs(&debian)?;
     Debian::new(&target).program("qemu-system-s390x")?;
-    Ok(images)
+    let [long_term, newest] = kernels.map(|kernel| image::build(&debian, &kernel, &guests));
+    Ok([long_term?, newest?])
 }
 
 /// Whether a scenario for s390x has a name that contains `filter`.
