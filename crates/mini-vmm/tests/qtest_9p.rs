@@ -21,7 +21,7 @@ struct OnQueue {
 impl OnQueue {
     fn start(share: &str) -> Self {
         let arguments = format!(
-            "-M pc -fsdev {share},id=fsdev0 \
+            "-M pc -m 512 -fsdev {share},id=fsdev0 \
              -device virtio-9p-pci,fsdev=fsdev0,addr=04.0,mount_tag=qtest"
         );
         let mut vmm = Vmm::start(env!("CARGO_BIN_EXE_mini-vmm"), &arguments);
@@ -268,17 +268,38 @@ fn local_xattr_limit() {
     let local = Local::new();
     fs::write(local.path("WRITE"), "").unwrap();
     let mut client = local.client("security_model=mapped-xattr,max_xattr=100");
-    for fid in 1..=100 {
-        client.walk(0, fid, &[b"WRITE"]).unwrap();
-        client.xattrcreate(fid, "user.test", 2048, 0).unwrap();
-        assert_eq!(client.write(fid, 0, &[b'X'; 2048]), Ok(2048));
-    }
-    client.walk(0, 101, &[b"WRITE"]).unwrap();
-    let refused = client.xattrcreate(101, "user.test_exceed", 2048, 0);
-    assert_eq!(refused, Err(ENOSPC));
+    (1..=100).for_each(|fid| begin_xattr(&mut client, fid).unwrap());
+    assert_eq!(begin_xattr(&mut client, 101), Err(ENOSPC));
     (1..=101).for_each(|fid| client.clunk(fid).unwrap());
     client.walk(0, 1, &[b"WRITE"]).unwrap();
     assert_eq!(client.xattr(1, 2, "user.test").unwrap(), [b'X'; 2048]);
+}
+
+/// The tree shows how many there are. Without a limit of their own there may be more than by default.
+#[test]
+fn synth_xattr_limit() {
+    for (option, many, next) in [
+        (",max_xattr=100", 100, Err(ENOSPC)),
+        (",max_xattr=0", 1124, Ok(())),
+    ] {
+        let mut client = Client::attached(OnQueue::start(&format!("synth{option}")));
+        client.walk(0, 0x8000, &[b"stat", b"xattr_count"]).unwrap();
+        client.lopen(0x8000, 0).unwrap();
+        (1..=many).for_each(|fid| begin_xattr(&mut client, fid).unwrap());
+        assert_eq!(begin_xattr(&mut client, many + 1), next);
+        let count = u64::from(many) + u64::from(next.is_ok());
+        assert_eq!(client.read(0x8000, 0, 8).unwrap(), count.to_le_bytes());
+        (1..=many + 1).for_each(|fid| client.clunk(fid).unwrap());
+        assert_eq!(client.read(0x8000, 0, 8).unwrap(), [0; 8]);
+    }
+}
+
+/// Has `fid` stand for an attribute of a file, all of whose value is there.
+fn begin_xattr(client: &mut Client<OnQueue>, fid: u32) -> Result<(), u32> {
+    client.walk(0, fid, &[b"WRITE"])?;
+    client.xattrcreate(fid, "user.test", 2048, 0)?;
+    assert_eq!(client.write(fid, 0, &[b'X'; 2048]), Ok(2048));
+    Ok(())
 }
 
 /// The sandbox has every call that a client can bring about, under every security model.

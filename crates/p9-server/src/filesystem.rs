@@ -1,6 +1,7 @@
 //! What a session serves.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use crate::{Attributes, Changes, Name, Patience, Payload, Qid, Result, Statistics};
 
@@ -197,6 +198,11 @@ pub trait FileSystem: Send + Sync + 'static {
     /// # Errors
     /// The host's.
     fn remove_xattr(&self, node: &Self::Node, name: &[u8]) -> Result<()>;
+
+    /// Where a session counts its fids that stand for an attribute, for a tree that shows the count.
+    fn xattr_fids(&self) -> Arc<AtomicUsize> {
+        Arc::default()
+    }
 }
 
 /// A file that was looked up or made.

@@ -51,11 +51,11 @@ impl<F: FileSystem> Session<F> {
     /// A session that begins with the client's Tversion.
     pub fn new(fs: Arc<F>, limits: Limits) -> Self {
         Self {
+            xattr_fids: fs.xattr_fids(),
             fs,
             limits,
             agreement: Agreement::default(),
             fids: Fids::new(limits.fids),
-            xattr_fids: Arc::default(),
             locks: Locks::new(limits.locks),
             report: Report::default(),
         }

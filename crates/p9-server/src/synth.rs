@@ -2,6 +2,7 @@
 //! QEMU's `-fsdev synth` has.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::io::Errno;
 
@@ -15,12 +16,14 @@ use crate::{
 ///
 /// - `WALK0/WALK1/.../WALK15`: directories to walk through
 /// - `LOPEN`: a file that can be opened
-/// - `WRITE`: a file that takes what is written and forgets it
+/// - `WRITE`: a file that takes what is written and forgets it; any file does so with attributes
 /// - `FLUSH`: a file where a write of a byte that is not 0 waits until it is given up
 /// - `ReadDirDir/ReadDirFile0` to `ReadDirFile99`: entries to list
+/// - `stat/xattr_count`: how many fids of the client stand for an attribute, as a little-endian u64
 #[derive(Debug)]
 pub struct Synth {
     nodes: Vec<Arc<SynthNode>>,
+    xattr_fids: Arc<AtomicUsize>,
 }
 
 /// A file or directory of a [`Synth`].
@@ -35,7 +38,10 @@ pub struct SynthNode {
 impl Synth {
     /// A new tree.
     pub fn new() -> Self {
-        let mut this = Self { nodes: Vec::new() };
+        let mut this = Self {
+            nodes: Vec::new(),
+            xattr_fids: Arc::default(),
+        };
         this.add(ROOT, "", true);
         let mut parent = ROOT;
         for level in 0..16 {
@@ -48,6 +54,8 @@ impl Synth {
         for number in 0..100 {
             this.add(directory, &format!("ReadDirFile{number}"), false);
         }
+        let directory = this.add(ROOT, "stat", true);
+        this.add(directory, XATTR_COUNT, false);
         this
     }
 
@@ -211,14 +219,22 @@ impl FileSystem for Synth {
     fn read(
         &self,
         file: &Arc<SynthNode>,
-        _: u64,
-        _: u32,
-        _: &mut impl Payload,
+        offset: u64,
+        len: u32,
+        payload: &mut impl Payload,
         _: Patience<'_>,
     ) -> Result<u32> {
-        match file.directory {
-            true => Err(Errno::ISDIR),
-            false => Ok(0),
+        match &*file.name {
+            _ if file.directory => Err(Errno::ISDIR),
+            XATTR_COUNT => {
+                let count = self.xattr_fids.load(Ordering::Relaxed) as u64;
+                let count = count.to_le_bytes();
+                let rest = count.iter().skip(offset.min(8) as usize);
+                let part: Vec<_> = rest.take(len as usize).copied().collect();
+                payload.put(&part)?;
+                Ok(part.len() as u32)
+            }
+            _ => Ok(0),
         }
     }
 
@@ -291,13 +307,18 @@ impl FileSystem for Synth {
     }
 
     fn set_xattr(&self, _: &SynthNode, _: &[u8], _: &[u8], _: XattrFlags) -> Result<()> {
-        Err(Errno::OPNOTSUPP)
+        Ok(())
     }
 
     fn remove_xattr(&self, _: &SynthNode, _: &[u8]) -> Result<()> {
         Err(Errno::OPNOTSUPP)
     }
+
+    fn xattr_fids(&self) -> Arc<AtomicUsize> {
+        Arc::clone(&self.xattr_fids)
+    }
 }
 
 const ROOT: usize = 0;
 const FLUSH: &str = "FLUSH";
+const XATTR_COUNT: &str = "xattr_count";
