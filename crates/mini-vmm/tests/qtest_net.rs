@@ -1,6 +1,7 @@
 //! Network devices of the whole VMM, driven over qtest and QMP.
 
 use std::io::{ErrorKind, Read, Write};
+use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -95,6 +96,79 @@ fn frames_go_both_ways() {
     assert_eq!(net.frame(), packet[12..]);
     assert_eq!(net.pci.config(&mut net.vmm, 0, 6), 0x5634_1200_5452);
     assert_eq!(net.vmm.terminate(), Some(0));
+}
+
+/// A UDP port of this host that nobody has.
+fn free_port() -> u16 {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.local_addr().unwrap().port()
+}
+
+/// A machine whose network device, made by `-nic`, has datagrams.
+fn datagrams(nic: &str) -> Net {
+    let vmm = start(&format!("-M pc -nic {nic},addr=04.0"));
+    let (far, _) = UnixStream::pair().unwrap();
+    Net::around(vmm, far)
+}
+
+fn transmit(net: &mut Net, packet: &[u8]) {
+    net.transmit.add(&mut net.vmm, &[Part::Out(packet)]);
+    net.transmit.kick(&mut net.vmm);
+    assert_eq!(net.transmit.used(&mut net.vmm), 0);
+}
+
+#[test]
+fn datagrams_go_both_ways() {
+    let packet = [&[0; 12][..], b"TEST", &[0; 48]].concat();
+    for dgram in [false, true] {
+        let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+        far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let (there, here) = (far.local_addr().unwrap().port(), free_port());
+        let mut net = datagrams(&match dgram {
+            false => format!("socket,udp=127.0.0.1:{there},localaddr=127.0.0.1:{here}"),
+            true => format!(
+                "dgram,local.type=inet,local.host=127.0.0.1,local.port={here},\
+                 remote.type=inet,remote.host=127.0.0.1,remote.port={there}"
+            ),
+        });
+        far.connect(("127.0.0.1", here)).unwrap();
+        let place = net.offers_buffer();
+        // What a stranger sends is not heard, and nothing is no frame, nor the end.
+        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+        stranger.send_to(b"STRANGE", ("127.0.0.1", here)).unwrap();
+        far.send(b"").unwrap();
+        far.send(b"TEST\0").unwrap();
+        net.receives(place, b"TEST\0");
+        transmit(&mut net, &packet);
+        let mut frame = [0; 100];
+        let len = far.recv(&mut frame).unwrap();
+        assert_eq!(frame[..len], packet[12..]);
+        // The peer may go, and another come in its place.
+        drop(far);
+        (0..3).for_each(|_| transmit(&mut net, &packet));
+        let far = UdpSocket::bind(("127.0.0.1", there)).unwrap();
+        far.connect(("127.0.0.1", here)).unwrap();
+        let place = net.offers_buffer();
+        far.send(b"AGAIN").unwrap();
+        net.receives(place, b"AGAIN");
+        assert_eq!(net.vmm.terminate(), Some(0));
+    }
+}
+
+#[test]
+fn all_members_of_a_group_hear_a_frame() {
+    let port = free_port();
+    let nic = format!("socket,mcast=230.0.0.1:{port},localaddr=127.0.0.1");
+    let mut members = [datagrams(&nic), datagrams(&nic)];
+    let places = members.each_mut().map(Net::offers_buffer);
+    let packet = [&[0; 12][..], b"TEST", &[0; 30]].concat();
+    transmit(&mut members[0], &packet);
+    for (net, place) in members.iter_mut().zip(places) {
+        net.receives(place, &packet[12..]);
+    }
+    for net in members {
+        assert_eq!(net.vmm.terminate(), Some(0));
+    }
 }
 
 /// Time stamps left out, the records of a capture.

@@ -10,6 +10,7 @@ use virtio_net::{FrameFd, Line};
 use vm_memory::bitmap::BitmapSlice;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use super::datagram::Datagram;
 use super::dump::{DumpQueue, Dumps};
 use super::hub::Port;
 use super::stream::Stream;
@@ -31,6 +32,8 @@ pub(super) enum Way {
     Frames(FrameFd),
     /// A stream socket.
     Stream(Arc<Stream>),
+    /// A datagram socket.
+    Datagram(Arc<Datagram>),
     /// A hub.
     Hub(Port),
     /// None: what is sent is lost, and nothing comes.
@@ -125,6 +128,7 @@ impl Line for Way {
         match self {
             Self::Frames(line) => line.receive(packet),
             Self::Stream(line) => line.receive(packet),
+            Self::Datagram(line) => line.receive(packet),
             Self::Hub(port) => port.receive(packet),
             Self::Loose(_) => Err(ErrorKind::WouldBlock.into()),
         }
@@ -134,6 +138,7 @@ impl Line for Way {
         match self {
             Self::Frames(line) => line.send(packet),
             Self::Stream(line) => line.send(packet),
+            Self::Datagram(line) => line.send(packet),
             Self::Hub(port) => port.send(packet),
             Self::Loose(_) => Ok(()),
         }
@@ -142,7 +147,7 @@ impl Line for Way {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Stream(line) => line.flush(),
-            Self::Frames(_) | Self::Hub(_) | Self::Loose(_) => Ok(()),
+            Self::Frames(_) | Self::Datagram(_) | Self::Hub(_) | Self::Loose(_) => Ok(()),
         }
     }
 
@@ -150,6 +155,7 @@ impl Line for Way {
         match self {
             Self::Frames(line) => line.input(),
             Self::Stream(line) => line.input(),
+            Self::Datagram(line) => line.input(),
             Self::Hub(port) => port.input(),
             Self::Loose(Loose([input, _])) => borrow(input),
         }
@@ -159,6 +165,7 @@ impl Line for Way {
         match self {
             Self::Frames(line) => line.output(),
             Self::Stream(line) => (line.output(), Interest::Read),
+            Self::Datagram(line) => line.output(),
             Self::Hub(port) => (port.output(), Interest::Read),
             Self::Loose(Loose([_, output])) => (borrow(output), Interest::Read),
         }

@@ -1,6 +1,7 @@
 //! Network back-ends: the host ends of virtio-net devices, as `-netdev` describes them.
 
 mod announce;
+mod datagram;
 mod dump;
 mod hub;
 mod line;
@@ -18,8 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use virtio_net::{Backend, Facts, HEADER, Offloads, Plain};
 
 use crate::files::{Endpoint, Files};
-use crate::options::{BadOption, NetdevKind, NetdevOptions, StreamOptions};
+use crate::options::{BadOption, DatagramOptions, NetdevKind, NetdevOptions, StreamOptions};
 pub use announce::{Announcer, Rounds};
+use datagram::Datagram;
 use dump::Dumps;
 pub use dump::{Dump, DumpQueue};
 pub use hub::Hubs;
@@ -45,6 +47,7 @@ struct Ends {
 enum Kind {
     Tap(Tap),
     Stream(Arc<Stream>),
+    Datagram(Arc<Datagram>),
     Hub(hub::Port),
     /// Ends when its socket is closed.
     Passt(Arc<Stream>, #[allow(dead_code, reason = "held")] Passt),
@@ -70,6 +73,7 @@ impl Netdev {
                 }
                 Kind::Stream(open_stream(option, place, files)?)
             }
+            NetdevKind::Datagram(place) => Kind::Datagram(open_datagram(option, place, files)?),
             NetdevKind::Hub { hub } => hubs
                 .port(*hub)
                 .map(Kind::Hub)
@@ -99,6 +103,7 @@ impl Netdev {
         match self.0.kind {
             Kind::Tap(_) => "tap",
             Kind::Stream(_) => "stream",
+            Kind::Datagram(_) => "dgram",
             Kind::Hub(_) => "hubport",
             Kind::Passt(..) => "user",
         }
@@ -133,6 +138,7 @@ impl Netdev {
         let ways = match &self.0.kind {
             Kind::Tap(tap) => tap.ways()?,
             Kind::Stream(stream) | Kind::Passt(stream, _) => vec![Way::Stream(Arc::clone(stream))],
+            Kind::Datagram(socket) => vec![Way::Datagram(Arc::clone(socket))],
             Kind::Hub(port) => vec![Way::Hub(port.clone())],
         };
         let header = if self.facts().header { HEADER } else { 0 };
@@ -188,6 +194,24 @@ fn open_stream(
             StreamOptions::Fd(fd) => (format!("fd={fd}"), "an open stream socket"),
             StreamOptions::Connect(at) => (at.to_string(), "a socket that somebody listens at"),
             StreamOptions::Listen(at) => (at.to_string(), "a place that is free"),
+        };
+        BadOption::new(&format!("{option} {place}"), error, accepted)
+    })
+}
+
+fn open_datagram(
+    option: &str,
+    place: &DatagramOptions,
+    files: &Files,
+) -> Result<Arc<Datagram>, BadOption> {
+    let opened = files.unsealed().and_then(|()| Datagram::open(place));
+    opened.map(Arc::new).map_err(|error| {
+        let (place, accepted) = match place {
+            DatagramOptions::Fd(fd) => (format!("fd={fd}"), "an open datagram socket"),
+            DatagramOptions::Udp { local, .. } => {
+                (format!("{}:{}", local.0, local.1), "a port that is free")
+            }
+            DatagramOptions::Multicast { group, .. } => (group.to_string(), "a group"),
         };
         BadOption::new(&format!("{option} {place}"), error, accepted)
     })

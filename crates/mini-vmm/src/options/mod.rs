@@ -6,6 +6,7 @@
 mod blockdev;
 mod chardev;
 mod cpu;
+mod datagram;
 mod device;
 mod drive;
 mod error;
@@ -15,6 +16,7 @@ mod keyval;
 mod machine;
 mod near;
 mod netdev;
+mod nic;
 mod object;
 mod table;
 mod throttling;
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 pub use chardev::{ChardevKind, ChardevOptions, SocketOptions};
 pub use cpu::{CpuOptions, Signature};
+pub use datagram::DatagramOptions;
 pub use device::DeviceOptions;
 pub use drive::{Backing, Cache, DriveOptions, DriveSource, Place};
 pub use error::BadOption;
@@ -35,6 +38,7 @@ pub use keyval::{Key, KeyVals};
 pub use machine::{Accel, MachineType};
 pub use near::accepted as near_matches;
 pub use netdev::{NetdevKind, NetdevOptions, StreamOptions, TapOptions};
+pub use nic::NicOptions;
 pub use object::ObjectOptions;
 pub use values::{number, switch};
 pub use zoning::Zoning;
@@ -87,7 +91,7 @@ pub struct Config {
     pub drives: Vec<DriveOptions>,
     /// `-fsdev` and `-virtfs`.
     pub fsdevs: Vec<FsdevOptions>,
-    /// `-netdev`.
+    /// `-netdev` and `-nic`.
     pub netdevs: Vec<NetdevOptions>,
     /// `-object`.
     pub objects: Vec<ObjectOptions>,

@@ -1,7 +1,7 @@
 //! `-netdev`: the host end of a network device.
 
 use super::keyval::Key;
-use super::{BadOption, KeyVals, near, values};
+use super::{BadOption, DatagramOptions, KeyVals, near, values};
 use crate::files::Endpoint;
 
 /// One `-netdev`.
@@ -20,6 +20,8 @@ pub enum NetdevKind {
     Tap(TapOptions),
     /// Frames on a stream socket, each after its length.
     Stream(StreamOptions),
+    /// Frames as datagrams.
+    Datagram(DatagramOptions),
     /// A port of a hub in this process.
     Hub {
         /// Number of the hub.
@@ -65,10 +67,9 @@ impl NetdevOptions {
     /// Takes pairs, those of `-netdev` or the arguments of `netdev_add`.
     pub fn of(mut kv: KeyVals) -> Result<Self, BadOption> {
         let option = kv.option().to_owned();
-        let kinds = || KINDS.iter().map(|(name, ..)| *name);
-        let kind = kv.require("type", &kinds().collect::<Vec<_>>().join(", "))?;
+        let kind = kv.require("type", &Self::kinds().collect::<Vec<_>>().join(", "))?;
         let Some((_, keys, build)) = KINDS.iter().find(|(name, ..)| *name == kind) else {
-            let names = near::accepted(&kind, kinds());
+            let names = near::accepted(&kind, Self::kinds());
             return Err(BadOption::value(&option, &kind, "unknown type", names));
         };
         kv.check(keys)?;
@@ -76,6 +77,11 @@ impl NetdevOptions {
         let id = values::identifier(&option, &id)?;
         let kind = build(&mut kv)?;
         Ok(Self { id, kind })
+    }
+
+    /// Names of the types.
+    pub(super) fn kinds() -> impl Iterator<Item = &'static str> + Clone {
+        KINDS.iter().map(|(name, ..)| *name)
     }
 
     /// What `-netdev help` prints.
@@ -115,7 +121,7 @@ fn tap(kv: &mut KeyVals) -> Result<NetdevKind, BadOption> {
     }
     let fds = [kv.take("fd"), kv.take("fds")];
     let fds = fds.iter().flatten().flat_map(|fds| fds.split(':'));
-    let fds = fds.map(|text| fd(kv.option(), text));
+    let fds = fds.map(|text| descriptor(kv.option(), text));
     let fds = fds.collect::<Result<Vec<_>, _>>()?;
     let queues = kv.take_number("queues", 1..=MAX_QUEUES)?;
     if !fds.is_empty() && (ifname.is_some() || queues.is_some()) {
@@ -135,16 +141,41 @@ fn tap(kv: &mut KeyVals) -> Result<NetdevKind, BadOption> {
 }
 
 fn socket(kv: &mut KeyVals) -> Result<NetdevKind, BadOption> {
-    let options = match (kv.take("fd"), kv.take("connect"), kv.take("listen")) {
-        (Some(text), None, None) => StreamOptions::Fd(fd(kv.option(), &text)?),
-        (None, Some(text), None) => StreamOptions::Connect(tcp(kv.option(), "connect", &text)?),
-        (None, None, Some(text)) => StreamOptions::Listen(tcp(kv.option(), "listen", &text)?),
+    let given = ["fd", "connect", "listen", "mcast", "udp"].map(|key| kv.take(key));
+    let options = match given.each_ref().map(Option::as_deref) {
+        [Some(text), None, None, None, None] => StreamOptions::Fd(descriptor(kv.option(), text)?),
+        [None, Some(text), None, None, None] => {
+            StreamOptions::Connect(tcp(kv.option(), "connect", text)?)
+        }
+        [None, None, Some(text), None, None] => {
+            StreamOptions::Listen(tcp(kv.option(), "listen", text)?)
+        }
+        [None, None, None, Some(text), None] => {
+            return DatagramOptions::multicast(kv, text).map(NetdevKind::Datagram);
+        }
+        [None, None, None, None, Some(text)] => {
+            return DatagramOptions::udp(kv, text).map(NetdevKind::Datagram);
+        }
         _ => {
-            let accepted = "one of fd=N, connect=HOST:PORT, listen=[HOST]:PORT";
+            let accepted = "one of fd=N, connect=HOST:PORT, listen=[HOST]:PORT, \
+                            mcast=GROUP:PORT, udp=HOST:PORT";
             return Err(BadOption::new(kv.option(), "no place given", accepted));
         }
     };
-    Ok(NetdevKind::Stream(options))
+    match kv.take("localaddr") {
+        None => Ok(NetdevKind::Stream(options)),
+        Some(address) => {
+            let why = "not for a stream socket";
+            let accepted = "mcast=, udp=";
+            Err(BadOption::property(
+                kv.option(),
+                "localaddr",
+                &address,
+                why,
+                accepted,
+            ))
+        }
+    }
 }
 
 fn stream(kv: &mut KeyVals) -> Result<NetdevKind, BadOption> {
@@ -160,7 +191,7 @@ fn stream(kv: &mut KeyVals) -> Result<NetdevKind, BadOption> {
         }
         "fd" => {
             let text = kv.require("addr.str", "a descriptor, or the name of one")?;
-            match fd(&option, &text) {
+            match descriptor(&option, &text) {
                 Ok(fd) => return Ok(NetdevKind::Stream(StreamOptions::Fd(fd))),
                 Err(_) => Endpoint::Passed(text),
             }
@@ -180,6 +211,10 @@ fn stream(kv: &mut KeyVals) -> Result<NetdevKind, BadOption> {
         true => StreamOptions::Listen(endpoint),
         false => StreamOptions::Connect(endpoint),
     }))
+}
+
+fn dgram(kv: &mut KeyVals) -> Result<NetdevKind, BadOption> {
+    DatagramOptions::dgram(kv).map(NetdevKind::Datagram)
 }
 
 fn hubport(kv: &mut KeyVals) -> Result<NetdevKind, BadOption> {
@@ -207,7 +242,8 @@ fn refuse_unless(kv: &mut KeyVals, key: &str, only: &str) -> Result<(), BadOptio
     }
 }
 
-fn fd(option: &str, text: &str) -> Result<u32, BadOption> {
+/// The number of an open descriptor.
+pub(super) fn descriptor(option: &str, text: &str) -> Result<u32, BadOption> {
     let number = values::number(text).and_then(|number| u32::try_from(number).ok());
     number
         .filter(|&number| number > 2 && number <= i32::MAX as u32)
@@ -218,13 +254,18 @@ fn fd(option: &str, text: &str) -> Result<u32, BadOption> {
 }
 
 fn tcp(option: &str, key: &str, text: &str) -> Result<Endpoint, BadOption> {
+    let (host, port) = place(option, key, text)?;
+    Ok(Endpoint::Tcp { host, port })
+}
+
+/// A host, which may be empty, and a port.
+pub(super) fn place(option: &str, key: &str, text: &str) -> Result<(String, u16), BadOption> {
     let place = text.rsplit_once(':');
     let place = place.and_then(|(host, port)| Some((host, values::number(port)?)));
     let place = place.and_then(|(host, port)| Some((host, u16::try_from(port).ok()?)));
     let (host, port) = place
         .ok_or_else(|| BadOption::property(option, key, text, "no place", "HOST:PORT, or :PORT"))?;
-    let host = host.trim_matches(['[', ']']).to_owned();
-    Ok(Endpoint::Tcp { host, port })
+    Ok((host.trim_matches(['[', ']']).to_owned(), port))
 }
 
 const MAX_IFNAME: usize = 15;
@@ -264,6 +305,18 @@ const KINDS: &[(&str, &[Key], Build)] = &[
             ("fd", "open descriptor of a stream socket"),
             ("connect", "HOST:PORT to connect to"),
             ("listen", "[HOST]:PORT to listen at, for one peer at a time"),
+            (
+                "mcast",
+                "GROUP:PORT of a multicast group, all of whose members hear all",
+            ),
+            (
+                "udp",
+                "HOST:PORT that frames go to and come from, as datagrams",
+            ),
+            (
+                "localaddr",
+                "with udp, HOST:PORT to receive at; with mcast, address of an interface",
+            ),
         ],
         socket,
     ),
@@ -283,6 +336,27 @@ const KINDS: &[(&str, &[Key], Build)] = &[
             ),
         ],
         stream,
+    ),
+    (
+        "dgram",
+        &[
+            TYPE,
+            ID,
+            ("local.type", "inet, fd (default inet)"),
+            (
+                "local.host",
+                "address to receive at, or of an interface for a group",
+            ),
+            ("local.port", "port to receive at; none for a group"),
+            ("local.str", "open descriptor of a socket that is connected"),
+            ("remote.type", "inet"),
+            (
+                "remote.host",
+                "host that frames go to and come from, or a group",
+            ),
+            ("remote.port", "its port"),
+        ],
+        dgram,
     ),
     (
         "hubport",

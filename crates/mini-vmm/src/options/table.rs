@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{
     BadOption, ChardevKind, ChardevOptions, Command, Config, CpuOptions, DeviceOptions,
-    DriveOptions, FsdevOptions, KeyVals, MachineType, NetdevOptions, ObjectOptions, SerialTarget,
-    cpu, help, machine, near, values,
+    DriveOptions, FsdevOptions, KeyVals, MachineType, NetdevOptions, NicOptions, ObjectOptions,
+    SerialTarget, cpu, help, machine, near, values,
 };
 
 /// One option.
@@ -174,6 +174,21 @@ pub(super) const OPTIONS: &[Spec] = &[
         apply: |config, value| match value {
             "help" | "?" => print(NetdevOptions::help()),
             _ => push(&mut config.netdevs, NetdevOptions::parse(value)?),
+        },
+    },
+    Spec {
+        name: "nic",
+        value: "TYPE[,model=virtio-net-pci][,mac=ADDRESS][,...]|none",
+        help: "network on the host and a device on it; -nic help lists the types",
+        apply: |config, value| match value {
+            "help" | "?" => print(NicOptions::help()),
+            _ => {
+                if let Some(nic) = NicOptions::parse(value, config.netdevs.len())? {
+                    config.netdevs.push(nic.netdev);
+                    config.devices.push(nic.device);
+                }
+                Ok(None)
+            }
         },
     },
     Spec {
