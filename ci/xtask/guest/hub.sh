@@ -1,4 +1,4 @@
-# Two interfaces on one hub, with a split and a packed ring. The second is in a network namespace of
+# Two interfaces on one line, with a split and a packed ring. The second is in a network namespace of
 # its own: what goes from one to the other leaves the guest.
 . /scenarios/lib.sh
 
