@@ -1,7 +1,11 @@
 //! The process: exit status, one line on standard error, and nothing left behind.
 
 use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::net::{TcpListener, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -47,6 +51,49 @@ fn bad_options_end_with_status_2_and_one_line() {
         assert!(error.starts_with(expected), "{error}");
         assert_eq!(error.lines().count(), 1, "{error}");
         assert!(output.stdout.is_empty());
+    }
+}
+
+/// Ports that somebody has, and an interface that takes more rights than ours.
+#[test]
+fn networks_that_cannot_be_had_are_named() {
+    let dir = TempDir::new().unwrap();
+    let everybody = Permissions::from_mode(0o755);
+    std::fs::set_permissions(dir.as_path(), everybody).unwrap();
+    let vmm = dir.as_path().join("mini-vmm");
+    std::fs::copy(env!("CARGO_BIN_EXE_mini-vmm"), &vmm).unwrap();
+    let (tcp, udp) = (
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+        UdpSocket::bind("127.0.0.1:0").unwrap(),
+    );
+    let (tcp, udp) = (tcp.local_addr().unwrap(), udp.local_addr().unwrap());
+    for (netdev, expected) in [
+        (format!("socket,listen={tcp}"), "Address already in use"),
+        (
+            format!("socket,udp=127.0.0.1:9,localaddr={udp}"),
+            "Address already in use",
+        ),
+        ("tap,ifname=mini-vmm0".to_owned(), "ermi"),
+    ] {
+        let mut command = Command::new(&vmm);
+        command.args([
+            "-M",
+            "pc",
+            "-accel",
+            "qtest",
+            "-netdev",
+            &format!("{netdev},id=n"),
+        ]);
+        command.args(["-device", "virtio-net-pci,netdev=n"]);
+        if rustix::process::geteuid().is_root() {
+            command.uid(NOBODY);
+        }
+        let output = command.output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{netdev}: {error}");
+        assert!(error.starts_with("mini-vmm: -netdev "), "{error}");
+        assert!(error.contains(expected), "{error}");
+        assert_eq!(error.lines().count(), 1, "{error}");
     }
 }
 
@@ -149,3 +196,6 @@ fn help_goes_to_standard_output() {
         assert!(text.contains(part), "{part}");
     }
 }
+
+/// Who may next to nothing.
+const NOBODY: u32 = 65534;
