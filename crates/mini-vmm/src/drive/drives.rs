@@ -49,8 +49,8 @@ impl Drives {
     /// Closes the drive `id` if it came as a medium, and no device has it.
     pub fn drop_medium(&mut self, id: &str) {
         let is_free = self.drives.get(id).is_some_and(|drive| !drive.is_used());
-        if is_free && self.media.remove(id) {
-            self.drives.remove(id);
+        if is_free && self.media.contains(id) {
+            self.forget(id);
         }
     }
 
@@ -62,10 +62,16 @@ impl Drives {
         match self.named(option, key, id)? {
             drive if drive.is_used() || self.is_below(id) => Err(in_use(option, key, id)),
             _ => {
-                self.drives.remove(id);
+                self.forget(id);
                 Ok(())
             }
         }
+    }
+
+    fn forget(&mut self, id: &str) {
+        self.drives.remove(id);
+        self.resizers.remove(id);
+        self.media.remove(id);
     }
 
     /// The drive `id`, which belongs to one device for as long as that keeps it.
