@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use virtio_bus::{ThreadRunner, VirtioProps};
-use virtio_device::{DynDevice, VirtioDevice};
+use virtio_device::VirtioDevice;
 use virtio_drivers::transport::Transport;
 use virtio_mmio::{MmioParts, MmioProps, MmioSlot, MmioTransport};
 
@@ -14,8 +14,16 @@ pub trait Board {
     /// The drivers' way to it.
     type Driver: Transport;
 
-    /// Plugs in `device`.
-    fn new(guest: &Guest, device: impl VirtioDevice) -> Self;
+    /// Plugs in `device`, with what transports offer unless told otherwise.
+    fn new(guest: &Guest, device: impl VirtioDevice) -> Self
+    where
+        Self: Sized,
+    {
+        Self::offering(guest, device, &VirtioProps::default())
+    }
+
+    /// Plugs in `device`, offered with the features that `common` has on.
+    fn offering(guest: &Guest, device: impl VirtioDevice, common: &VirtioProps) -> Self;
 
     /// Finds the device as a driver would.
     fn driver(&self) -> Self::Driver;
@@ -30,8 +38,8 @@ pub struct LegacyMmio(Arc<MmioTransport<Memory>>);
 impl Board for Mmio {
     type Driver = MmioDriver;
 
-    fn new(guest: &Guest, device: impl VirtioDevice) -> Self {
-        Self(mmio(guest, Box::new(device), &MmioProps::default()))
+    fn offering(guest: &Guest, device: impl VirtioDevice, common: &VirtioProps) -> Self {
+        Self(mmio(guest, device, &MmioProps::default(), common))
     }
 
     fn driver(&self) -> MmioDriver {
@@ -42,9 +50,9 @@ impl Board for Mmio {
 impl Board for LegacyMmio {
     type Driver = MmioDriver;
 
-    fn new(guest: &Guest, device: impl VirtioDevice) -> Self {
+    fn offering(guest: &Guest, device: impl VirtioDevice, common: &VirtioProps) -> Self {
         let props = MmioProps::default().force_legacy(true);
-        Self(mmio(guest, Box::new(device), &props))
+        Self(mmio(guest, device, &props, common))
     }
 
     fn driver(&self) -> MmioDriver {
@@ -69,14 +77,15 @@ macro_rules! on_every_board {
 
 fn mmio(
     guest: &Guest,
-    device: Box<dyn DynDevice<Memory>>,
+    device: impl VirtioDevice,
     props: &MmioProps,
+    common: &VirtioProps,
 ) -> Arc<MmioTransport<Memory>> {
     let parts = MmioParts {
-        device,
+        device: Box::new(device),
         runner: Arc::new(ThreadRunner::new("device")),
         memory: guest.memory().clone(),
-        features: VirtioProps::default().features(),
+        features: common.features(),
     };
     // The drivers poll; what they ask InterruptStatus needs no line.
     let slot = MmioSlot::new(MMIO, |_| Ok(()));

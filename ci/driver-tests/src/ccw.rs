@@ -71,11 +71,19 @@ impl CcwDriver {
         self.command(SET_CONF_IND, CONFIG_INDICATORS.to_be_bytes());
     }
 
-    /// Whether any byte is set; none is afterwards. The device must be at rest.
+    /// Whether any byte is set; none is afterwards. What the device sets between the two accesses
+    /// is lost, so there is no second one where nothing is set.
     fn take(&self, address: u64, len: usize) -> bool {
-        let before = self.channel.ram().read(address, len);
-        self.channel.ram().write(address, &vec![0; len]);
-        before.iter().any(|&byte| byte != 0)
+        let set = self
+            .channel
+            .ram()
+            .read(address, len)
+            .iter()
+            .any(|&byte| byte != 0);
+        if set {
+            self.channel.ram().write(address, &vec![0; len]);
+        }
+        set
     }
 }
 

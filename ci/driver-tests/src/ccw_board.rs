@@ -22,9 +22,9 @@ macro_rules! ccw_board {
         impl Board for $board {
             type Driver = CcwDriver;
 
-            fn new(guest: &Guest, device: impl VirtioDevice) -> Self {
+            fn offering(guest: &Guest, device: impl VirtioDevice, common: &VirtioProps) -> Self {
                 let props = CcwProps::default().max_revision($revision);
-                Self(machine(guest, device, &props))
+                Self(machine(guest, device, &props, common))
             }
 
             fn driver(&self) -> CcwDriver {
@@ -37,14 +37,19 @@ macro_rules! ccw_board {
 ccw_board!(Ccw, 2);
 ccw_board!(ClassicCcw, 1);
 
-fn machine(guest: &Guest, device: impl VirtioDevice, props: &CcwProps) -> Arc<Channel<Memory>> {
+fn machine(
+    guest: &Guest,
+    device: impl VirtioDevice,
+    props: &CcwProps,
+    common: &VirtioProps,
+) -> Arc<Channel<Memory>> {
     let memory = guest.memory();
     let css = ChannelSubsystem::new(memory.clone(), Arc::new(Interruptions::default()));
     let parts = CcwParts {
         device: Box::new(device),
         runner: Arc::new(ThreadRunner::new("device")),
         memory: memory.clone(),
-        features: VirtioProps::default().features(),
+        features: common.features(),
         ioeventfds: None,
     };
     let transport = CcwTransport::new(&css, props, parts).expect("a device on channel I/O");

@@ -30,9 +30,9 @@ macro_rules! pci_board {
         impl Board for $board {
             type Driver = PciDriver;
 
-            fn new(guest: &Guest, device: impl VirtioDevice) -> Self {
+            fn offering(guest: &Guest, device: impl VirtioDevice, common: &VirtioProps) -> Self {
                 let props = PciProps::default().disable_legacy($disable_legacy);
-                Self(machine(guest, device, $place, &props))
+                Self(machine(guest, device, $place, &props, common))
             }
 
             fn driver(&self) -> PciDriver {
@@ -78,6 +78,7 @@ fn machine(
     device: impl VirtioDevice,
     place: Place,
     props: &PciProps,
+    common: &VirtioProps,
 ) -> Arc<RootComplex> {
     let slot = PciSlot {
         place,
@@ -90,7 +91,7 @@ fn machine(
         device: Box::new(device),
         runner: Arc::new(ThreadRunner::new("device")),
         memory: guest.memory().clone(),
-        features: VirtioProps::default().features(),
+        features: common.features(),
     };
     let function = PciTransport::new(slot, props, parts).expect("a device on PCI");
     let root = root_complex();
