@@ -7,10 +7,12 @@
 //! The core turns a device's workers into [`Job`]s and gives them to the VMM's [`Runner`], which
 //! decides where they run: [`ThreadRunner`] gives each a thread, [`SharedThread`] has one for many,
 //! [`InlineRunner`] runs them by hand (tests, fuzzing), and with the feature `event-manager` a job
-//! is a subscriber of rust-vmm's event-manager.
+//! is a subscriber of rust-vmm's event-manager. A VMM that has to know when the threads of runners
+//! have nothing left to do gives them an [`Activity`].
 
 #![forbid(unsafe_code)]
 
+mod activity;
 mod bus;
 mod core;
 mod doorbell;
@@ -30,6 +32,7 @@ mod status;
 mod stopped;
 mod thread;
 
+pub use activity::Activity;
 pub use bus::{VirtioBus, VirtioProps};
 pub use core::{Core, Parts};
 pub use doorbell::{Doorbell, DoorbellAddress, DoorbellSet, DoorbellValue, IoEventFds};

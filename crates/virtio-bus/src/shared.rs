@@ -12,6 +12,7 @@ use virtio_device::{AddressSpace, Progress};
 use vmm_sys_util::epoll::{ControlOperation, Epoll, EpollEvent, EventSet};
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use crate::activity::{Activity, Presence};
 use crate::patience::Patience;
 use crate::reactor::{DRAIN_WAIT, JobLoop, Turn};
 use crate::stopped::End;
@@ -39,13 +40,27 @@ impl<AS: AddressSpace> SharedThread<AS> {
     /// # Errors
     /// A host that has no descriptors left.
     pub fn new(poll: Duration) -> io::Result<(Self, impl FnOnce() + Send + use<AS>)> {
+        Self::with_activity(poll, None)
+    }
+
+    /// The same with a thread that tells `activity`, if there is one, whether it has something to
+    /// do.
+    ///
+    /// # Errors
+    /// A host that has no descriptors left.
+    pub fn with_activity(
+        poll: Duration,
+        activity: Option<&Activity>,
+    ) -> io::Result<(Self, impl FnOnce() + Send + use<AS>)> {
         let shared = Arc::new(Shared::new(poll)?);
+        let presence = Presence::new(activity, &shared.epoll)?;
         let (arrivals, inbox) = mpsc::channel();
         let house = House {
             shared: Arc::clone(&shared),
             inbox,
             open: true,
             tenants: BTreeMap::new(),
+            presence,
         };
         let runner = Self {
             arrivals,
@@ -181,10 +196,12 @@ struct House<AS: AddressSpace> {
     /// Whether others may come.
     open: bool,
     tenants: BTreeMap<u64, Tenant<AS>>,
+    presence: Presence,
 }
 
 impl<AS: AddressSpace> House<AS> {
     fn keep(mut self) {
+        self.presence.wake();
         let mut patience = Patience::new(Duration::ZERO);
         while self.open || !self.tenants.is_empty() {
             patience.limit = self.shared.poll();
@@ -220,17 +237,17 @@ impl<AS: AddressSpace> House<AS> {
     }
 
     /// Who is ready; `block` until somebody is.
-    fn wait(&self, block: bool) -> Vec<u64> {
+    fn wait(&mut self, block: bool) -> Vec<u64> {
         let leaving = self.tenants.values().any(|tenant| tenant.leaving.is_some());
-        let timeout = match (block, leaving) {
-            (false, _) => 0,
-            (true, true) => DRAIN_WAIT,
-            (true, false) => -1,
+        let (epoll, mut events) = (&self.shared.epoll, [EpollEvent::default(); 16]);
+        let mut wait = |timeout| epoll.wait(timeout, &mut events);
+        let count = match (block, leaving) {
+            (false, _) => wait(0),
+            (true, true) => wait(DRAIN_WAIT),
+            (true, false) => self.presence.sleep(|| wait(-1)),
         };
-        let mut events = [EpollEvent::default(); 16];
         // EINTR; nothing else can happen to a descriptor of our own.
-        let count = self.shared.epoll.wait(timeout, &mut events).unwrap_or(0);
-        let ready = events.iter().take(count);
+        let ready = events.iter().take(count.unwrap_or(0));
         ready.map(EpollEvent::data).collect()
     }
 
@@ -271,6 +288,14 @@ impl<AS: AddressSpace> House<AS> {
                 end.0.tell(Some(job.job));
             }
         }
+    }
+}
+
+impl<AS: AddressSpace> Drop for House<AS> {
+    fn drop(&mut self) {
+        // The runner may still ring, and nobody hears it.
+        let (epoll, bell) = (&self.shared.epoll, self.shared.bell.as_raw_fd());
+        let _ = epoll.ctl(ControlOperation::Delete, bell, EpollEvent::default());
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use virtio_device::AddressSpace;
 use vmm_sys_util::eventfd::{EFD_NONBLOCK, EventFd};
 
+use crate::activity::{Activity, Presence};
 use crate::patience::Patience;
 use crate::reactor::{JobLoop, Turn};
 use crate::stopped::End;
@@ -28,6 +29,7 @@ pub struct ThreadRunner {
     name: String,
     poll: Duration,
     on_start: Option<Arc<dyn Fn() + Send + Sync>>,
+    activity: Option<Activity>,
 }
 
 impl ThreadRunner {
@@ -37,6 +39,7 @@ impl ThreadRunner {
             name: name.into(),
             poll: Duration::from_millis(1),
             on_start: None,
+            activity: None,
         }
     }
 
@@ -51,6 +54,13 @@ impl ThreadRunner {
     #[must_use]
     pub fn on_start(mut self, f: impl Fn() + Send + Sync + 'static) -> Self {
         self.on_start = Some(Arc::new(f));
+        self
+    }
+
+    /// Where every thread tells whether it has something to do.
+    #[must_use]
+    pub fn activity(mut self, activity: &Activity) -> Self {
+        self.activity = Some(activity.clone());
         self
     }
 }
@@ -77,6 +87,7 @@ impl ThreadRunner {
     ) -> io::Result<(RunningThread<AS>, Sender<JobLoop<AS>>)> {
         let stop = EventFd::new(EFD_NONBLOCK)?;
         job.stop_on(stop.as_raw_fd())?;
+        let mut presence = Presence::new(self.activity.as_ref(), job)?;
         let (hand_over, receive) = std::sync::mpsc::channel();
         let (on_start, limit) = (self.on_start.clone(), self.poll);
         let stopped = Arc::new(Stopped::new());
@@ -88,7 +99,8 @@ impl ThreadRunner {
                 if let Some(f) = on_start {
                     f();
                 }
-                end.0.tell(receive.recv().ok().map(|job| run(job, limit)));
+                let job = receive.recv().ok();
+                end.0.tell(job.map(|job| run(job, limit, &mut presence)));
             })?;
         let running = RunningThread {
             thread,
@@ -133,12 +145,20 @@ impl<AS: AddressSpace> Running<AS> for RunningThread<AS> {
     }
 }
 
-fn run<AS: AddressSpace>(mut job: JobLoop<AS>, limit: Duration) -> Job<AS> {
+fn run<AS: AddressSpace>(
+    mut job: JobLoop<AS>,
+    limit: Duration,
+    presence: &mut Presence,
+) -> Job<AS> {
+    presence.wake();
     let mut patience = Patience::new(limit);
     loop {
         let wait = !(job.job.is_pending() || patience.poll(|| job.job.poll()) || job.job.arm());
         let asleep = wait.then(Instant::now);
-        let fired = job.wait(if wait { -1 } else { 0 });
+        let fired = match wait {
+            true => presence.sleep(|| job.wait(-1)),
+            false => job.wait(0),
+        };
         if let Some(asleep) = asleep {
             patience.woke(asleep);
         }
