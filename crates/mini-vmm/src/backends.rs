@@ -16,10 +16,13 @@ use crate::options::{
 };
 use crate::share::Share;
 use crate::workers::{Launcher, Workers};
+use virtio_bus::Activity;
 
 /// Everything that devices can be connected to.
 pub struct Backends {
     qtest: Option<Arc<Chardev>>,
+    /// That of devices' threads, where a test waits for them.
+    activity: Option<Activity>,
     chardevs: BTreeMap<String, Arc<Chardev>>,
     unnamed: Vec<Arc<Chardev>>,
     /// Those of `-drive` and `-blockdev`.
@@ -48,6 +51,7 @@ impl Backends {
             .map_err(|error| BadOption::new("-device", error, "a host with descriptors left"))?;
         let mut backends = Self {
             qtest: None,
+            activity: None,
             chardevs: BTreeMap::new(),
             unnamed: Vec::new(),
             drives: Drives::default(),
@@ -63,6 +67,9 @@ impl Backends {
         if let Some(kind) = &config.qtest {
             let chardev = Chardev::open("-qtest", "qtest", kind, &backends.host)?;
             backends.qtest = Some(Arc::new(chardev));
+            let activity = Activity::new()
+                .map_err(|error| BadOption::new("-qtest", error, "a host with descriptors left"))?;
+            backends.activity = Some(activity);
         }
         for options in &config.chardevs {
             backends.add_chardev("-chardev", options)?;
@@ -105,6 +112,11 @@ impl Backends {
     /// The test's end of a machine without processors.
     pub fn qtest(&self) -> Option<&Arc<Chardev>> {
         self.qtest.as_ref()
+    }
+
+    /// Where the threads of devices tell whether they have something to do, if a test asks.
+    pub fn activity(&self) -> Option<&Activity> {
+        self.activity.as_ref()
     }
 
     /// The other end of serial port `index`.
@@ -266,9 +278,12 @@ impl Backends {
 
     /// Opens something to share, with threads of its own.
     fn add_share(&mut self, options: &FsdevOptions, config: &Config) -> Result<(), BadOption> {
-        let wishes = &self.host.wishes;
-        let workers =
-            |territory| Workers::within(territory, config.poll, config.is_sandboxed(), wishes);
+        let (wishes, activity) = (&self.host.wishes, self.activity());
+        let workers = |territory| {
+            let (poll, sandboxed) = (config.poll, config.is_sandboxed());
+            let (workers, launcher) = Workers::within(territory, poll, sandboxed, wishes);
+            (workers.reporting_to(activity), launcher)
+        };
         let share = Share::open(options, workers)?;
         self.shares.insert(options.id.clone(), share);
         Ok(())

@@ -132,6 +132,7 @@ impl Machine {
             None => qtest::wires(&memory),
         };
         let (workers, launcher) = Workers::new(config.poll, config.is_sandboxed(), &wishes);
+        let workers = workers.reporting_to(backends.activity());
         let hardware = Hardware::new(config, kit, (wires, &memory), (&workers, &wishes))?;
         let processors = hypervisor.zip(images).map(|(hypervisor, images)| {
             let around = (&hardware.bus, &wishes);
@@ -181,9 +182,9 @@ impl Machine {
         for serial in &self.hardware.serials {
             self.events.add_subscriber(Arc::clone(serial) as Subscriber);
         }
-        if let Some(chardev) = self.backends.qtest() {
+        if let Some((chardev, activity)) = self.backends.qtest().zip(self.backends.activity()) {
             let (bus, memory) = (Arc::clone(&self.hardware.bus), self.memory.clone());
-            let server = Qtest::new(Arc::clone(chardev), bus, memory);
+            let server = Qtest::new(Arc::clone(chardev), (bus, memory), activity.clone());
             self.events.add_subscriber(Arc::new(server) as Subscriber);
         }
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::time::Duration;
 
-use virtio_bus::{Job, NotStarted, Runner, Running, ThreadRunner};
+use virtio_bus::{Activity, Job, NotStarted, Runner, Running, ThreadRunner};
 
 use crate::exit::{Wish, Wishes};
 use crate::memory::SharedMemory;
@@ -20,6 +20,7 @@ pub struct Workers {
     poll: Duration,
     restrict: Restriction,
     class: Class,
+    activity: Option<Activity>,
 }
 
 /// What starts threads, once it is started itself.
@@ -69,15 +70,27 @@ impl Workers {
             poll,
             restrict,
             class,
+            activity: None,
         };
         (workers, launcher)
+    }
+
+    /// The same, with runners whose threads tell `activity` whether they have something to do.
+    #[must_use]
+    pub fn reporting_to(mut self, activity: Option<&Activity>) -> Self {
+        self.activity = activity.cloned();
+        self
     }
 
     /// A runner whose threads are called `name`.
     pub fn runner(&self, name: &str) -> Arc<dyn Runner<SharedMemory>> {
         let (restrict, class) = (Arc::clone(&self.restrict), self.class);
         let threads = ThreadRunner::new(name).poll(self.poll);
-        self.through(Arc::new(threads.on_start(move || restrict(class, None))))
+        let threads = threads.on_start(move || restrict(class, None));
+        self.through(Arc::new(match &self.activity {
+            Some(activity) => threads.activity(activity),
+            None => threads,
+        }))
     }
 
     /// `runner`, with the launcher doing what a vCPU's thread may not.

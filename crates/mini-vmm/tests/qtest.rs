@@ -112,6 +112,34 @@ fn blk_reads_and_writes_by_chains_and_by_indirect_tables() {
     assert_eq!(vmm.terminate(), Some(0));
 }
 
+/// An access has its reply when the device has seen it, on whichever thread that works.
+#[test]
+fn blk_answers_what_waits_for_nothing_before_the_kick_has_a_reply() {
+    let mut vmm = start(
+        "-M pc -object iothread,id=io0 \
+         -drive if=none,id=zeroes0,file=null-co://,file.read-zeroes=on,format=raw \
+         -drive if=none,id=zeroes1,file=null-co://,file.read-zeroes=on,format=raw \
+         -device virtio-blk-pci,drive=zeroes0,addr=4.0 \
+         -device virtio-blk-pci,drive=zeroes1,addr=5.0,iothread=io0",
+    );
+    for slot in [4, 5] {
+        let blk = VirtioPci::find(&mut vmm, slot, 0xe000_0000 + (u32::from(slot) << 20));
+        blk.negotiate(&mut vmm, !(1 << 30));
+        let mut queue = blk.queue(&mut vmm, 0, None);
+        blk.start(&mut vmm);
+        for _ in 0..200 {
+            let parts = [Part::Out(&header(0, 0)), Part::In(512), Part::In(1)];
+            queue.add(&mut vmm, &parts);
+            queue.kick(&mut vmm);
+            assert!(queue.has_used(&mut vmm));
+            assert_eq!(queue.used(&mut vmm), 513);
+        }
+        blk.set_status(&mut vmm, 0);
+        assert_eq!(blk.status(&mut vmm), 0, "no need to wait for a reset");
+    }
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
 #[test]
 fn blk_zeroes_and_discards() {
     let (file, options) = disk();

@@ -162,6 +162,8 @@ fn synth_flush_ignored() {
     let write = wire.send(&message(118, 7, &Body::write(1, 0, &[0])));
     let flush = wire.send(&message(108, 8, &Body::new().u16(7)));
     assert_eq!(wire.queue.used(&mut wire.vmm), 11);
+    let both = wire.queue.has_used(&mut wire.vmm);
+    assert!(both, "seen when it was sent, answered with the write");
     assert_eq!(wire.queue.used(&mut wire.vmm), 7);
     assert_eq!(
         wire.vmm.read(write, 11),

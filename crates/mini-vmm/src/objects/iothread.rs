@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::thread::{Pid, gettid};
-use virtio_bus::{Job, NotStarted, Runner, Running, SharedThread};
+use virtio_bus::{Activity, Job, NotStarted, Runner, Running, SharedThread};
 use virtio_device::props::{PropError, PropHelp, Props};
 
 use super::{Lease, ObjectProps, Role};
@@ -34,8 +34,8 @@ struct Number {
 }
 
 impl Iothread {
-    fn new(poll: Duration) -> io::Result<Self> {
-        let (runner, work) = SharedThread::new(poll)?;
+    fn new(poll: Duration, activity: Option<&Activity>) -> io::Result<Self> {
+        let (runner, work) = SharedThread::with_activity(poll, activity)?;
         let (tell, told) = mpsc::channel();
         let work = move || {
             let _ = tell.send(gettid());
@@ -166,8 +166,8 @@ impl IothreadProps {
 }
 
 impl ObjectProps for IothreadProps {
-    fn object(&mut self, option: &str, _: &mut Backends) -> Result<Role, BadOption> {
-        let thread = Iothread::new(self.poll(option)?);
+    fn object(&mut self, option: &str, backends: &mut Backends) -> Result<Role, BadOption> {
+        let thread = Iothread::new(self.poll(option)?, backends.activity());
         let thread = thread.map_err(|error| {
             let accepted = "a host with descriptors left";
             BadOption::new(option, error, accepted)

@@ -49,8 +49,9 @@ impl Access {
         }
     }
 
-    pub(super) fn write(&self, mut address: u64, mut data: &[u8]) {
-        let memory = self.memory.memory();
+    /// Whether it was for a device, some of it at least.
+    pub(super) fn write(&self, mut address: u64, mut data: &[u8]) -> bool {
+        let (memory, mut heard) = (self.memory.memory(), false);
         while !data.is_empty() {
             let done = match memory.write(data, GuestAddress(address)) {
                 Ok(written) if written > 0 => written,
@@ -58,12 +59,14 @@ impl Access {
                     let size = access_size(address, data.len());
                     let part = data.get(..size).unwrap_or_default();
                     let _ = self.bus.mmio_write(MmioAddress(address), part);
+                    heard = true;
                     size
                 }
             };
             address = address.wrapping_add(done as u64);
             data = data.get(done..).unwrap_or_default();
         }
+        heard
     }
 }
 

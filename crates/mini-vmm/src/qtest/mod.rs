@@ -4,14 +4,20 @@
 //! The machine is the one that KVM would run, without processors: devices, buses and their threads
 //! are the same, interrupt messages are the memory writes that they are on the bus. So devices are
 //! tested with neither KVM nor a guest.
+//!
+//! Tests take it that a device has seen an access that has a reply, as where all is done by one
+//! thread. So the reply to a write to a device waits until the threads of devices have nothing to
+//! do but what is in flight.
 
 mod access;
 mod verb;
 mod wires;
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use event_manager::{EventOps, EventSubscriber, Events};
+use virtio_bus::Activity;
 use vm_device::device_manager::IoManager;
 
 use crate::chardev::{Chardev, Heard, Talk};
@@ -23,6 +29,7 @@ pub use wires::wires;
 /// The server: an event subscriber of the main thread, which makes the accesses there.
 pub struct Qtest {
     access: Access,
+    activity: Activity,
     session: Mutex<Session>,
 }
 
@@ -32,14 +39,20 @@ struct Session {
 }
 
 impl Qtest {
-    /// A server for whoever is at the other end of `chardev`.
-    pub fn new(chardev: Arc<Chardev>, bus: Arc<IoManager>, memory: SharedMemory) -> Self {
+    /// A server for whoever is at the other end of `chardev`, of what is on `bus` and in `memory`.
+    /// Threads that report to `activity` see a write before its reply is sent.
+    pub fn new(
+        chardev: Arc<Chardev>,
+        (bus, memory): (Arc<IoManager>, SharedMemory),
+        activity: Activity,
+    ) -> Self {
         let session = Session {
             talk: Talk::new(chardev),
             lines: Lines::default(),
         };
         Self {
             access: Access { bus, memory },
+            activity,
             session: Mutex::new(session),
         }
     }
@@ -85,6 +98,7 @@ impl Qtest {
             Request::In { port, width } => format!("OK {:#06x}", access.input(port, width)),
             Request::Out { port, width, value } => {
                 access.output(port, width, value);
+                self.settle();
                 "OK".to_owned()
             }
             Request::Load { address, width } => {
@@ -98,10 +112,18 @@ impl Qtest {
                 format!("OK 0x{}", verb::hex(&bytes))
             }
             Request::Write { address, bytes } => {
-                access.write(address, &bytes);
+                if access.write(address, &bytes) {
+                    self.settle();
+                }
                 "OK".to_owned()
             }
         })
+    }
+
+    fn settle(&self) {
+        if !self.activity.settle(SETTLED) {
+            log::warn!("qtest: devices are at work for longer than {SETTLED:?}");
+        }
     }
 }
 
@@ -162,6 +184,8 @@ impl Lines {
     }
 }
 
+/// Longer than any device that is not broken is at work without waiting for something.
+const SETTLED: Duration = Duration::from_secs(5);
 /// Bytes read at once.
 const READING: usize = 64 << 10;
 /// Bytes of a line: as much as the longest write takes.

@@ -31,7 +31,11 @@ fn server() -> (Qtest, Arc<Recorder>) {
     bus.register_mmio(range, recorder.clone()).unwrap();
     let memory = SharedMemory::new(memory::allocate(16 << 20).unwrap());
     let chardev = Chardev::open("-qtest", "qtest", &ChardevKind::Null, &Host::of_test()).unwrap();
-    let server = Qtest::new(Arc::new(chardev), Arc::new(bus), memory);
+    let server = Qtest::new(
+        Arc::new(chardev),
+        (Arc::new(bus), memory),
+        Activity::new().unwrap(),
+    );
     (server, recorder)
 }
 
