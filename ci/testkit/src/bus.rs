@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use virtio_bus::{Core, InlineRunner, Parts, Runner, Status, VirtioProps};
 use virtio_device::{ByteOrder, Features, RingArea, VirtioDevice};
 
+use crate::patience::PATIENCE;
 use crate::wires::{Interrupts, Wires};
 use crate::{BOUNDARY, DriverQueue, Heap, Memory, Ram, Segment, Used, memory};
 
@@ -233,7 +234,7 @@ impl TestBus {
         self.inline.as_ref().is_some_and(InlineRunner::run)
     }
 
-    /// Runs the workers, or waits for them, until `done`. False if that takes over five seconds.
+    /// Runs the workers, or waits for them, until `done`. False if that takes longer than [`PATIENCE`].
     pub fn run_until(&mut self, mut done: impl FnMut(&mut Self) -> bool) -> bool {
         let start = Instant::now();
         loop {
@@ -241,7 +242,7 @@ impl TestBus {
             if done(self) {
                 return true;
             }
-            if start.elapsed() > DEADLINE {
+            if start.elapsed() > PATIENCE {
                 return false;
             }
             std::thread::sleep(Duration::from_micros(100));
@@ -349,4 +350,3 @@ impl TestBus {
 }
 
 const PAGE: u64 = 4096;
-const DEADLINE: Duration = Duration::from_secs(5);

@@ -12,7 +12,7 @@ use virtio_ccw::css::{
 };
 use virtio_device::AddressSpace;
 
-use crate::Ram;
+use crate::{PATIENCE, Ram};
 
 /// The interruptions of a machine, as its CPUs see them.
 #[derive(Debug, Default)]
@@ -251,14 +251,14 @@ impl<AS: AddressSpace> Channel<AS> {
     /// Waits for status.
     ///
     /// # Panics
-    /// Where none comes within five seconds.
+    /// Where none comes within [`PATIENCE`].
     pub fn wait(&self) -> Status {
         let start = Instant::now();
         loop {
             if let Some(status) = self.test() {
                 return status;
             }
-            assert!(start.elapsed() < DEADLINE, "the program does not end");
+            assert!(start.elapsed() < PATIENCE, "the program does not end");
             std::thread::sleep(Duration::from_micros(100));
         }
     }
@@ -371,7 +371,6 @@ impl<AS: AddressSpace> OperandAccess for Absolute<'_, AS> {
     }
 }
 
-const DEADLINE: Duration = Duration::from_secs(5);
 const SENSE: u8 = 0x04;
 /// Lengths of operands in bytes.
 const SCHIB: usize = 52;

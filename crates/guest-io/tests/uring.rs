@@ -93,7 +93,7 @@ fn bug_09_dropping_waits_for_the_kernel_and_releases_the_memory() {
     assert_eq!(Arc::strong_count(&memory), 5);
     let start = Instant::now();
     drop(ring);
-    assert!(start.elapsed() < Duration::from_secs(5));
+    assert!(start.elapsed() < Duration::from_secs(60));
     assert_eq!(Arc::strong_count(&memory), 1);
 }
 

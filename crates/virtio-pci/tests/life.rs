@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use support::*;
+use testkit::PATIENCE;
 use virtio_device::{Features, IrqSource};
 use virtio_pci::virtio_bus::{ThreadRunner, VirtioProps};
 use virtio_pci::vm_pci::PciFunction;
@@ -226,7 +227,7 @@ fn busy() -> Board {
 fn wait(mut until: impl FnMut() -> bool) {
     let start = Instant::now();
     while !until() {
-        assert!(start.elapsed() < Duration::from_secs(10));
+        assert!(start.elapsed() < PATIENCE);
         std::thread::sleep(Duration::from_millis(1));
     }
 }

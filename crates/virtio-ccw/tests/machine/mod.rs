@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use testkit::channel::{Channel, Interruptions, Refused, Status as Ending};
-use testkit::{BOUNDARY, DriverQueue, Heap, Ram, Segment, Space, memory};
+use testkit::{BOUNDARY, DriverQueue, Heap, PATIENCE, Ram, Segment, Space, memory};
 use virtio_bus::{InlineRunner, IoEventFds, Runner, Status, VirtioProps};
 use virtio_ccw::css::ChannelSubsystem;
 use virtio_ccw::{CcwParts, CcwProps, CcwTransport};
@@ -227,10 +227,10 @@ impl Machine {
         self.inline.run()
     }
 
-    /// Runs the device until `done`, for five seconds at most.
+    /// Runs the device until `done`, but not for ever.
     pub(crate) fn run_until(&self, done: impl Fn() -> bool) {
         let start = Instant::now();
-        while !done() && start.elapsed() < Duration::from_secs(5) {
+        while !done() && start.elapsed() < PATIENCE {
             if !self.run() {
                 std::thread::sleep(Duration::from_micros(100));
             }
