@@ -3,6 +3,8 @@
 //! A format is never guessed, and a backing image is opened only where the command line names it:
 //! what an image's header says came from who wrote the image, which may have been a guest.
 
+mod counts;
+
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
@@ -48,8 +50,8 @@ impl Qcow2Image {
     /// Opens the image in `file`, which nobody else may have, above `backing`, which nobody writes.
     ///
     /// # Errors
-    /// [`WouldBlock`](ErrorKind::WouldBlock) where it is in use; else where it is no such image, or
-    /// names a backing image and none is given.
+    /// [`WouldBlock`](ErrorKind::WouldBlock) where it is in use; else where it is no such image,
+    /// names a backing image and none is given, or is to be written and cannot be.
     pub fn open(file: File, read_only: bool, backing: Option<Backing>) -> io::Result<Self> {
         let access = match read_only {
             true => Access::Read,
@@ -175,6 +177,9 @@ fn open(file: &File, writable: bool, backing: Option<Backing>) -> io::Result<Qco
         return Err(io::Error::other("its data are in another file"));
     }
     image.set_data_file(None);
+    if writable {
+        counts::check(file)?;
+    }
     let below = match (image.implicit_backing_file(), backing) {
         (Some(name), None) => return Err(unnamed(name)),
         (None, None) => None,

@@ -200,6 +200,20 @@ fn an_image_grows_with_zeroes_and_shrinks() {
     }
 }
 
+/// imago would take the header's place for free, and recurse until the stack is gone.
+#[test]
+fn an_image_that_does_not_count_its_header_is_not_written() {
+    // The first entry of the table of reference counts; the table's number of clusters.
+    for (at, length) in [(1 << 16, 8), (56, 4)] {
+        let file = image(None);
+        file.write_all_at(&[0; 8][..length], at).unwrap();
+        let refused = error(Qcow2Image::open(open_again(&file), false, None));
+        assert!(refused.contains("leave out its own header"), "{refused}");
+        let mut bus = boot(Qcow2Image::open(open_again(&file), true, None).unwrap());
+        assert_eq!(read(&mut bus, 0, 4096), [0; 4096], "it can be read");
+    }
+}
+
 /// Numbers that look random, and are the same each time.
 struct Numbers(u64);
 
@@ -210,13 +224,12 @@ impl Numbers {
     }
 }
 
-/// Does something to the tables and the data of an image. Its reference counts, which come before
-/// these, are left alone: imago does not see when they contradict themselves, and recurses.
+/// Does something to the reference counts, the tables and the data of an image.
 fn spoil(file: &File, numbers: &mut Numbers) {
     let clusters = file.metadata().unwrap().len() >> 16;
     for _ in 0..=numbers.below(8) {
         // Most of a table is empty.
-        let at = (3 + numbers.below(clusters)) << 16 | numbers.below(16) << 3;
+        let at = (1 + numbers.below(clusters)) << 16 | numbers.below(16) << 3;
         let bits = 1u64 << numbers.below(64) | 1u64 << numbers.below(64);
         file.write_all_at(&bits.to_be_bytes(), at).unwrap();
     }
