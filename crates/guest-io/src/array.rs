@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::slice;
 use std::sync::atomic::Ordering;
 
 use vm_memory::bitmap::BitmapSlice;
@@ -53,7 +54,7 @@ impl<'m, B: BitmapSlice, T: Word, const N: usize> Array<'m, B, T, N> {
     #[inline(always)]
     pub fn load(&self, index: u32, order: Ordering) -> Option<[T; N]> {
         // SAFETY: the entry is there.
-        (index <= self.last).then(|| unsafe { self.load_entry(index, order) })
+        (index <= self.last).then(|| unsafe { load_entry(self.entry(index), order) })
     }
 
     /// Loads entry `index` of an array that is a ring: its length is a power of two, and the
@@ -64,7 +65,31 @@ impl<'m, B: BitmapSlice, T: Word, const N: usize> Array<'m, B, T, N> {
     #[inline(always)]
     pub fn load_wrapping(&self, index: u32, order: Ordering) -> [T; N] {
         // SAFETY: `wrap` returns indices of entries that are there.
-        unsafe { self.load_entry(self.wrap(index), order) }
+        unsafe { load_entry(self.entry(self.wrap(index)), order) }
+    }
+
+    /// The entries from `index` on, in order, each with one of `slots`, until either has no more.
+    ///
+    /// They are loaded as [`load`](Self::load) does, when the iterator comes to them. What bounds
+    /// them is looked at once, so that the next one costs a single comparison.
+    ///
+    /// # Panics
+    /// At the first entry, where `order` is not one of a load.
+    #[inline(always)]
+    pub fn zip_from<'s, S>(
+        &self,
+        index: u32,
+        slots: &'s mut [S],
+        order: Ordering,
+    ) -> Entries<'_, 's, T, S, N> {
+        let there = self.len().saturating_sub(index) as usize;
+        let count = there.min(slots.len());
+        Entries {
+            next: self.base.as_ptr().wrapping_add(index as usize),
+            slots: slots[..count].iter_mut(),
+            order,
+            memory: PhantomData,
+        }
     }
 
     /// Stores entry `index` of an array that is a ring, and marks it dirty. Its last word is
@@ -112,21 +137,6 @@ impl<'m, B: BitmapSlice, T: Word, const N: usize> Array<'m, B, T, N> {
         index & self.last
     }
 
-    /// # Safety
-    /// `index` is below the length.
-    #[inline(always)]
-    unsafe fn load_entry(&self, index: u32, order: Ordering) -> [T; N] {
-        // SAFETY: the caller vouches for the index, and the numbers of words are below `N`. The
-        // guest may write there at any time; each access is atomic.
-        unsafe {
-            let mut entry = [T::load(self.word(index, N - 1), order); N];
-            for (at, word) in entry.iter_mut().enumerate().take(N - 1) {
-                *word = T::load(self.word(index, at), Ordering::Relaxed);
-            }
-            entry
-        }
-    }
-
     /// Word `at` of entry `index`: mapped for `'m`, and aligned as the array and with it all its
     /// words are.
     ///
@@ -134,7 +144,57 @@ impl<'m, B: BitmapSlice, T: Word, const N: usize> Array<'m, B, T, N> {
     /// `index` is below the length and `at` below `N`.
     #[inline(always)]
     unsafe fn word(&self, index: u32, at: usize) -> *mut T {
-        // SAFETY: the array has that many entries of so many words.
-        unsafe { self.base.as_ptr().add(index as usize).cast::<T>().add(at) }
+        // SAFETY: the entry has that many words.
+        unsafe { self.entry(index).cast::<T>().add(at) }
+    }
+
+    /// # Safety
+    /// `index` is below the length.
+    #[inline(always)]
+    unsafe fn entry(&self, index: u32) -> *mut [T; N] {
+        // SAFETY: the array has that many entries.
+        unsafe { self.base.as_ptr().add(index as usize) }
+    }
+}
+
+/// Entries of an [`Array`], each with a slot for what becomes of it.
+#[derive(Debug)]
+pub struct Entries<'a, 's, T, S, const N: usize> {
+    /// The entry that goes with the first of the slots, if there is one: at most as many slots
+    /// are left as entries, which are mapped for `'a` and aligned for `T`.
+    next: *mut [T; N],
+    slots: slice::IterMut<'s, S>,
+    order: Ordering,
+    memory: PhantomData<&'a ()>,
+}
+
+impl<'s, T: Word, S, const N: usize> Iterator for Entries<'_, 's, T, S, N> {
+    type Item = (&'s mut S, [T; N]);
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<Self::Item> {
+        let slot = self.slots.next()?;
+        // SAFETY: there was a slot, so there is an entry.
+        let entry = unsafe { load_entry(self.next, self.order) };
+        self.next = self.next.wrapping_add(1);
+        Some((slot, entry))
+    }
+}
+
+/// Its last word first, with `order`.
+///
+/// # Safety
+/// `entry` is mapped, and aligned for `T`.
+#[inline(always)]
+unsafe fn load_entry<T: Word, const N: usize>(entry: *mut [T; N], order: Ordering) -> [T; N] {
+    let words = entry.cast::<T>();
+    // SAFETY: the caller vouches for the entry, and the numbers of words are below `N`. The guest
+    // may write there at any time; each access is atomic.
+    unsafe {
+        let mut loaded = [T::load(words.add(N - 1), order); N];
+        for (at, word) in loaded.iter_mut().enumerate().take(N - 1) {
+            *word = T::load(words.add(at), Ordering::Relaxed);
+        }
+        loaded
     }
 }

@@ -48,7 +48,7 @@ use std::ops::Deref;
 use vm_memory::GuestMemory;
 
 pub use area::Area;
-pub use array::Array;
+pub use array::{Array, Entries};
 pub use discard::{discard, page_size};
 pub use disk::{BlockSize, Disk, FileRange};
 pub use engine::{Deferred, Engine, Mode, Submitted};

@@ -86,6 +86,29 @@ fn entries_are_loaded_by_index() {
 }
 
 #[test]
+fn entries_go_with_slots_until_either_end() {
+    let memory = memory();
+    let area = Area::<_, 4>::new(&slice(&memory, 0x200, 32)).unwrap();
+    let array: Array<'_, _, u32, 2> = area.array(0, 4).unwrap();
+    (0..4).for_each(|index| array.store_wrapping(index, [index, !index], Ordering::Release));
+    let seen = |from: u32, slots: usize| {
+        let mut slots = vec![0; slots];
+        for (slot, [first, last]) in array.zip_from(from, &mut slots, Ordering::Acquire) {
+            assert_eq!(last, !first);
+            *slot = first + 1;
+        }
+        slots
+    };
+    assert_eq!(seen(0, 4), [1, 2, 3, 4]);
+    assert_eq!(seen(1, 2), [2, 3], "the slots end");
+    assert_eq!(seen(2, 4), [3, 4, 0, 0], "the array ends");
+    assert_eq!(seen(3, 0), [0; 0]);
+    for past_the_end in [4, 5, u32::MAX] {
+        assert_eq!(seen(past_the_end, 3), [0, 0, 0]);
+    }
+}
+
+#[test]
 fn a_ring_wraps_around_and_stays_inside() {
     let memory = memory();
     let area = Area::<_, 4>::new(&slice(&memory, 0x10, 4 + 32)).unwrap();

@@ -6,6 +6,7 @@ use guest_io::{Area, Array};
 use vm_memory::bitmap::{BS, BitmapSlice};
 use vm_memory::{Bytes, GuestAddress, GuestMemory};
 
+use crate::wrap::Wrap;
 use crate::{Buffer, GuestView, QueueError};
 
 /// A descriptor, copied out of guest memory.
@@ -38,16 +39,11 @@ impl<const FLAGS: u32> Descriptor<FLAGS> {
     }
 
     #[inline(always)]
-    fn from_words([address, rest]: [u64; 2]) -> Self {
+    pub(crate) fn from_words([address, rest]: [u64; 2]) -> Self {
         Self {
             address: u64::from_le(address),
             rest: u64::from_le(rest),
         }
-    }
-
-    #[inline(always)]
-    pub(crate) fn flags(self) -> u16 {
-        (self.rest >> FLAGS) as u16
     }
 
     #[inline(always)]
@@ -84,6 +80,12 @@ impl Descriptor<SPLIT> {
 }
 
 impl Descriptor<PACKED> {
+    /// Whether its flags make it available to a device whose wrap counter for that is `wrap`.
+    #[inline(always)]
+    pub(crate) fn is_available(self, wrap: Wrap) -> bool {
+        wrap.is_available(self.rest)
+    }
+
     /// Buffer id.
     #[inline(always)]
     pub(crate) fn id(self) -> u16 {

@@ -6,7 +6,7 @@ use vm_memory::GuestMemory;
 
 use crate::chain::{Extent, Token};
 use crate::descriptor::{
-    DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, PACKED, Table, WRITE, entry,
+    DESCRIPTOR, Descriptor, INDIRECT, IndirectTable, NEXT, PACKED, Table, WRITE,
 };
 use crate::ring::{NoChain, Ring, RingConfig};
 use crate::split::{Words, array, load, store, words};
@@ -66,8 +66,8 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     ) -> Result<(), NoChain> {
         // What the flags make available may be read after this.
         let mut at = ring.next_avail;
-        let mut descriptor = self.descriptor(at, Ordering::Acquire);
-        if !Self::is_available(descriptor, ring.avail_wrap) {
+        let mut descriptor = self.descriptor(at);
+        if !descriptor.is_available(ring.avail_wrap) {
             return Err(ring.drain());
         }
         let mut extent = Extent::default();
@@ -107,7 +107,10 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         let slots = chain.storage(self.size).get_mut(..named.len() as usize);
         let slots = slots.ok_or(QueueError::TooLong)?;
         let extent = match named.resolve(tables) {
-            Some(table) => gather(slots, |index| entry(&table, index))?,
+            Some(table) => {
+                let entries = table.zip_from(0, slots, Ordering::Relaxed);
+                gather(entries.map(|(slot, words)| (slot, Ok(Descriptor::from_words(words)))))?
+            }
             None => gather_cold(slots, named, tables.memory())?,
         };
         self.take(ring, chain, first.id(), 1, extent)
@@ -131,17 +134,10 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         Ok(())
     }
 
-    /// Entry `index` of the ring, which is below its size.
+    /// The descriptor at `index`, which is below the size: its flags first.
     #[inline(always)]
-    fn descriptor(&self, index: u32, order: Ordering) -> Descriptor<PACKED> {
-        Descriptor::load(&self.ring, index, order).unwrap_or_default()
-    }
-
-    /// Whether a descriptor is available (section 2.8.1): AVAIL is the driver's wrap counter and
-    /// USED is not.
-    #[inline(always)]
-    fn is_available(descriptor: Descriptor<PACKED>, wrap: Wrap) -> bool {
-        (descriptor.flags() ^ wrap.mask() as u16) & (AVAIL | USED) == USED
+    fn descriptor(&self, index: u32) -> Descriptor<PACKED> {
+        Descriptor::load(&self.ring, index, Ordering::Acquire).unwrap_or_default()
     }
 
     /// The place after `at`, and what is there. The driver made the first descriptor of a chain
@@ -151,7 +147,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         // Past the end of the ring there is none.
         match Descriptor::load(&self.ring, at + 1, Ordering::Relaxed) {
             Some(descriptor) => (at + 1, descriptor),
-            None => (0, self.descriptor(0, Ordering::Relaxed)),
+            None => (0, self.descriptor(0)),
         }
     }
 
@@ -168,8 +164,7 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     /// [`expose`](Self::expose).
     #[inline]
     pub(crate) fn push(&mut self, ring: &mut Ring, token: Token, written: u32) {
-        let mut word = token.id_word() | u64::from(written);
-        word |= ring.used_wrap.mask() & u64::from(AVAIL | USED) << PACKED;
+        let mut word = token.id_word() | u64::from(written) | ring.used_wrap.used();
         if written > 0 {
             word |= u64::from(WRITE) << PACKED;
         }
@@ -218,8 +213,8 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
     }
 
     pub(crate) fn has_available(&self, ring: &Ring) -> bool {
-        let first = self.descriptor(ring.next_avail, Ordering::Acquire);
-        Self::is_available(first, ring.avail_wrap)
+        self.descriptor(ring.next_avail)
+            .is_available(ring.avail_wrap)
     }
 
     pub(crate) fn arm(&mut self, ring: &Ring) {
@@ -250,13 +245,12 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
 /// An indirect table of a packed ring has no NEXT: all its entries are the chain, in order (section
 /// 2.8.7).
 #[inline(always)]
-fn gather(
-    slots: &mut [Buffer],
-    descriptor: impl Fn(u32) -> Result<Descriptor<PACKED>, QueueError>,
+fn gather<'s>(
+    entries: impl Iterator<Item = (&'s mut Buffer, Result<Descriptor<PACKED>, QueueError>)>,
 ) -> Result<Extent, QueueError> {
     let mut extent = Extent::default();
-    for (slot, index) in slots.iter_mut().zip(0..) {
-        let descriptor = descriptor(index)?;
+    for (slot, descriptor) in entries {
+        let descriptor = descriptor?;
         if descriptor.has(INDIRECT) {
             return Err(QueueError::Indirect);
         }
@@ -272,11 +266,10 @@ fn gather_cold<M: GuestMemory>(
     table: IndirectTable,
     memory: &M,
 ) -> Result<Extent, QueueError> {
-    gather(slots, |index| table.descriptor(memory, index))
+    let entries = slots.iter_mut().zip(0..);
+    gather(entries.map(|(slot, index)| (slot, table.descriptor(memory, index))))
 }
 
-const AVAIL: u16 = 1 << 7;
-const USED: u16 = 1 << 15;
 /// Size of an event suppression structure in bytes.
 const EVENT: u32 = 4;
 const EVENT_ENABLE: u16 = 0;

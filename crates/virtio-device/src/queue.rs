@@ -6,7 +6,7 @@ use vm_memory::GuestMemory;
 
 use crate::chain::Token;
 use crate::packed::PackedAreas;
-use crate::ring::{Ring, RingFormat};
+use crate::ring::{NoChain, Ring, RingFormat};
 use crate::split::SplitAreas;
 use crate::{ByteOrder, Chain, GuestView, Interrupt, IrqSource, QueueError};
 
@@ -107,7 +107,7 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         }
         let popped = match &mut self.areas {
             Areas::Split(areas) => areas.pop(self.ring, &mut self.tables, chain),
-            Areas::Big(areas) => areas.pop(self.ring, &mut self.tables, chain),
+            Areas::Big(areas) => pop_big(areas, self.ring, &mut self.tables, chain),
             Areas::Packed(areas) => areas.pop(self.ring, &mut self.tables, chain),
         };
         if popped.is_err() {
@@ -351,6 +351,18 @@ impl<M: GuestMemory> Drop for Virtqueue<'_, M> {
     fn drop(&mut self) {
         self.publish();
     }
+}
+
+/// Takes a chain of a big-endian ring, which is rare: in line it would take registers from the others.
+#[cold]
+#[inline(never)]
+fn pop_big<'a, M: GuestMemory>(
+    areas: &mut SplitAreas<'a, M, true>,
+    ring: &mut Ring,
+    tables: &mut GuestView<'a, M>,
+    chain: &mut Chain,
+) -> Result<(), NoChain> {
+    areas.pop(ring, tables, chain)
 }
 
 /// A driver on another processor can start on the first completions of a long batch; more often
