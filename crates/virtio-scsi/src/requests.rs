@@ -137,8 +137,11 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         if self.office.roster.refresh(&mut self.seen) {
             self.paths.review(&self.seen.units);
         }
-        let (memory, mut view) = (cx.memory(), cx.view());
+        let (memory, map) = (cx.memory(), cx.view().memory());
         let mut queue = cx.queue(self.queue);
+        // The queue's own knows the region of the rings, where most buffers are.
+        let view = queue.as_mut().map(|queue| queue.view().clone());
+        let mut view = view.unwrap_or_else(|| GuestView::new(map));
         self.reap(queue.as_mut(), &mut view, memory);
         let popped = match &mut queue {
             Some(queue) if !self.draining => self.start_all(queue, &mut view, memory),
@@ -148,7 +151,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         self.reap(queue.as_mut(), &mut view, memory);
         // What has ended just now may have had a next part.
         let flushed = flushed.and(self.paths.flush());
-        drop(queue);
+        drop((queue, view));
         self.paths.settle(cx)?;
         popped?;
         Ok(match flushed {
