@@ -17,6 +17,6 @@ fn good_requests(bus: &mut TestBus) {
 }
 
 testkit::device_suite! {
-    device: || device(&image()).0,
+    device: || device(&blank()).0,
     traffic: good_requests,
 }

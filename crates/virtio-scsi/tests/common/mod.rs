@@ -56,6 +56,13 @@ pub fn image() -> File {
     file
 }
 
+/// An image as long, of zeroes: there at once.
+pub fn blank() -> File {
+    let file = tempfile::tempfile().unwrap();
+    file.set_len(BLOCKS * BLOCK as u64).unwrap();
+    file
+}
+
 pub fn raw(file: &File) -> RawImage {
     RawImage::new(file.try_clone().unwrap())
         .unwrap()
