@@ -178,10 +178,11 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
         self.ring.unsignalled
     }
 
-    /// Lets the driver see every pushed chain and notifies it if it wants to be.
+    /// Lets the driver see every pushed chain and notifies it if it wants to be, unless that
+    /// [may wait](Ring::let_wait).
     pub fn publish(&mut self) {
         self.expose();
-        if self.ring.unsignalled != 0 {
+        if self.ring.unsignalled > self.ring.may_wait {
             fence(Ordering::SeqCst);
             self.signal();
         }

@@ -151,6 +151,8 @@ pub struct Ring {
     /// Used buffers (split) or descriptors (packed) since the driver was last considered for an
     /// interrupt. Of another width than its neighbours, with which it would be counted in one go.
     pub(crate) unsignalled: u64,
+    /// How many of these may wait for more at the end of a wake-up.
+    pub(crate) may_wait: u64,
     /// Descriptors that are not in flight (packed).
     pub(crate) room: u32,
     /// Ticket of the next chain popped.
@@ -221,6 +223,7 @@ impl Ring {
             next_used: next_used.into(),
             used_wrap: Wrap::of(position.used),
             unsignalled: 0,
+            may_wait: 0,
             room: size.into(),
             ticket,
             order: InOrder::new(ticket),
@@ -325,6 +328,18 @@ impl Ring {
     /// called again without waiting for a notification.
     pub fn take_more(&mut self) -> bool {
         std::mem::take(&mut self.more)
+    }
+
+    /// From now on up to `most` used buffers (descriptors, in a packed ring) wait for more of them
+    /// when a wake-up ends, before the driver is considered for an interrupt. Arming a queue does not
+    /// wait.
+    pub fn let_wait(&mut self, most: u64) {
+        self.may_wait = most;
+    }
+
+    /// Whether used buffers wait that way.
+    pub fn is_waiting(&self) -> bool {
+        self.unsignalled != 0 && !self.held
     }
 
     /// Whether a worker has seen it empty since it was last armed, so that it waits for the

@@ -36,6 +36,13 @@ pub trait Worker<AS: AddressSpace>: Any + Send {
         let _ = add;
     }
 
+    /// Whether interrupts may wait a moment for one another, while whoever runs the worker polls its
+    /// queues: where a request is likely to be followed by another, as those of a disk. Not where
+    /// buffers are used for reasons of their own, a frame that was received, say.
+    fn gathers(&self) -> bool {
+        false
+    }
+
     /// Starts no new work and drains what is in flight for every queue; called again after each
     /// ready source until it no longer says [`Progress::InFlight`].
     ///
