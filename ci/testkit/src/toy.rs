@@ -21,6 +21,8 @@ pub struct Knobs {
     pub refuse_features: AtomicBool,
     /// Requests stay in flight until [`release`](Self::release).
     pub hold: AtomicBool,
+    /// Interrupts of a worker that starts from now on may wait for one another.
+    pub gathers: AtomicBool,
     /// Workers get only those of their queues that are enabled.
     pub frugal: AtomicBool,
     /// Requests in flight.
@@ -201,6 +203,10 @@ impl<AS: AddressSpace> Worker<AS> for ToyWorker {
             }
         }
         Ok(Progress::Idle)
+    }
+
+    fn gathers(&self) -> bool {
+        self.knobs.gathers.load(Ordering::SeqCst)
     }
 
     fn sources(&self, add: &mut dyn FnMut(Source<'_>)) {

@@ -9,6 +9,7 @@ use virtio_device::{
 };
 use vmm_sys_util::eventfd::EventFd;
 
+use crate::gather::Gather;
 use crate::host::Host;
 
 /// Why a job is called.
@@ -32,6 +33,10 @@ pub struct Job<AS: AddressSpace> {
     host: Arc<Host>,
     pending: VecDeque<Ready>,
     fault: Fault,
+    /// Where the worker lets interrupts wait for one another.
+    gather: Option<Gather>,
+    /// Whether some do.
+    waiting: bool,
 }
 
 /// How far a job is broken.
@@ -54,6 +59,7 @@ impl<AS: AddressSpace> Job<AS> {
     ) -> Self {
         let rings = std::iter::repeat_with(|| None).take(queues).collect();
         let (kicks, pending, fault) = (Vec::new(), VecDeque::new(), Fault::None);
+        let gather = worker.gathers().then(Gather::new);
         Self {
             worker,
             rings,
@@ -63,6 +69,8 @@ impl<AS: AddressSpace> Job<AS> {
             host,
             pending,
             fault,
+            gather,
+            waiting: false,
         }
     }
 
@@ -90,12 +98,16 @@ impl<AS: AddressSpace> Job<AS> {
         if progress == Progress::Again {
             self.postpone(ready);
         }
+        self.wait_or_tell();
     }
 
     /// Goes on with one thing that earlier calls left to do. Does nothing where nothing is.
     pub fn dispatch_pending(&mut self, reactor: &mut dyn Reactor) {
-        if let Some(ready) = self.pending.pop_front() {
-            self.dispatch(ready, reactor);
+        match self.pending.pop_front() {
+            Some(ready) => self.dispatch(ready, reactor),
+            // A runner with other jobs may not come to arm this one for long.
+            None if self.waiting => self.wait_or_tell(),
+            None => {}
         }
     }
 
@@ -120,13 +132,18 @@ impl<AS: AddressSpace> Job<AS> {
     /// Asks the driver to notify every queue that has been drained: to be called before waiting
     /// for events. True if something became available meanwhile; it is then pending.
     pub fn arm(&mut self) -> bool {
+        if let Some(gather) = self.gather.as_mut().filter(|_| self.waiting) {
+            gather.cut_short();
+        }
         self.each_drained(|queue| queue.arm());
+        self.tell();
         self.is_pending()
     }
 
     /// Starts nothing new and drains. [`Progress::InFlight`]: go on with ready sources, then call
     /// again.
     pub fn quiesce(&mut self, reactor: &mut dyn Reactor) -> Progress {
+        self.let_nothing_wait();
         self.pending.clear();
         if self.has_failed() {
             return Progress::Idle;
@@ -158,6 +175,7 @@ impl<AS: AddressSpace> Job<AS> {
         reactor: &mut dyn Reactor,
         f: impl FnOnce(&mut dyn Worker<AS>, &mut Cx<'_, AS>) -> Result<Progress>,
     ) -> Progress {
+        self.let_wait();
         let memory = self.memory.memory();
         let mut cx = Cx::new(
             &mut self.rings,
@@ -184,8 +202,10 @@ impl<AS: AddressSpace> Job<AS> {
     }
 
     fn look_after_rings(&mut self) {
+        self.waiting = false;
         for (queue, ring) in (0..).zip(&mut self.rings) {
             let Some(ring) = ring else { continue };
+            self.waiting |= ring.is_waiting();
             if ring.take_more() && !self.pending.contains(&Ready::Kick(queue)) {
                 self.pending.push_back(Ready::Kick(queue));
             }
@@ -195,6 +215,51 @@ impl<AS: AddressSpace> Job<AS> {
                 self.fault = Fault::Queue;
                 self.host.needs_reset();
             }
+        }
+    }
+
+    /// Has interrupts wait for one another as long as that makes sense. What is pending is done
+    /// without a look at the queues, perhaps for ever: nothing waits for that.
+    fn wait_or_tell(&mut self) {
+        let gather = self.gather.as_mut();
+        let enough = gather.is_some_and(|gather| gather.called(self.waiting));
+        if enough || self.is_pending() {
+            self.tell();
+        }
+    }
+
+    /// The rings may go elsewhere after this.
+    fn let_nothing_wait(&mut self) {
+        self.tell();
+        self.gather
+            .iter_mut()
+            .for_each(|gather| *gather = Gather::new());
+        self.let_wait();
+    }
+
+    /// As many as may wait now, of each queue.
+    fn let_wait(&mut self) {
+        if let Some(gather) = &self.gather {
+            let rings = self.rings.iter_mut().flatten();
+            rings.for_each(|ring| ring.let_wait(gather.most()));
+        }
+    }
+
+    /// Tells the driver of what it has been kept waiting for.
+    fn tell(&mut self) {
+        if !std::mem::take(&mut self.waiting) {
+            return;
+        }
+        self.gather.iter_mut().for_each(Gather::told);
+        let memory = self.memory.memory();
+        for (index, ring) in (0..).zip(&mut self.rings) {
+            let Some(ring) = ring.as_mut().filter(|ring| ring.is_waiting()) else {
+                continue;
+            };
+            ring.let_wait(0);
+            let memory: &AS::M = &memory;
+            // Where the ring is broken, the driver hears of that.
+            drop(Virtqueue::attach(index, ring, memory, &*self.interrupt));
         }
     }
 

@@ -18,6 +18,7 @@ mod core;
 mod doorbell;
 #[cfg(feature = "event-manager")]
 mod event_manager;
+mod gather;
 mod host;
 mod inline;
 mod job;
