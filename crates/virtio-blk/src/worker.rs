@@ -189,6 +189,10 @@ impl<C: Channel<AS::T>, AS: AddressSpace> Worker<AS> for BlkWorker<C> {
         self.serve(cx)
     }
 
+    fn gathers(&self) -> bool {
+        true
+    }
+
     fn sources(&self, add: &mut dyn FnMut(Source<'_>)) {
         if let Some(fd) = self.channel.completion_fd() {
             add(Source {

@@ -44,6 +44,10 @@ impl<B: Backend, AS: AddressSpace> Worker<AS> for ScsiWorker<B, AS::T> {
         }
     }
 
+    fn gathers(&self) -> bool {
+        matches!(self.0, Role::Requests(_))
+    }
+
     fn sources(&self, add: &mut dyn FnMut(Source<'_>)) {
         match &self.0 {
             Role::Control(worker) => worker.sources(add),
