@@ -275,6 +275,19 @@ impl Chain {
         for_each_slice((self.writable(), offset, len), view, Permissions::Write, f)
     }
 
+    /// Moves the chain to `place`, which keeps no more storage than it takes: for chains that stay in
+    /// flight, so that the storage which pops take, as long as the queue, can be the same for all. A
+    /// chain that is live there comes here.
+    pub fn move_to(&mut self, place: &mut Self) {
+        if place.is_live() {
+            return std::mem::swap(self, place);
+        }
+        place.storage.clear();
+        place.storage.extend_from_slice(self.buffers());
+        (place.extent, place.token) = (self.extent, self.token);
+        self.clear();
+    }
+
     /// Room for the buffers of a chain of up to `size`.
     #[inline(always)]
     pub(crate) fn storage(&mut self, size: u32) -> &mut [Buffer] {

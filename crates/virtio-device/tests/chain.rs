@@ -211,3 +211,30 @@ fn bug_28_a_used_length_is_clipped_to_what_is_writable() {
     rig.push(&mut chain, u32::MAX);
     assert_eq!(rig.collect(), [(0, 24)]);
 }
+
+#[test]
+fn a_chain_that_moves_is_pushed_from_where_it_is() {
+    for features in [Features::NONE, Features::RING_PACKED] {
+        let mut rig = Rig::new(16, features);
+        let (place, other) = (rig.heap.alloc(8, 1), rig.heap.alloc(8, 1));
+        let mut chain = chain_of(&mut rig, &[segment(place, 8, true)]);
+        let mut moved = Chain::new();
+        chain.move_to(&mut moved);
+        assert!(!chain.is_live() && chain.buffers().is_empty());
+        assert!(moved.is_live() && moved.writable_len() == 8);
+        let mut second = chain_of(&mut rig, &[segment(other, 4, true)]);
+        second.move_to(&mut moved);
+        assert_eq!(
+            (moved.writable_len(), second.writable_len()),
+            (4, 8),
+            "none is lost"
+        );
+        rig.wake(|queue| {
+            queue.push(&mut chain, 1);
+            queue.push(&mut second, 8);
+            queue.push(&mut moved, 4);
+        });
+        let used: Vec<_> = rig.collect().iter().map(|(_, len)| *len).collect();
+        assert_eq!(used, [8, 4], "{features:?}");
+    }
+}
