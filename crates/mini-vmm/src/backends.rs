@@ -18,6 +18,14 @@ use crate::share::Share;
 use crate::workers::{Launcher, Workers};
 use virtio_bus::Activity;
 
+/// Path among QEMU's objects of the device that a user calls `name`: by its identifier, or by its path.
+pub fn path_of(name: &str) -> String {
+    match name.starts_with('/') {
+        true => name.to_owned(),
+        false => format!("/machine/peripheral/{name}"),
+    }
+}
+
 /// Everything that devices can be connected to.
 pub struct Backends {
     qtest: Option<Arc<Chardev>>,
@@ -37,6 +45,8 @@ pub struct Backends {
     /// What opens them.
     pub host: Host,
     departures: Arc<Departures>,
+    /// Devices so far that have no identifier.
+    unnamed_devices: usize,
     /// Where somebody sees to them.
     incidents: Option<Arc<Incidents>>,
 }
@@ -62,6 +72,7 @@ impl Backends {
             objects: Objects::default(),
             host,
             departures: Arc::new(departures),
+            unnamed_devices: 0,
             incidents: None,
         };
         if let Some(kind) = &config.qtest {
@@ -96,6 +107,18 @@ impl Backends {
     /// Where devices and their host ends are seen off.
     pub fn departures(&self) -> &Arc<Departures> {
         &self.departures
+    }
+
+    /// Path among QEMU's objects of a new device, whose identifier is `id` if it has one.
+    pub fn path_of_new(&mut self, id: Option<&str>) -> String {
+        match id {
+            Some(id) => path_of(id),
+            None => {
+                let number = self.unnamed_devices;
+                self.unnamed_devices += 1;
+                format!("/machine/peripheral-anon/device[{number}]")
+            }
+        }
     }
 
     /// Has devices that are made from now on do about failed requests what their drives say, and

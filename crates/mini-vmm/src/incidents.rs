@@ -1,4 +1,4 @@
-//! Requests that the back-ends of drives have failed, on their way from the threads of workers to
+//! Requests of disks that the host has failed, on their way from the threads of workers to
 //! the main thread.
 
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub struct Incident {
     pub reason: String,
 }
 
-/// Incidents that were not taken yet: one of each verdict for each drive, and in a second one that
+/// Incidents that were not taken yet: one of each verdict for each disk, and in a second one that
 /// has not to be seen to. A guest may cause as many as it likes.
 #[derive(Debug)]
 pub struct Incidents {
@@ -34,7 +34,7 @@ pub struct Incidents {
 #[derive(Debug, Default)]
 struct Book {
     open: Vec<(String, Incident)>,
-    /// When the last one of a drive was written down.
+    /// When the last one of a disk was written down.
     last: BTreeMap<String, Instant>,
 }
 
@@ -50,24 +50,24 @@ impl Incidents {
         })
     }
 
-    /// What writes down the failures of `drive`.
-    pub fn witness(self: &Arc<Self>, drive: &str) -> impl Fn(&Failure<'_>) + Send + Sync + use<> {
-        let (incidents, drive) = (Arc::clone(self), drive.to_owned());
-        move |failure| incidents.write_down(&drive, failure)
+    /// What writes down the failures of the disk at `path`, one of QEMU's objects.
+    pub fn witness(self: &Arc<Self>, path: &str) -> impl Fn(&Failure<'_>) + Send + Sync + use<> {
+        let (incidents, path) = (Arc::clone(self), path.to_owned());
+        move |failure| incidents.write_down(&path, failure)
     }
 
-    /// Takes all there are, with the drives that they are of.
+    /// Takes all there are, with the paths of the disks that they are of.
     pub fn take(&self) -> Vec<(String, Incident)> {
         std::mem::take(&mut self.book().open)
     }
 
-    fn write_down(&self, drive: &str, failure: &Failure<'_>) {
+    fn write_down(&self, path: &str, failure: &Failure<'_>) {
         let mut book = self.book();
         let kept = failure.verdict == Verdict::Keep;
-        let last = book.last.get(drive);
+        let last = book.last.get(path);
         let soon = last.is_some_and(|last| last.elapsed() < PERIOD);
         let mut open = book.open.iter();
-        let known = open.any(|(of, open)| of == drive && open.verdict == failure.verdict);
+        let known = open.any(|(of, open)| of == path && open.verdict == failure.verdict);
         if known || (soon && !kept) {
             return;
         }
@@ -77,8 +77,8 @@ impl Incidents {
             no_space: failure.is_no_space(),
             reason: reason(failure.error),
         };
-        book.open.push((drive.to_owned(), incident));
-        book.last.insert(drive.to_owned(), Instant::now());
+        book.open.push((path.to_owned(), incident));
+        book.last.insert(path.to_owned(), Instant::now());
         drop(book);
         let _ = self.event.write(1);
     }
@@ -118,7 +118,7 @@ mod tests {
     fn a_guest_that_fails_a_lot_is_heard_of_seldom() {
         let incidents = Arc::new(Incidents::new().unwrap());
         let error = io::Error::from_raw_os_error(libc::ENOSPC);
-        let witness = incidents.witness("d0");
+        let witness = incidents.witness("/machine/peripheral/b0");
         let see = |verdict| {
             witness(&Failure {
                 direction: Direction::Write,
@@ -128,10 +128,13 @@ mod tests {
         };
         (0..100).for_each(|_| see(Verdict::Report));
         let told = incidents.take();
-        let [(drive, incident)] = &told[..] else {
+        let [(path, incident)] = &told[..] else {
             panic!("{told:?}");
         };
-        assert_eq!((drive.as_str(), incident.no_space), ("d0", true));
+        assert_eq!(
+            (path.rsplit('/').next(), incident.no_space),
+            (Some("b0"), true)
+        );
         assert_eq!(incident.reason, "No space left on device");
         see(Verdict::Report);
         assert!(incidents.take().is_empty());

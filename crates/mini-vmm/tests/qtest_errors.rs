@@ -274,3 +274,77 @@ fn a_device_with_a_kept_request_leaves() {
     assert_eq!(machine.answer(place)[11], 3, "BAD_TARGET");
     assert_eq!(machine.vmm.terminate(), Some(0));
 }
+
+#[test]
+fn a_disk_without_an_identifier_is_told_by_its_path() {
+    let devices = "-device virtio-rng-pci -device virtio-blk-pci,drive=d0,addr=4";
+    let mut machine = Machine::start("", devices, 0);
+    let path = "/machine/peripheral-anon/device[1]";
+    let backend = format!("{path}/virtio-backend");
+    assert_eq!(machine.run("query-block")[0]["qdev"], backend);
+    machine.limit(true);
+    let place = machine.write(FAR + 512, 1);
+    assert_eq!(machine.status(place), IOERR);
+    assert_eq!(machine.error()["qom-path"], backend);
+
+    let vmm = &mut machine.vmm;
+    let added = json!({"driver": "virtio-rng-pci"});
+    vmm.qmp().execute("device_add", added).unwrap();
+    let below = json!({"path": "/machine/peripheral-anon"});
+    let rows = vmm.qmp().execute("qom-list", below).unwrap();
+    let names: Vec<_> = (0..3).map(|row| rows[row]["name"].clone()).collect();
+    assert_eq!(names, ["device[0]", "device[1]", "device[2]"]);
+
+    let named = json!({"id": path});
+    vmm.qmp().execute("device_del", named).unwrap();
+    // The guest's answer.
+    vmm.output(0xae08, 4, 1 << 4);
+    for path in [&backend, path] {
+        let event = vmm.qmp().event("DEVICE_DELETED");
+        assert_eq!(event["data"], json!({"path": path}));
+    }
+}
+
+/// QEMU's name of a drive's host end stays, whatever disc is in it.
+#[test]
+fn a_failure_is_told_of_the_disc_that_is_in_the_drive() {
+    let disc = NamedTempFile::new().unwrap();
+    disc.as_file().set_len(SIZE).unwrap();
+    let devices = format!(
+        "-drive if=none,id=m1,file={},format=raw,readonly=on -device virtio-scsi-pci,id=s0,addr=4 \
+         -device scsi-cd,drive=d0,scsi-id=1,lun=0,rerror=report",
+        disc.path().display()
+    );
+    let mut machine = Machine::start(",readonly=on", &devices, 2);
+    let path = "/machine/peripheral-anon/device[0]";
+    for (command, mut arguments) in [
+        ("blockdev-open-tray", json!({})),
+        ("blockdev-remove-medium", json!({})),
+        ("blockdev-insert-medium", json!({"node-name": "m1"})),
+        ("blockdev-close-tray", json!({})),
+    ] {
+        arguments["id"] = path.into();
+        machine.vmm.qmp().execute(command, arguments).unwrap();
+    }
+    let moved = machine.vmm.qmp().event("DEVICE_TRAY_MOVED");
+    assert_eq!(
+        moved["data"],
+        json!({"device": "d0", "id": path, "tray-open": true})
+    );
+    // What has happened to the drive is told first.
+    let mut is_ready = || {
+        let ready = machine.command(&[0; 6], &[]);
+        machine.answer(ready)[10] == 0
+    };
+    assert!((0..8).any(|_| is_ready()));
+    disc.as_file().set_len(SIZE / 2).unwrap();
+    let read = [0x28, 0, 0, 0, 1, 0x80, 0, 0, 1, 0];
+    let header = [&[1, 1][..], &[0; 17], &read, &[0; 22]].concat();
+    machine.begin(&[Part::Out(&header), Part::In(108), Part::In(2048)]);
+    let error = machine.error();
+    assert_eq!(
+        [&error["qom-path"], &error["device"], &error["node-name"]],
+        [path, "d0", "m1"]
+    );
+    assert_eq!(error["reason"], "unexpected end of file");
+}

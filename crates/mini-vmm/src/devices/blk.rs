@@ -4,6 +4,7 @@ use std::io;
 
 use virtio_blk::{Blk, BlkError, BlkProps, Resizer, Throttle, Zones};
 
+use super::plugged::backend_path;
 use super::virtio::{Device, Model, ModelProps, bad_property};
 use super::{Control, Parts};
 use crate::backends::Backends;
@@ -31,7 +32,8 @@ impl ModelProps for BlkProps {
         let zones = drive
             .zones()
             .map_err(|error| bad_zones(&drive.options, &error))?;
-        let made = make(self, &drive, parts.backends, zones);
+        let path = backend_path(&parts.path);
+        let made = make(self, (&drive, &path), parts.backends, zones);
         match made {
             Ok((device, resizer)) => {
                 let resize = Box::new(move |size| resizer.resize(size));
@@ -47,7 +49,7 @@ impl ModelProps for BlkProps {
 
 fn make(
     props: &BlkProps,
-    drive: &Drive,
+    (drive, path): (&Drive, &str),
     backends: &Backends,
     zones: Option<Zones>,
 ) -> Result<(Device, Resizer), BlkError> {
@@ -58,7 +60,7 @@ fn make(
     };
     if let Some(incidents) = backends.incidents() {
         let policy = drive.errors(props.rerror, props.werror);
-        device = device.judged(policy, incidents.witness(&drive.options.id));
+        device = device.judged(policy, incidents.witness(path));
     }
     if let Some(throttle) = Throttle::new(drive.options.rates) {
         device = device.throttled(throttle);

@@ -145,10 +145,13 @@ pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOp
     let devices = config.devices.iter();
     let devices = devices.map(|options| Ok((options, find(&options.driver)?)));
     let devices: Vec<(&DeviceOptions, &Row)> = devices.collect::<Result<_, _>>()?;
-    let mut ports = serial::ports(&devices, backends)?;
-    let mut units = scsi::units(&devices, backends)?;
+    let paths = devices.iter();
+    let paths = paths.map(|(options, _)| backends.path_of_new(options.id.as_deref()));
+    let paths: Vec<_> = paths.collect();
+    let mut ports = serial::ports(&devices, &paths, backends)?;
+    let mut units = scsi::units(&devices, &paths, backends)?;
     let mut plugs = Vec::new();
-    for (index, (options, row)) in devices.into_iter().enumerate() {
+    for (index, ((options, row), path)) in devices.into_iter().zip(paths).enumerate() {
         let id = options.id.clone();
         plugs.push(match row.kind {
             Kind::Port(_) | Kind::Unit(_) => continue,
@@ -160,6 +163,7 @@ pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOp
             Kind::Virtio(model, proxy) => {
                 let parts = Parts {
                     backends,
+                    path,
                     cpus: config.cpus,
                     ports: ports.remove(&index).unwrap_or_default(),
                     units: units.remove(&index).unwrap_or_default(),
@@ -187,6 +191,7 @@ pub fn make_pci(
     let made = match row.kind {
         Kind::Virtio(model, proxy) => {
             let parts = Parts {
+                path: backends.path_of_new(options.id.as_deref()),
                 backends,
                 cpus,
                 ports: Ports::new(),
@@ -219,9 +224,16 @@ pub fn add_child(
     devices: &mut [Plugged],
 ) -> Result<Option<()>, BadOption> {
     let row = find(&options.driver)?;
+    let mut path = || backends.path_of_new(options.id.as_deref());
     match row.kind {
-        Kind::Port(kind) => serial::add_port(options, kind, backends, devices).map(Some),
-        Kind::Unit(kind) => scsi::add_unit((options, row.name), kind, backends, devices).map(Some),
+        Kind::Port(kind) => {
+            let options = (options, path());
+            serial::add_port(options, kind, backends, devices).map(Some)
+        }
+        Kind::Unit(kind) => {
+            let options = (options, row.name, path());
+            scsi::add_unit(options, kind, backends, devices).map(Some)
+        }
         Kind::Board { .. } | Kind::Virtio(..) => Ok(None),
     }
 }
@@ -288,6 +300,8 @@ fn list(properties: Vec<PropHelp>) -> String {
 /// What a device can be made of.
 struct Parts<'a> {
     backends: &'a mut Backends,
+    /// Its path among QEMU's objects.
+    path: String,
     /// Number of vCPUs.
     cpus: u8,
     /// Ports, where it is a controller of such.

@@ -19,10 +19,17 @@ use crate::memory::SharedMemory;
 use crate::pci::Location;
 use crate::storage::Storage;
 
+/// The path of the device behind the transport's at `path`.
+pub(super) fn backend_path(path: &str) -> String {
+    format!("{path}/virtio-backend")
+}
+
 /// A virtio device in its place.
 pub struct Plugged {
     /// Its identifier, where it has one.
     pub id: Option<String>,
+    /// Its path among QEMU's objects.
+    pub path: String,
     /// Name of its type.
     pub driver: &'static str,
     /// Its properties, with the values that it was made with.
@@ -68,6 +75,8 @@ pub enum Control {
 pub struct PluggedPort {
     /// Its identifier, where it has one.
     pub id: Option<String>,
+    /// Its path among QEMU's objects.
+    pub path: String,
     /// Its number.
     pub number: u16,
     /// The character device at its host end, if it has one.
@@ -82,21 +91,24 @@ pub struct PluggedPort {
 pub struct PluggedUnit {
     /// Its identifier, where it has one.
     pub id: Option<String>,
+    /// Its path among QEMU's objects.
+    pub path: String,
     /// Its place on the bus.
     pub address: Address,
     /// Its removal was asked for.
     pub leaving: bool,
     /// What is in it.
     pub drive: Option<Drive>,
+    /// The drive that it was made with, which QEMU calls its host end by for good; empty for none.
+    pub host_end: String,
     /// Dead when the unit is.
     pub tenancy: Weak<Tenancy>,
 }
 
 impl Plugged {
-    /// Its path among QEMU's objects; `None` where it has no identifier.
-    pub fn path(&self) -> Option<String> {
-        let id = self.id.as_ref()?;
-        Some(format!("/machine/peripheral/{id}"))
+    /// The path of the device behind the transport's.
+    pub fn backend_path(&self) -> String {
+        backend_path(&self.path)
     }
 
     /// Where it is, on PCI.

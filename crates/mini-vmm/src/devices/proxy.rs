@@ -76,6 +76,8 @@ pub(super) struct VirtioPart {
     /// Of all layers, with their values.
     pub(super) properties: Vec<PropHelp>,
     pub(super) id: Option<String>,
+    /// Its path among QEMU's objects.
+    pub(super) path: String,
     /// Name of its type.
     pub(super) driver: &'static str,
     pub(super) control: Control,
@@ -178,6 +180,7 @@ fn plug_pci(
     bay.pci.attach(option, place, Arc::clone(&transport) as _)?;
     Ok(Plugged {
         id: part.id,
+        path: part.path,
         driver: part.driver,
         properties: part.properties,
         seat: Seat::Pci(place, transport),
@@ -217,6 +220,7 @@ fn plug_mmio(
     platform.virtio_mmio.push(place);
     Ok(Plugged {
         id: part.id,
+        path: part.path,
         driver: part.driver,
         properties: part.properties,
         seat: Seat::Mmio(transport),
@@ -247,6 +251,7 @@ fn plug_ccw(
     })?;
     Ok(Plugged {
         id: part.id,
+        path: part.path,
         driver: part.driver,
         properties: part.properties,
         seat: Seat::Ccw(transport),

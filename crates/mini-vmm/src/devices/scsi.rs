@@ -38,6 +38,7 @@ pub(super) type Units = Vec<NamedUnit>;
 pub(super) struct NamedUnit {
     option: String,
     id: Option<String>,
+    path: String,
     wish: Wish,
     unit: Arc<LogicalUnit<Storage>>,
     drive: Option<Drive>,
@@ -62,15 +63,16 @@ impl ModelProps for ScsiProps {
     }
 }
 
-/// The units among `devices`, by their controller's place in the list.
+/// The units among `devices`, whose paths are `paths`, by their controller's place in the list.
 pub(super) fn units(
     devices: &[(&DeviceOptions, &Row)],
+    paths: &[String],
     backends: &mut Backends,
 ) -> Result<BTreeMap<usize, Units>, BadOption> {
     let mut units = BTreeMap::<usize, Units>::new();
-    for (index, (options, row)) in devices.iter().enumerate() {
+    for (index, ((options, row), path)) in devices.iter().zip(paths).enumerate() {
         if let Kind::Unit(kind) = row.kind {
-            let (bus, unit) = unit((options, row.name), kind, backends)?;
+            let (bus, unit) = unit((options, row.name, path.clone()), kind, backends)?;
             let controller = BUSES.find(devices, index, bus.as_deref())?;
             units.entry(controller).or_default().push(unit);
         }
@@ -90,7 +92,7 @@ pub(super) fn unit_properties(driver: &'static str, kind: UnitKind) -> Vec<PropH
 
 /// Adds a unit to the device whose bus it names, or the first one.
 pub(super) fn add_unit(
-    options: (&DeviceOptions, &'static str),
+    options: (&DeviceOptions, &'static str, String),
     kind: UnitKind,
     backends: &mut Backends,
     devices: &mut [Plugged],
@@ -131,17 +133,20 @@ fn plug(
             .drives
             .keep_resizer(&drive.options.id, Box::new(resize));
     }
+    let host_end = named.drive.as_ref().map(|drive| drive.options.id.clone());
     Ok(PluggedUnit {
         id: named.id,
+        path: named.path,
         address,
         leaving: false,
         drive: named.drive,
+        host_end: host_end.unwrap_or_default(),
         tenancy: named.tenancy,
     })
 }
 
 fn unit(
-    (options, driver): (&DeviceOptions, &'static str),
+    (options, driver, path): (&DeviceOptions, &'static str, String),
     kind: UnitKind,
     backends: &mut Backends,
 ) -> Result<(Option<String>, NamedUnit), BadOption> {
@@ -164,12 +169,14 @@ fn unit(
     let mut unit = unit.map_err(|error| refused(&option, drive.as_ref(), &error))?;
     if let (Some(drive), Some(incidents)) = (&drive, backends.incidents()) {
         let policy = drive.errors(given.rerror, given.werror);
-        unit = unit.judged(policy, incidents.witness(&drive.options.id));
+        unit = unit.judged(policy, incidents.witness(&path));
     }
-    let tenancy = watch(&unit, options.id.as_deref(), drive.as_ref(), backends);
+    let name = options.id.as_deref().unwrap_or(&path);
+    let tenancy = watch(&unit, name, drive.as_ref(), backends);
     let named = NamedUnit {
         option,
         id: options.id.clone(),
+        path,
         wish: given.wish,
         unit: Arc::new(unit),
         drive,
@@ -181,17 +188,14 @@ fn unit(
 /// Has monitors hear of the tray, and the main thread of the end of the unit.
 fn watch(
     unit: &LogicalUnit<Storage>,
-    id: Option<&str>,
+    id: &str,
     drive: Option<&Drive>,
     backends: &Backends,
 ) -> Weak<Tenancy> {
     let departures = backends.departures();
     let tenancy = Arc::new(Tenancy::new(departures));
     let weak = Arc::downgrade(&tenancy);
-    let (id, drive) = (
-        id.unwrap_or_default().to_owned(),
-        drive.map(|drive| drive.options.id.clone()),
-    );
+    let (id, drive) = (id.to_owned(), drive.map(|drive| drive.options.id.clone()));
     let departures = Arc::clone(departures);
     unit.watch_tray(move |open| {
         // It lives as long as the unit does.

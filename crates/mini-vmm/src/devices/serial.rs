@@ -31,6 +31,7 @@ pub(super) type Ports = Vec<NamedPort>;
 pub(super) struct NamedPort {
     option: String,
     id: Option<String>,
+    path: String,
     props: PortProps,
     port: Port,
     tenancy: Arc<Tenancy>,
@@ -41,15 +42,17 @@ impl ModelProps for SerialProps {
         let (mut names, mut plugged, mut ports) = (Vec::new(), Vec::new(), Vec::new());
         for named in std::mem::take(&mut parts.ports) {
             let chardev = named.props.chardev.clone();
-            plugged.push((named.id, chardev, Arc::downgrade(&named.tenancy)));
+            let tenancy = Arc::downgrade(&named.tenancy);
+            plugged.push(((named.id, named.path), chardev, tenancy));
             names.push((named.option, named.props));
             ports.push(named.port);
         }
         match Serial::new(self, ports) {
             Ok(device) => {
                 let numbers = device.numbers().into_iter().zip(plugged);
-                let plugged = numbers.map(|(number, (id, chardev, tenancy))| PluggedPort {
+                let plugged = numbers.map(|(number, ((id, path), chardev, tenancy))| PluggedPort {
                     id,
+                    path,
                     number,
                     chardev,
                     leaving: false,
@@ -67,15 +70,16 @@ impl ModelProps for SerialProps {
     }
 }
 
-/// The ports among `devices`, by their controller's place in the list.
+/// The ports among `devices`, whose paths are `paths`, by their controller's place in the list.
 pub(super) fn ports(
     devices: &[(&DeviceOptions, &Row)],
+    paths: &[String],
     backends: &mut Backends,
 ) -> Result<BTreeMap<usize, Ports>, BadOption> {
     let mut ports = BTreeMap::<usize, Ports>::new();
-    for (index, (options, row)) in devices.iter().enumerate() {
+    for (index, ((options, row), path)) in devices.iter().zip(paths).enumerate() {
         if let Kind::Port(kind) = row.kind {
-            let (bus, port) = port(options, kind, backends)?;
+            let (bus, port) = port((options, path.clone()), kind, backends)?;
             let controller = BUSES.find(devices, index, bus.as_deref())?;
             ports.entry(controller).or_default().push(port);
         }
@@ -89,7 +93,7 @@ pub(super) fn port_properties() -> Vec<PropHelp> {
 }
 
 fn port(
-    options: &DeviceOptions,
+    (options, path): (&DeviceOptions, String),
     kind: PortKind,
     backends: &mut Backends,
 ) -> Result<(Option<String>, NamedPort), BadOption> {
@@ -108,6 +112,7 @@ fn port(
         NamedPort {
             option,
             id: options.id.clone(),
+            path,
             props,
             port,
             tenancy,
@@ -117,7 +122,7 @@ fn port(
 
 /// Adds a port to the device whose bus it names, or the first one.
 pub(super) fn add_port(
-    options: &DeviceOptions,
+    options: (&DeviceOptions, String),
     kind: PortKind,
     backends: &mut Backends,
     devices: &mut [Plugged],
@@ -140,6 +145,7 @@ pub(super) fn add_port(
     let number = number.map_err(|error| bad_property(&named.option, error))?;
     ports.push(PluggedPort {
         id: named.id,
+        path: named.path,
         number,
         chardev: named.props.chardev,
         leaving: false,

@@ -63,6 +63,7 @@ pub(super) fn make(
         properties,
         features: common.features(),
         id: options.id.clone(),
+        path: parts.path,
         driver,
         control: parts.control,
         workers: parts.workers,

@@ -7,6 +7,7 @@ use virtio_scsi::ScsiHandle;
 use virtio_serial::SerialHandle;
 
 use super::Machine;
+use crate::backends::path_of;
 use crate::devices::{self, Bay, Control, Plugged, PluggedPort, PluggedUnit};
 use crate::options::{BadOption, DeviceOptions};
 use crate::qmp::{Event, QmpError};
@@ -19,7 +20,7 @@ impl Machine {
     /// An identifier that is taken, a device that cannot be made, or a bus that takes none later.
     pub(crate) fn add_device(&mut self, options: &DeviceOptions) -> Result<(), QmpError> {
         if let Some(id) = &options.id
-            && self.has_device(id)
+            && self.has_device(&path_of(id))
         {
             let desc = format!("Duplicate device ID '{id}'");
             return Err(QmpError::generic(desc));
@@ -43,13 +44,14 @@ impl Machine {
         Ok(())
     }
 
-    /// Asks the guest to let the device `id` go, again if it has not answered for long. A port or a
+    /// Asks the guest to let the device `id` (or of that path) go, again if it has not answered for long. A port or a
     /// SCSI disk goes at once.
     ///
     /// # Errors
     /// One that does not exist, that was asked for just now, or that stays.
     pub(crate) fn remove_device(&mut self, id: &str) -> Result<(), QmpError> {
-        if let Some((handle, port)) = self.port_mut(id) {
+        let path = path_of(id);
+        if let Some((handle, port)) = self.port_mut(&path) {
             if std::mem::replace(&mut port.leaving, true) {
                 return Err(leaving_already(id));
             }
@@ -58,7 +60,7 @@ impl Machine {
             self.hardware.pci.departures().wake();
             return Ok(());
         }
-        if let Some((handle, unit)) = self.unit_mut(id) {
+        if let Some((handle, unit)) = self.unit_mut(&path) {
             if std::mem::replace(&mut unit.leaving, true) {
                 return Err(leaving_already(id));
             }
@@ -67,7 +69,7 @@ impl Machine {
             return Ok(());
         }
         let mut devices = self.hardware.devices.iter_mut();
-        let device = devices.find(|device| device.id.as_deref() == Some(id));
+        let device = devices.find(|device| device.path == path);
         let device = device.ok_or_else(|| QmpError::no_device(id))?;
         let place = device.place().ok_or_else(|| {
             let accepted = "a device on PCI";
@@ -81,21 +83,21 @@ impl Machine {
         Ok(())
     }
 
-    fn has_device(&mut self, id: &str) -> bool {
+    fn has_device(&mut self, path: &str) -> bool {
         let mut devices = self.hardware.devices.iter();
-        devices.any(|device| device.id.as_deref() == Some(id))
-            || self.port_mut(id).is_some()
-            || self.unit_mut(id).is_some()
+        devices.any(|device| device.path == path)
+            || self.port_mut(path).is_some()
+            || self.unit_mut(path).is_some()
     }
 
-    /// The port `id`, and the means to change the ports of its device.
-    fn port_mut(&mut self, id: &str) -> Option<(&SerialHandle, &mut PluggedPort)> {
+    /// The port at `path`, and the means to change the ports of its device.
+    fn port_mut(&mut self, path: &str) -> Option<(&SerialHandle, &mut PluggedPort)> {
         let mut devices = self.hardware.devices.iter_mut();
         devices.find_map(|device| {
             let Control::Serial(handle, ports) = &mut device.control else {
                 return None;
             };
-            let port = ports.iter_mut().find(|port| port.id.as_deref() == Some(id));
+            let port = ports.iter_mut().find(|port| port.path == path);
             Some((&*handle, port?))
         })
     }
@@ -106,22 +108,21 @@ impl Machine {
             if let Control::Net(net) = &device.control
                 && net.news.take()
             {
-                let path = device.path().unwrap_or_default();
                 let name = device.id.as_deref().unwrap_or(device.driver);
-                let data = json!({"name": name, "path": path});
+                let data = json!({"name": name, "path": device.path});
                 self.tell(&Event::new("NIC_RX_FILTER_CHANGED", data));
             }
         }
     }
 
-    /// The unit `id`, and the means to change those of its device.
-    fn unit_mut(&mut self, id: &str) -> Option<(&ScsiHandle<Storage>, &mut PluggedUnit)> {
+    /// The unit at `path`, and the means to change those of its device.
+    fn unit_mut(&mut self, path: &str) -> Option<(&ScsiHandle<Storage>, &mut PluggedUnit)> {
         let mut devices = self.hardware.devices.iter_mut();
         devices.find_map(|device| {
             let Control::Scsi(handle, units) = &mut device.control else {
                 return None;
             };
-            let unit = units.iter_mut().find(|unit| unit.id.as_deref() == Some(id));
+            let unit = units.iter_mut().find(|unit| unit.path == path);
             Some((&*handle, unit?))
         })
     }
@@ -150,17 +151,26 @@ impl Machine {
 
     /// Ends a device with what is on it, and tells monitors, who may use its host ends again then.
     fn tell_gone(&self, device: Plugged) {
+        let backend = device.backend_path();
         let Plugged {
-            id, seat, control, ..
+            id,
+            path,
+            seat,
+            control,
+            ..
         } = device;
         drop(seat);
         let children = match control {
-            Control::Serial(_, ports) => ports.into_iter().map(|port| port.id).collect(),
-            Control::Scsi(_, units) => units.into_iter().map(|unit| unit.id).collect(),
+            Control::Serial(_, ports) => {
+                ports.into_iter().map(|port| (port.id, port.path)).collect()
+            }
+            Control::Scsi(_, units) => units.into_iter().map(|unit| (unit.id, unit.path)).collect(),
             _ => Vec::new(),
         };
         self.tell_children_deleted(children);
-        self.tell_deleted(id.as_deref());
+        // QEMU's proxy goes after the device behind it, so there are two events.
+        self.tell_deleted(None, &backend);
+        self.tell_deleted(id.as_deref(), &path);
     }
 
     /// Forgets ports and units whose host end is free, and tells monitors.
@@ -171,12 +181,14 @@ impl Machine {
                 Control::Serial(_, ports) => {
                     let left =
                         |port: &mut PluggedPort| port.leaving && port.tenancy.strong_count() == 0;
-                    gone.extend(ports.extract_if(.., left).map(|port| port.id));
+                    let left = ports.extract_if(.., left);
+                    gone.extend(left.map(|port| (port.id, port.path)));
                 }
                 Control::Scsi(_, units) => {
                     let left =
                         |unit: &mut PluggedUnit| unit.leaving && unit.tenancy.strong_count() == 0;
-                    gone.extend(units.extract_if(.., left).map(|unit| unit.id));
+                    let left = units.extract_if(.., left);
+                    gone.extend(left.map(|unit| (unit.id, unit.path)));
                 }
                 _ => {}
             }
@@ -184,10 +196,9 @@ impl Machine {
         self.tell_children_deleted(gone);
     }
 
-    fn tell_children_deleted(&self, ids: Vec<Option<String>>) {
-        for id in ids.into_iter().flatten() {
-            let data = json!({"device": id, "path": format!("/machine/peripheral/{id}")});
-            self.tell(&Event::new("DEVICE_DELETED", data));
+    fn tell_children_deleted(&self, children: Vec<(Option<String>, String)>) {
+        for (id, path) in children {
+            self.tell_deleted(id.as_deref(), &path);
         }
     }
 
@@ -201,14 +212,7 @@ impl Machine {
         self.see_off();
     }
 
-    /// QEMU's proxy goes after the device behind it, so there are two events.
-    fn tell_deleted(&self, id: Option<&str>) {
-        let path = match id {
-            Some(id) => format!("/machine/peripheral/{id}"),
-            None => "/machine/peripheral-anon".to_owned(),
-        };
-        let backend = format!("{path}/virtio-backend");
-        self.tell(&Event::new("DEVICE_DELETED", json!({"path": backend})));
+    fn tell_deleted(&self, id: Option<&str>, path: &str) {
         let mut data = json!({"path": path});
         if let Some(id) = id {
             data["device"] = id.into();

@@ -34,6 +34,14 @@ impl IoStatus {
     }
 }
 
+/// What a disk is on.
+struct HostEnd {
+    /// What QEMU calls it for good, whatever medium is in it.
+    name: String,
+    /// The drive, which may be another one by now.
+    drive: String,
+}
+
 impl Machine {
     /// How `drive` is.
     pub(crate) fn io_status(&self, drive: &str) -> IoStatus {
@@ -42,8 +50,11 @@ impl Machine {
 
     /// Tells monitors of requests that have failed, and stops where such are kept.
     pub(super) fn see_to_errors(&mut self) {
-        for (drive, incident) in self.incidents.take() {
-            self.tell_of_error(&drive, &incident);
+        for (path, incident) in self.incidents.take() {
+            let Some(HostEnd { name, drive }) = self.host_end(&path) else {
+                continue;
+            };
+            self.tell_of_error((&path, &name, &drive), &incident);
             if incident.verdict == Verdict::Keep {
                 let status = match incident.no_space {
                     true => IoStatus::NoSpace,
@@ -61,7 +72,7 @@ impl Machine {
         drop(self.incidents.take());
     }
 
-    fn tell_of_error(&self, drive: &str, incident: &Incident) {
+    fn tell_of_error(&self, (path, name, drive): (&str, &str, &str), incident: &Incident) {
         let operation = match incident.direction {
             Direction::Read => "read",
             Direction::Write => "write",
@@ -72,8 +83,8 @@ impl Machine {
             Verdict::Keep => "stop",
         };
         let data = json!({
-            "qom-path": self.user_of(drive).unwrap_or_default(),
-            "device": drive,
+            "qom-path": path,
+            "device": name,
             "node-name": drive,
             "operation": operation,
             "action": action,
@@ -83,20 +94,38 @@ impl Machine {
         self.tell(&Event::new("BLOCK_IO_ERROR", data));
     }
 
-    /// Path of the device that has a drive.
+    /// What the disk at `path` is on now.
+    fn host_end(&self, path: &str) -> Option<HostEnd> {
+        let mut devices = self.hardware.devices.iter();
+        devices.find_map(|device| match &device.control {
+            Control::Blk(own) if device.backend_path() == path => Some(HostEnd {
+                name: own.options.id.clone(),
+                drive: own.options.id.clone(),
+            }),
+            Control::Scsi(_, units) => {
+                let unit = units.iter().find(|unit| unit.path == path)?;
+                let drive = unit.drive.as_ref().map(|drive| drive.options.id.clone());
+                Some(HostEnd {
+                    name: unit.host_end.clone(),
+                    drive: drive.unwrap_or_default(),
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// What QEMU calls the device that has a drive: its identifier, or its path if it has none.
     pub(crate) fn user_of(&self, drive: &str) -> Option<String> {
         let mut devices = self.hardware.devices.iter();
         devices.find_map(|device| match &device.control {
-            Control::Blk(own) if own.options.id == drive => {
-                Some(format!("{}/virtio-backend", device.path()?))
-            }
+            Control::Blk(own) if own.options.id == drive => Some(device.backend_path()),
             Control::Scsi(_, units) => {
                 let mut units = units.iter().filter(|unit| unit.drive.is_some());
                 let unit = units.find(|unit| {
                     let own = unit.drive.as_ref();
                     own.is_some_and(|own| own.options.id == drive)
                 })?;
-                Some(format!("/machine/peripheral/{}", unit.id.as_ref()?))
+                Some(unit.id.as_ref().unwrap_or(&unit.path).clone())
             }
             _ => None,
         })

@@ -7,13 +7,13 @@ use serde_json::json;
 use virtio_scsi::ScsiHandle;
 
 use super::Machine;
-use crate::backends::Backends;
+use crate::backends::{Backends, path_of};
 use crate::devices::{Control, PluggedUnit, refused_unit};
 use crate::options::DriveOptions;
 use crate::qmp::{Event, QmpError};
 use crate::storage::Storage;
 
-/// How a monitor names a drive: by its device, or by what is in it.
+/// How a monitor names a drive: by its device's identifier or path, or by what is in it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DriveName<'a> {
     pub(crate) id: Option<&'a str>,
@@ -122,10 +122,10 @@ impl Machine {
     ) -> Result<(), QmpError> {
         self.open_tray(name, force)?;
         // The name of what is in it changes with it.
-        let id = self.drive_of(name)?.plugged.id.clone();
+        let path = self.drive_of(name)?.plugged.path.clone();
         let name = DriveName {
-            id: id.as_deref().or(name.id),
-            device: name.device.filter(|_| id.is_none()),
+            id: Some(&path),
+            device: None,
         };
         self.remove_medium(name)?;
         let Some(medium) = medium else {
@@ -148,7 +148,7 @@ impl Machine {
         let named =
             named.ok_or_else(|| QmpError::generic("Need exactly one of 'device' and 'id'"))?;
         let is_meant = |unit: &PluggedUnit| match name.id {
-            Some(id) => unit.id.as_deref() == Some(id),
+            Some(id) => unit.path == path_of(id),
             None => unit
                 .drive
                 .as_ref()

@@ -17,9 +17,6 @@ pub(in crate::qmp) fn delete(
     machine: &mut Machine,
     arguments: Arguments,
 ) -> Result<Value, QmpError> {
-    let id = arguments.text("id");
-    // A path is accepted as well.
-    let id = id.strip_prefix("/machine/peripheral/").unwrap_or(id);
-    machine.remove_device(id)?;
+    machine.remove_device(arguments.text("id"))?;
     Ok(json!({}))
 }

@@ -1,5 +1,6 @@
 //! QEMU's tree of objects, as far as there is something behind its paths: `/objects` has those of
-//! `-object`, `/machine/peripheral` the devices that have an identifier.
+//! `-object`, `/machine/peripheral` the devices that have an identifier,
+//! `/machine/peripheral-anon` the others.
 
 use serde_json::{Value, json};
 use virtio_device::props::PropHelp;
@@ -113,27 +114,35 @@ fn find<'a>(machine: &'a Machine, path: &str) -> Result<Node<'a>, QmpError> {
     let (objects, devices) = (&machine.backends.objects, &machine.hardware.devices);
     let node = match parts.as_slice() {
         [] => Some(containers(&["machine", "objects"])),
-        ["machine"] => Some(containers(&["peripheral"])),
+        ["machine"] => Some(containers(&["peripheral", "peripheral-anon"])),
         ["objects"] => Some(Node::Container(
             objects
                 .iter()
                 .map(|(id, object)| (id.clone(), object.kind.to_owned()))
                 .collect(),
         )),
-        ["machine", "peripheral"] => Some(Node::Container(
-            devices
-                .iter()
-                .filter_map(|device| Some((device.id.clone()?, device.driver.to_owned())))
-                .collect(),
-        )),
+        ["machine", parent @ ("peripheral" | "peripheral-anon")] => {
+            Some(Node::Container(devices_below(parent, devices)))
+        }
         ["objects", id] => objects.find(id).map(Node::Object),
-        ["machine", "peripheral", id] | ["machine", "peripheral", id, "virtio-backend"] => devices
-            .iter()
-            .find(|device| device.id.as_deref() == Some(id))
-            .map(Node::Device),
+        ["machine", parent, name] | ["machine", parent, name, "virtio-backend"] => {
+            let path = format!("/machine/{parent}/{name}");
+            let device = devices.iter().find(|device| device.path == path);
+            device.map(Node::Device)
+        }
         _ => None,
     };
     node.ok_or_else(missing)
+}
+
+/// Names and types of the devices that are in `/machine/PARENT`.
+fn devices_below(parent: &str, devices: &[Plugged]) -> Vec<(String, String)> {
+    let path = format!("/machine/{parent}/");
+    let rows = devices.iter().filter_map(|device| {
+        let name = device.path.strip_prefix(&path)?;
+        Some((name.to_owned(), device.driver.to_owned()))
+    });
+    rows.collect()
 }
 
 fn containers(names: &[&str]) -> Node<'static> {

@@ -73,10 +73,8 @@ pub(in crate::qmp) fn change(
 }
 
 fn name(arguments: &Arguments) -> DriveName<'_> {
-    let id = arguments.optional("id");
     DriveName {
-        // A path is accepted as well.
-        id: id.map(|id| id.strip_prefix("/machine/peripheral/").unwrap_or(id)),
+        id: arguments.optional("id"),
         device: arguments.optional("device"),
     }
 }
