@@ -4,6 +4,7 @@
 //! each slot of the root bus, set where a device came or is to leave, and written where the guest
 //! lets one go.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -142,12 +143,14 @@ impl DevicePio for PciHotplug {
 /// Of a drive: its identifier, that of what is in it, and whether its tray is open now.
 pub type TrayMove = (String, String, bool);
 
-/// Places from which a device was taken by the guest, and trays that have moved, on their way to the
-/// main thread.
+/// Places from which a device was taken by the guest, trays that have moved and ports that were opened,
+/// on their way to the main thread.
 #[derive(Debug)]
 pub struct Departures {
     places: Mutex<Vec<Location>>,
     trays: Mutex<Vec<TrayMove>>,
+    /// Whether a port is open in the guest now, by identifier.
+    ports: Mutex<BTreeMap<String, bool>>,
     event: EventFd,
 }
 
@@ -160,6 +163,7 @@ impl Departures {
         Ok(Self {
             places: Mutex::default(),
             trays: Mutex::default(),
+            ports: Mutex::default(),
             event: EventFd::new(EFD_NONBLOCK)?,
         })
     }
@@ -185,6 +189,17 @@ impl Departures {
         self.wake();
     }
 
+    /// The guest has opened or closed the port `id`. Its last word counts.
+    pub fn port_opened(&self, id: &str, open: bool) {
+        self.ports().insert(id.to_owned(), open);
+        self.wake();
+    }
+
+    /// Takes all ports that were opened or closed.
+    pub fn take_ports(&self) -> BTreeMap<String, bool> {
+        std::mem::take(&mut *self.ports())
+    }
+
     /// Takes all moves of trays there are.
     pub fn take_trays(&self) -> Vec<TrayMove> {
         std::mem::take(&mut *self.trays())
@@ -197,6 +212,10 @@ impl Departures {
 
     fn trays(&self) -> MutexGuard<'_, Vec<TrayMove>> {
         self.trays.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ports(&self) -> MutexGuard<'_, BTreeMap<String, bool>> {
+        self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn places(&self) -> MutexGuard<'_, Vec<Location>> {

@@ -4,6 +4,8 @@ mod balloon;
 mod devices;
 mod errors;
 mod monitors;
+mod news;
+mod ports;
 mod state;
 mod trays;
 mod window;
@@ -39,6 +41,7 @@ use crate::workers::{Launcher, Workers};
 use balloon::BalloonNews;
 use errors::Errors;
 use monitors::Monitors;
+use ports::PortNews;
 pub use state::{Cause, RunState};
 pub(crate) use trays::DriveName;
 
@@ -88,6 +91,7 @@ pub struct Machine {
     events: EventManager<Subscriber>,
     monitors: Monitors,
     balloon_news: BalloonNews,
+    port_news: PortNews,
     incidents: Arc<Incidents>,
     errors: Errors,
     /// Descriptors that came with the command that is being executed.
@@ -151,6 +155,7 @@ impl Machine {
             events: events()?,
             monitors: Monitors::default(),
             balloon_news: BalloonNews::new().map_err(host("cannot make a timer"))?,
+            port_news: PortNews::new().map_err(host("cannot make a timer"))?,
             incidents,
             errors: Errors::default(),
             received: VecDeque::new(),
@@ -171,8 +176,9 @@ impl Machine {
     fn subscribe(&mut self) {
         self.events
             .add_subscriber(Arc::clone(&self.control) as Subscriber);
-        let news = Arc::clone(&self.balloon_news.timer);
-        self.events.add_subscriber(news as Subscriber);
+        for news in [&self.balloon_news.timer, &self.port_news.timer] {
+            self.events.add_subscriber(Arc::clone(news) as Subscriber);
+        }
         let incidents = Arc::clone(&self.incidents);
         self.events.add_subscriber(incidents as Subscriber);
         let departures = Arc::clone(self.hardware.pci.departures());
@@ -253,6 +259,7 @@ impl Machine {
             self.see_off();
             self.see_to_errors();
             self.tell_of_balloon();
+            self.tell_of_ports();
             if let Some(wish) = self.control.wishes.take() {
                 return Ok(wish);
             }

@@ -355,6 +355,33 @@ fn serial_ports_come_and_go() {
 }
 
 #[test]
+fn monitors_hear_of_serial_ports_that_are_opened_and_closed() {
+    let mut vmm = start(
+        "-M pc -chardev null,id=c0 -device virtio-serial-pci,addr=04.0 \
+         -device virtserialport,chardev=c0,id=p0 -device virtserialport",
+    );
+    let serial = VirtioPci::find(&mut vmm, 4, 0xe000_0000);
+    serial.negotiate(&mut vmm, !(1 << 30));
+    let mut queues = [0, 1, 2, 3].map(|index| serial.queue(&mut vmm, index, None));
+    serial.start(&mut vmm);
+    // DEVICE_READY; of the second port, without an identifier, and the first: PORT_READY, PORT_OPEN.
+    for message in [
+        [0, 0, 0, 0, 0, 0, 1, 0],
+        [2, 0, 0, 0, 3, 0, 1, 0],
+        [2, 0, 0, 0, 6, 0, 1, 0],
+        [1, 0, 0, 0, 3, 0, 1, 0],
+        [1, 0, 0, 0, 6, 0, 1, 0],
+    ] {
+        queues[3].add(&mut vmm, &[Part::Out(&message)]);
+        queues[3].kick(&mut vmm);
+    }
+    let heard = |vmm: &mut Vmm| vmm.qmp().event("VSERPORT_CHANGE")["data"].take();
+    assert_eq!(heard(&mut vmm), json!({"id": "p0", "open": true}));
+    serial.set_status(&mut vmm, 0);
+    assert_eq!(heard(&mut vmm), json!({"id": "p0", "open": false}));
+}
+
+#[test]
 fn a_machine_is_stopped_and_reset_in_the_midst_of_work() {
     let (_file, options) = disk();
     let mut vmm = start(&options);

@@ -104,7 +104,7 @@ fn port(
         None => Box::new(Null),
         Some(id) => Box::new(ChardevPort::new(backends.chardev(&option, "chardev", id)?)),
     };
-    let tenant = Tenant::new(backend, backends.departures());
+    let tenant = Tenant::new(backend, options.id.clone(), backends.departures());
     let tenancy = Arc::clone(tenant.tenancy());
     let port = Port::new(kind, props.clone(), Box::new(tenant));
     Ok((

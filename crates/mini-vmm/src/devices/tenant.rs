@@ -1,4 +1,4 @@
-//! Host ends that tell when their port has let go of them.
+//! Host ends that tell when their port is opened and closed, and has let go of them.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -11,6 +11,8 @@ use crate::hotplug::Departures;
 /// A host end for as long as a port has it.
 pub(super) struct Tenant {
     backend: Box<dyn PortBackend>,
+    /// Identifier of the port, where it has one.
+    port: Option<String>,
     tenancy: Arc<Tenancy>,
 }
 
@@ -18,9 +20,17 @@ pub(super) struct Tenant {
 pub struct Tenancy(Arc<Departures>);
 
 impl Tenant {
-    pub(super) fn new(backend: Box<dyn PortBackend>, departures: &Arc<Departures>) -> Self {
-        let tenancy = Arc::new(Tenancy::new(departures));
-        Self { backend, tenancy }
+    /// The host end `backend` of the port `port`, if that has an identifier.
+    pub(super) fn new(
+        backend: Box<dyn PortBackend>,
+        port: Option<String>,
+        departures: &Arc<Departures>,
+    ) -> Self {
+        Self {
+            backend,
+            port,
+            tenancy: Arc::new(Tenancy::new(departures)),
+        }
     }
 
     pub(super) fn tenancy(&self) -> &Arc<Tenancy> {
@@ -68,5 +78,8 @@ impl PortBackend for Tenant {
 
     fn guest_opened(&mut self, open: bool) {
         self.backend.guest_opened(open);
+        if let Some(port) = &self.port {
+            self.tenancy.0.port_opened(port, open);
+        }
     }
 }

@@ -53,6 +53,7 @@ pub(super) const EVENTS: &[(&str, &[Parameter])] = &[
     ("RESUME", &[]),
     ("SHUTDOWN", &[("guest", "bool"), ("reason", "str")]),
     ("STOP", &[]),
+    ("VSERPORT_CHANGE", &[("id", "str"), ("open", "bool")]),
 ];
 
 #[cfg(test)]

@@ -1,17 +1,14 @@
-//! The memory balloon, as the machine tells its monitors of it: not more often than once a second,
-//! since a guest may change its mind as often as it likes.
+//! The memory balloon, as the machine tells its monitors of it.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Instant;
 
-use event_manager::{EventOps, EventSet, EventSubscriber, Events};
 use serde_json::json;
 use virtio_balloon::{BalloonHandle, PAGE};
-use virtio_device::Timer;
 
 use super::Machine;
+use super::news::NewsTimer;
 use crate::devices::Control;
 use crate::qmp::Event;
 
@@ -22,9 +19,6 @@ pub(super) struct BalloonNews {
     at: Option<Instant>,
     pub(super) timer: Arc<NewsTimer>,
 }
-
-/// Wakes the main thread when there may be news again.
-pub(super) struct NewsTimer(Mutex<Timer>);
 
 impl Machine {
     /// The balloon, of several the first.
@@ -49,11 +43,8 @@ impl Machine {
             return;
         };
         let now = Instant::now();
-        let since = self.balloon_news.at.map(|at| now.duration_since(at));
-        if let Some(early) = since.and_then(|since| PERIOD.checked_sub(since))
-            && !early.is_zero()
-        {
-            self.balloon_news.timer.lock().fire_in(early);
+        let news = &self.balloon_news;
+        if !news.timer.is_due(news.at, now) {
             return;
         }
         self.balloon_news.told = Some(actual);
@@ -71,32 +62,7 @@ impl BalloonNews {
         Ok(Self {
             told: None,
             at: None,
-            timer: Arc::new(NewsTimer(Mutex::new(Timer::new()?))),
+            timer: NewsTimer::new()?,
         })
     }
 }
-
-impl NewsTimer {
-    fn lock(&self) -> MutexGuard<'_, Timer> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl AsRawFd for NewsTimer {
-    fn as_raw_fd(&self) -> RawFd {
-        self.lock().as_fd().as_raw_fd()
-    }
-}
-
-impl EventSubscriber for NewsTimer {
-    fn init(&self, ops: &mut EventOps) {
-        let _ = ops.add(Events::new(self, EventSet::IN));
-    }
-
-    /// Wakes the main thread, which then looks.
-    fn process(&self, _: Events, _: &mut EventOps) {
-        self.lock().disarm();
-    }
-}
-
-const PERIOD: Duration = Duration::from_secs(1);

@@ -150,7 +150,7 @@ impl Machine {
     }
 
     /// Ends a device with what is on it, and tells monitors, who may use its host ends again then.
-    fn tell_gone(&self, device: Plugged) {
+    fn tell_gone(&mut self, device: Plugged) {
         let backend = device.backend_path();
         let Plugged {
             id,
@@ -196,8 +196,11 @@ impl Machine {
         self.tell_children_deleted(gone);
     }
 
-    fn tell_children_deleted(&self, children: Vec<(Option<String>, String)>) {
+    fn tell_children_deleted(&mut self, children: Vec<(Option<String>, String)>) {
         for (id, path) in children {
+            if let Some(id) = &id {
+                self.port_news.forget(id);
+            }
             self.tell_deleted(id.as_deref(), &path);
         }
     }
