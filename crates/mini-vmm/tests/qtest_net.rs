@@ -348,7 +348,7 @@ fn the_filter_is_told_and_asked_for() {
     let event = net.vmm.qmp().event("NIC_RX_FILTER_CHANGED");
     assert_eq!(
         event["data"],
-        json!({"name": "n0", "path": "/machine/peripheral/n0"})
+        json!({"name": "n0", "path": "/machine/peripheral/n0/virtio-backend"})
     );
     let after = filter(&mut net);
     assert_eq!(

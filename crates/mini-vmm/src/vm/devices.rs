@@ -108,8 +108,10 @@ impl Machine {
             if let Control::Net(net) = &device.control
                 && net.news.take()
             {
-                let name = device.id.as_deref().unwrap_or(device.driver);
-                let data = json!({"name": name, "path": device.path});
+                let mut data = json!({"path": device.backend_path()});
+                if let Some(id) = &device.id {
+                    data["name"] = id.as_str().into();
+                }
                 self.tell(&Event::new("NIC_RX_FILTER_CHANGED", data));
             }
         }
