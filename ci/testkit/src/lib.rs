@@ -5,6 +5,7 @@
 //! all on one thread and without a hypervisor. [`device_suite!`] is what every device must stand.
 //!
 //! [`mod@bench`] is what benchmarks share.
+//! [`clock`] is one that stands still, for disks with limits.
 //! [`channel`] is the other end of a channel subsystem: a CPU and its interruptions.
 //! [`p9`] is a client of shared directories, over any transport.
 //! [`scripted`] is a disk that fails as it is told to.
@@ -17,6 +18,7 @@
 pub mod bench;
 mod bus;
 pub mod channel;
+pub mod clock;
 mod descriptor;
 mod heap;
 mod malformed;

@@ -38,6 +38,7 @@ mod lock;
 mod request;
 mod slot;
 mod storage;
+mod timer;
 mod uring;
 mod vectored;
 mod word;
@@ -56,6 +57,7 @@ pub use iovecs::Iovecs;
 pub use lock::{Access, lock};
 pub use request::{Completion, Segment, SubmitError};
 pub use storage::Storage;
+pub use timer::Timer;
 pub use uring::Uring;
 pub use vectored::{
     Flags, read_at, read_exact_at, readv, readv_exact, write_all_at, write_at, writev, writev_all,

@@ -6,8 +6,8 @@ use std::io::{self, ErrorKind};
 use io_uring::squeue::Entry;
 use io_uring::{opcode, types};
 use libc::iovec;
-use vm_memory::bitmap::Bitmap;
-use vm_memory::{Address, GuestMemory, GuestMemoryError, Permissions};
+use vm_memory::bitmap::{BS, Bitmap};
+use vm_memory::{Address, GuestMemory, GuestMemoryError, Permissions, VolatileSlice};
 
 use crate::anchor::Anchor;
 use crate::disk::{FileRange, PUNCH_HOLE, is_unsupported};
@@ -67,7 +67,7 @@ impl<G: MemoryGuard> Slot<G> {
         let access = self.operation.access();
         let memory: &G::Memory = self.memory.hold(memory.clone());
         for segment in segments.into_iter().filter(|(_, len)| *len > 0) {
-            resolve(memory, segment, access, &mut self.iovecs)?;
+            resolve(memory, segment, access, |slice| self.iovecs.push(&slice))?;
             self.segments.push(segment);
         }
         let end = self
@@ -226,19 +226,19 @@ impl Operation {
     }
 }
 
-/// Adds the slices of a segment, which is not empty, to `iovecs`.
-fn resolve<M: GuestMemory>(
-    memory: &M,
+/// Has `push` take the slices of a segment, which is not empty.
+pub(crate) fn resolve<'m, M: GuestMemory>(
+    memory: &'m M,
     (address, len): Segment,
     access: Permissions,
-    iovecs: &mut IovecArray,
+    mut push: impl FnMut(VolatileSlice<'m, BS<'m, M::Bitmap>>),
 ) -> Result<(), GuestMemoryError> {
     // vm-memory's IOTLB does not survive a range that wraps.
     address
         .checked_add(len as u64)
         .ok_or(GuestMemoryError::GuestAddressOverflow)?;
     for slice in memory.get_slices(address, len, access)? {
-        iovecs.push(&slice?);
+        push(slice?);
     }
     Ok(())
 }

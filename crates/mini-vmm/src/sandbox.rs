@@ -269,13 +269,14 @@ const VCPU: &[i64] = &[
     c::SYS_io_uring_setup,
     c::SYS_timerfd_create,
 ];
-/// Disk images, the rings to which are made where they are used: SCSI disks come and go. qcow2
+/// Disk images, the rings and timers of which are made where they are used: SCSI disks come and go. qcow2
 /// images grow, and are made durable as a whole.
 #[rustfmt::skip]
 const WORKER: &[i64] = &[
     c::SYS_eventfd2, c::SYS_fallocate, c::SYS_fdatasync, c::SYS_fsync, c::SYS_ftruncate,
     c::SYS_io_uring_enter, c::SYS_io_uring_register, c::SYS_io_uring_setup, c::SYS_pread64,
     c::SYS_preadv, c::SYS_preadv2, c::SYS_pwrite64, c::SYS_pwritev, c::SYS_pwritev2,
+    c::SYS_timerfd_create,
 ];
 /// Files by name.
 #[rustfmt::skip]

@@ -4,7 +4,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::BorrowedFd;
 
 use guest_io::block::{
-    Backend, Channel, Facts, NullChannel, NullDisk, Rates, RawChannel, RawImage,
+    Backend, Channel, Facts, NullChannel, NullDisk, RawChannel, RawImage, Throttled,
 };
 use guest_io::{
     Completion, Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment, SubmitError, Submitted,
@@ -15,9 +15,32 @@ use crate::drive::Drive;
 use crate::options::{Cache, DriveSource};
 use crate::qcow2::{Qcow2Channel, Qcow2Image};
 
+/// What a device has of its drive: the image, with the limits that it keeps to.
+pub type Storage = Throttled<Image>;
+
+/// The storage of `drive`, set up as its options say; `read_only` whatever they say.
+///
+/// # Errors
+/// A host without descriptors to give.
+pub fn storage(drive: &Drive, read_only: bool) -> io::Result<Storage> {
+    let image = Image::new(drive, read_only)?;
+    Ok(Throttled::new(image, drive.member().clone()))
+}
+
+/// The same for a SCSI disk or CD-ROM drive.
+///
+/// # Errors
+/// A drive that these cannot be on, and as [`storage`].
+pub fn unit_storage(drive: &Drive, read_only: bool) -> io::Result<Storage> {
+    if drive.options.zoning.is_some() {
+        return Err(io::Error::other("zoned drives are for virtio-blk"));
+    }
+    storage(drive, read_only)
+}
+
 /// What a drive is, for a device that takes any.
 #[derive(Debug)]
-pub enum Storage {
+pub enum Image {
     /// A raw image.
     Raw(RawImage),
     /// An image in QEMU's format.
@@ -26,8 +49,8 @@ pub enum Storage {
     Null(NullDisk),
 }
 
-/// A worker's way to a [`Storage`].
-pub enum StorageChannel<G: MemoryGuard> {
+/// A worker's way to an [`Image`].
+pub enum ImageChannel<G: MemoryGuard> {
     /// To a raw image.
     Raw(Box<RawChannel<G>>),
     /// To an image in QEMU's format.
@@ -36,12 +59,8 @@ pub enum StorageChannel<G: MemoryGuard> {
     Null(Box<NullChannel>),
 }
 
-impl Storage {
-    /// The storage of `drive`, set up as its options say; `read_only` whatever they say.
-    ///
-    /// # Errors
-    /// A host without descriptors to give.
-    pub fn new(drive: &Drive, read_only: bool) -> io::Result<Self> {
+impl Image {
+    fn new(drive: &Drive, read_only: bool) -> io::Result<Self> {
         let options = &drive.options;
         Ok(match options.source {
             DriveSource::Null(size) => Self::Null(NullDisk::on(drive.file()?, size)),
@@ -58,23 +77,7 @@ impl Storage {
     }
 }
 
-impl Storage {
-    /// The same for a SCSI disk or CD-ROM drive.
-    ///
-    /// # Errors
-    /// A drive that these cannot be on, and as [`new`](Self::new).
-    pub fn of_unit(drive: &Drive, read_only: bool) -> io::Result<Self> {
-        if drive.options.rates != Rates::default() {
-            return Err(io::Error::other("throttled drives are for virtio-blk"));
-        }
-        if drive.options.zoning.is_some() {
-            return Err(io::Error::other("zoned drives are for virtio-blk"));
-        }
-        Self::new(drive, read_only)
-    }
-}
-
-/// Does the same whatever the storage, or the way to it, is.
+/// Does the same whatever the image, or the way to it, is.
 macro_rules! whatever {
     ($this:ident, $inner:ident => $does:expr) => {
         match $this {
@@ -85,27 +88,27 @@ macro_rules! whatever {
     };
 }
 
-impl Backend for Storage {
-    type Channel<G: MemoryGuard + Send + Sync> = StorageChannel<G>;
+impl Backend for Image {
+    type Channel<G: MemoryGuard + Send + Sync> = ImageChannel<G>;
 
     fn facts(&self) -> io::Result<Facts> {
-        whatever!(self, storage => storage.facts())
+        whatever!(self, image => image.facts())
     }
 
     fn claim(&self, shared: bool) -> io::Result<()> {
-        whatever!(self, storage => storage.claim(shared))
+        whatever!(self, image => image.claim(shared))
     }
 
     fn channel<G: MemoryGuard + Send + Sync>(&self, depth: u16) -> io::Result<Self::Channel<G>> {
         Ok(match self {
-            Self::Raw(image) => StorageChannel::Raw(Box::new(image.channel(depth)?)),
-            Self::Qcow2(image) => StorageChannel::Qcow2(Box::new(image.channel::<G>(depth)?)),
-            Self::Null(disk) => StorageChannel::Null(Box::new(disk.channel::<G>(depth)?)),
+            Self::Raw(image) => ImageChannel::Raw(Box::new(image.channel(depth)?)),
+            Self::Qcow2(image) => ImageChannel::Qcow2(Box::new(image.channel::<G>(depth)?)),
+            Self::Null(disk) => ImageChannel::Null(Box::new(disk.channel::<G>(depth)?)),
         })
     }
 }
 
-impl<G: MemoryGuard + Send> Channel<G> for StorageChannel<G> {
+impl<G: MemoryGuard + Send> Channel<G> for ImageChannel<G> {
     fn read<B: BitmapSlice, S: IntoIterator<Item = Segment>>(
         &mut self,
         offset: u64,

@@ -56,7 +56,7 @@ pub use cdb::Cdb;
 pub use command::Access;
 pub use error::{TrayError, UnitError};
 pub use lun::Lun;
-pub use path::Path;
+pub use path::{PATH_FDS, Path};
 pub use sense::{Key, Sense, SenseBytes};
 pub use setup::{Identity, Kind, Setup};
 pub use status::{Ending, Status};

@@ -116,14 +116,28 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Path<B, G> {
         completion.or_else(|| self.own.as_mut().and_then(Channel::poll))
     }
 
-    /// Descriptors that are readable while a completion waits to be polled. The second may come
-    /// later than the first.
-    pub fn completion_fds(&self) -> [Option<BorrowedFd<'_>>; 2] {
+    /// Descriptors that are readable while there is something to poll. Some may come later than the
+    /// others.
+    pub fn completion_fds(&self) -> [Option<BorrowedFd<'_>>; PATH_FDS] {
         let first = self.channel.completion_fd();
         let own = self.own.as_ref().and_then(Channel::completion_fd);
         // An event loop takes a descriptor that both have only once.
         let raw = first.map(|fd| fd.as_raw_fd());
-        [first, own.filter(|fd| Some(fd.as_raw_fd()) != raw)]
+        let own = own.filter(|fd| Some(fd.as_raw_fd()) != raw);
+        let timer = self.own.as_ref().and_then(Channel::timer_fd);
+        [first, own, self.channel.timer_fd(), timer]
+    }
+
+    /// While `on`, nothing on it waits for the time when it may begin: [`Channel::drain`].
+    pub fn drain(&mut self, on: bool) {
+        self.channel.drain(on);
+        self.own.iter_mut().for_each(|own| own.drain(on));
+    }
+
+    /// Has what is in flight under `token` end if it has not begun: [`Channel::cancel`].
+    pub fn cancel(&mut self, token: u64) {
+        self.channel.cancel(token);
+        self.own.iter_mut().for_each(|own| own.cancel(token));
     }
 
     #[inline(always)]
@@ -231,6 +245,9 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Path<B, G> {
         }
     }
 }
+
+/// Descriptors of a path.
+pub const PATH_FDS: usize = 4;
 
 /// Lets go of what a command has taken, if that was its end.
 fn settled(ending: Option<Ending>, task: &mut Task) -> Option<Ending> {

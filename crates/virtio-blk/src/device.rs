@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use guest_io::block::{ErrorPolicy, Failure, Failures, Throttle, Zones};
+use guest_io::block::{ErrorPolicy, Failure, Failures, Zones};
 use virtio_device::props::OnOffAuto;
 use virtio_device::virtio_bindings::virtio_blk as abi;
 use virtio_device::{
@@ -15,7 +15,6 @@ use virtio_device::{
 
 use crate::config::{SECURE_ERASE as ERASE_LIMIT, Setup};
 use crate::limits::{Limits, RangeLimit, SECTOR};
-use crate::pace::Pace;
 use crate::resize::{DriverBell, Resizer};
 use crate::shared::{Cache, Shared};
 use crate::{Backend, BlkError, BlkProps, BlkWorker, layout};
@@ -35,7 +34,6 @@ pub struct Blk<B> {
     /// Bytes of the longest segment, for drivers that know of it; 0: any.
     size_max: u32,
     bell: DriverBell,
-    throttle: Option<Arc<Throttle>>,
     /// Requests that failed and are begun again, by queue.
     kept: BTreeMap<u16, Vec<Chain>>,
 }
@@ -84,17 +82,9 @@ impl<B: Backend> Blk<B> {
             write_back,
             size_max: props.size_max.0,
             bell: DriverBell::default(),
-            throttle: None,
             kept: BTreeMap::new(),
             backend,
         })
-    }
-
-    /// The same device, whose queues together keep to `throttle`. Requests wait in their rings.
-    #[must_use]
-    pub fn throttled(mut self, throttle: Throttle) -> Self {
-        self.throttle = Some(Arc::new(throttle));
-        self
     }
 
     /// The same device, whose failed requests are judged by `policy`; see [`Failures::appoint`].
@@ -145,14 +135,13 @@ impl<B: Backend> Blk<B> {
         let size = self.queue_size.get();
         let channel = self.backend.channel(size)?;
         let (shared, cache) = (self.shared.clone(), self.cache(features));
-        let pace = self.throttle.clone().map(Pace::new).transpose()?;
         let size_max = match features.contains(SIZE_MAX) {
             true => self.size_max,
             false => u32::MAX,
         };
         let worker = BlkWorker::new(queue, size, channel, shared, cache, order);
         let again = self.kept.remove(&queue).unwrap_or_default();
-        Ok(worker.paced(pace).size_max(size_max).again(again))
+        Ok(worker.size_max(size_max).again(again))
     }
 }
 
@@ -233,7 +222,6 @@ impl<B: Backend> VirtioDevice for Blk<B> {
             queue_size: _,
             size_max: _,
             bell: _,
-            throttle: _,
             write_back,
             kept,
         } = self;

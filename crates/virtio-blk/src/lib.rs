@@ -12,7 +12,6 @@ mod device;
 mod error;
 mod layout;
 mod limits;
-mod pace;
 mod props;
 mod request;
 mod requests;
@@ -28,8 +27,9 @@ pub use resize::Resizer;
 pub use worker::BlkWorker;
 
 pub use guest_io::block::{
-    Backend, Channel, ErrorPolicy, Facts, Failure, NullChannel, NullDisk, OnError, Rate, Rates,
-    RawChannel, RawImage, Throttle, Verdict, ZoneLayout, Zones,
+    Backend, Burst, Channel, ErrorPolicy, Facts, Failure, Limit, NullChannel, NullDisk, OnError,
+    Rate, Rates, RawChannel, RawImage, ThrottleGroup, ThrottleMember, Throttled, Verdict,
+    ZoneLayout, Zones,
 };
 pub use virtio_device::props::Size;
 

@@ -11,7 +11,6 @@ use virtio_device::{Buffer, ByteOrder, Chain, GuestView};
 use crate::Channel;
 use crate::command::{Command, HEADER, Operation, Range, SEGMENT, Status};
 use crate::limits::RangeLimit;
-use crate::pace::Pace;
 use crate::shared::{Cache, Shared};
 use crate::zoned::Reserved;
 
@@ -66,16 +65,6 @@ pub(crate) struct Tools<'t, 'm: 't, M: GuestMemory, G, C> {
     pub(crate) order: ByteOrder,
     /// Bytes of the longest segment of data (section 5.2.4).
     pub(crate) size_max: u32,
-    pub(crate) pace: Option<&'t mut Pace>,
-}
-
-impl<M: GuestMemory, G, C> Tools<'_, '_, M, G, C> {
-    /// Counts a request that transfers so many bytes, where somebody counts.
-    pub(crate) fn charge(&self, bytes: u32) {
-        if let Some(pace) = &self.pace {
-            pace.charge(bytes);
-        }
-    }
 }
 
 impl Request {
@@ -152,7 +141,6 @@ impl Request {
             Command::Flush => self.flush(token, tools),
             Command::Ranges(operation, limit) => {
                 self.load_ranges(operation, limit, view, tools)?;
-                tools.charge(0);
                 self.sync = match operation {
                     Operation::Discard => false,
                     Operation::WriteZeroes => tools.shared.stable(tools.cache),
@@ -184,7 +172,6 @@ impl Request {
         if blank > 0 {
             self.fill_blank(len, blank, view)?;
         }
-        tools.charge(room);
         let Tools {
             memory,
             iovecs,
@@ -231,7 +218,6 @@ impl Request {
     ) -> Result<Option<Outcome>, Status> {
         let len = self.payload();
         fit(self.chain.readable_range(HEADER, len), tools.size_max)?;
-        tools.charge(len);
         let flags = match stable {
             true => Flags::DSYNC,
             false => Flags::NONE,

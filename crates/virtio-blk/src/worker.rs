@@ -1,6 +1,5 @@
 //! The data plane: one worker for each queue.
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::vec;
 
@@ -12,7 +11,6 @@ use virtio_device::{
 };
 
 use crate::Channel;
-use crate::pace::Pace;
 use crate::request::{Outcome, Request, Tools};
 use crate::requests::Requests;
 use crate::shared::{Cache, Shared};
@@ -29,8 +27,6 @@ pub struct BlkWorker<C> {
     storage: Storage,
     /// Bytes of the longest segment of data.
     size_max: u32,
-    /// Where the disk has a throttle.
-    pace: Option<Pace>,
     /// Requests that an earlier worker has kept, to be begun before any other.
     again: vec::IntoIter<Chain>,
     /// Requests that failed, for the next worker.
@@ -59,7 +55,6 @@ impl<C> BlkWorker<C> {
             requests: Requests::new(usize::from(size) + 1),
             storage: Storage::new(),
             size_max: u32::MAX,
-            pace: None,
             again: Vec::new().into_iter(),
             kept: Vec::new(),
             draining: false,
@@ -77,16 +72,22 @@ impl<C> BlkWorker<C> {
         (self.queue, self.again.chain(self.kept).collect())
     }
 
-    /// The same at a pace.
-    pub(crate) fn paced(mut self, pace: Option<Pace>) -> Self {
-        self.pace = pace;
-        self
-    }
-
     /// The same for segments of so many bytes at most.
     pub(crate) fn size_max(mut self, size_max: u32) -> Self {
         self.size_max = size_max;
         self
+    }
+
+    /// Begins or ends to take no new requests, and to have those there are end as soon as they can.
+    #[inline]
+    fn drain<AS: AddressSpace>(&mut self, on: bool)
+    where
+        C: Channel<AS::T>,
+    {
+        if self.draining != on {
+            self.draining = on;
+            self.channel.drain(on);
+        }
     }
 
     /// Answers what has ended, takes what is new, answers what of that has ended meanwhile.
@@ -130,13 +131,8 @@ impl<C> BlkWorker<C> {
             cache: self.cache,
             order: self.order,
             size_max: self.size_max,
-            pace: self.pace.as_mut(),
         };
         while let Some((index, request)) = self.requests.spare() {
-            let paced = tools.pace.as_mut().is_none_or(|pace| pace.may_begin());
-            if !paced {
-                break;
-            }
             if let Some(chain) = self.again.next() {
                 request.chain = chain;
                 if !queue.owns(&request.chain) {
@@ -178,14 +174,11 @@ impl<C> BlkWorker<C> {
 
 impl<C: Channel<AS::T>, AS: AddressSpace> Worker<AS> for BlkWorker<C> {
     fn kick(&mut self, _queue: u16, cx: &mut Cx<'_, AS>) -> Result<Progress> {
-        self.draining = false;
+        self.drain::<AS>(false);
         self.serve(cx)
     }
 
-    fn event(&mut self, token: u16, cx: &mut Cx<'_, AS>) -> Result<Progress> {
-        if let Some(pace) = self.pace.as_mut().filter(|_| token == PACE) {
-            pace.awake();
-        }
+    fn event(&mut self, _token: u16, cx: &mut Cx<'_, AS>) -> Result<Progress> {
         self.serve(cx)
     }
 
@@ -194,24 +187,20 @@ impl<C: Channel<AS::T>, AS: AddressSpace> Worker<AS> for BlkWorker<C> {
     }
 
     fn sources(&self, add: &mut dyn FnMut(Source<'_>)) {
-        if let Some(fd) = self.channel.completion_fd() {
-            add(Source {
-                token: COMPLETIONS,
-                fd,
-                interest: Interest::Read,
-            });
-        }
-        if let Some(pace) = &self.pace {
-            add(Source {
-                token: PACE,
-                fd: pace.as_fd(),
-                interest: Interest::Read,
-            });
+        let fds = [self.channel.completion_fd(), self.channel.timer_fd()];
+        for (token, fd) in (0..).zip(fds) {
+            if let Some(fd) = fd {
+                add(Source {
+                    token,
+                    fd,
+                    interest: Interest::Read,
+                });
+            }
         }
     }
 
     fn quiesce(&mut self, cx: &mut Cx<'_, AS>) -> Result<Progress> {
-        self.draining = true;
+        self.drain::<AS>(true);
         self.serve(cx)
     }
 }
@@ -230,6 +219,3 @@ fn complete<M: GuestMemory>(
     let used = request.answer(view, outcome);
     queue.push(&mut request.chain, used);
 }
-
-const COMPLETIONS: u16 = 0;
-const PACE: u16 = 1;

@@ -194,7 +194,6 @@ impl Request {
         range: Option<FileRange>,
         tools: &mut Tools<'_, '_, M, G, C>,
     ) -> Result<Option<Outcome>, Status> {
-        tools.charge(0);
         if tools.shared.stable(tools.cache) {
             tools.shared.sync_zones()?;
         }

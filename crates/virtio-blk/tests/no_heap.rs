@@ -6,8 +6,10 @@ mod driver;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::io::Write;
+use std::sync::Arc;
 
-use driver::Guest;
+use driver::{Guest, image};
+use virtio_blk::Throttled;
 use virtio_blk::guest_io::Mode;
 
 /// What the driver of the bench does.
@@ -46,11 +48,16 @@ fn a_warm_request_costs_no_heap() {
     let mut file = tempfile::tempfile().unwrap();
     file.write_all(&[7; 64 * BLOCK]).unwrap();
     for mode in [Mode::Auto, Mode::Uring, Mode::Sync] {
-        let mut guest = Guest::new(&file, mode, 32);
-        let blocks: Vec<u64> = (0..64).collect();
-        (0..4).for_each(|_| guest.read(&blocks));
-        let before = ALLOCATIONS.get();
-        (0..10).for_each(|_| guest.read(&blocks));
-        assert_eq!(ALLOCATIONS.get() - before, 0, "{mode:?}");
+        assert_eq!(allocations(Guest::new(&file, mode, 32)), 0, "{mode:?}");
+        let unlimited = Throttled::new(image(&file, mode), Arc::default());
+        assert_eq!(allocations(Guest::on(unlimited, 32)), 0, "{mode:?}");
     }
+}
+
+fn allocations(mut guest: impl Contender) -> u64 {
+    let blocks: Vec<u64> = (0..64).collect();
+    (0..4).for_each(|_| guest.read(&blocks));
+    let before = ALLOCATIONS.get();
+    (0..10).for_each(|_| guest.read(&blocks));
+    ALLOCATIONS.get() - before
 }

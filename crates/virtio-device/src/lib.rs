@@ -30,7 +30,6 @@ mod queue;
 mod ring;
 mod split;
 mod state;
-mod timer;
 mod view;
 mod worker;
 mod wrap;
@@ -46,10 +45,10 @@ pub use interrupt::{DeviceHost, Interrupt, IrqSource};
 pub use queue::Virtqueue;
 pub use ring::{QueueSize, Ring, RingArea, RingConfig, RingFormat, RingPosition};
 pub use state::SavedState;
-pub use timer::Timer;
 pub use view::GuestView;
 pub use worker::{Cx, Interest, Progress, Reactor, Source, Worker};
 
+pub use guest_io::Timer;
 pub use {virtio_bindings, virtio_queue, vm_memory, vmm_sys_util};
 
 #[cfg(doctest)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use guest_io::MemoryGuard;
 use guest_io::block::Backend;
-use scsi_target::{Access, Buffers, Ending, LogicalUnit, Path, Sense, Task};
+use scsi_target::{Access, Buffers, Ending, LogicalUnit, PATH_FDS, Path, Sense, Task};
 use virtio_device::{AddressSpace, Cx, Interest, Source};
 
 use crate::Address;
@@ -29,7 +29,7 @@ struct Slot<B: Backend, G: MemoryGuard + Send + Sync> {
     in_flight: usize,
     /// No command is started on it any more.
     retired: bool,
-    watched: [Option<RawFd>; 2],
+    watched: [Option<RawFd>; PATH_FDS],
 }
 
 impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
@@ -82,7 +82,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
         if slot.in_flight == 1 {
             self.busy.push(number);
         }
-        // Its second descriptor may be new.
+        // Some of its descriptors may be new.
         self.changed |= slot.is_unwatched();
     }
 
@@ -119,6 +119,13 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
         flushed
     }
 
+    /// While `on`, commands in flight end as soon as they can.
+    pub(crate) fn drain(&mut self, on: bool) {
+        for slot in self.slots.iter_mut().flatten() {
+            slot.path.drain(on || slot.retired);
+        }
+    }
+
     /// Gives up paths to units that are not on the roster, or to media that are not there any
     /// more.
     pub(crate) fn review(&mut self, units: &Units<B>) {
@@ -129,8 +136,11 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
             };
             let unit = units.get(address);
             let same = unit.is_some_and(|unit| Arc::ptr_eq(unit, slot.path.unit()));
-            slot.retired = !same || !slot.path.is_current();
-            !slot.retired
+            let good = same && slot.path.is_current();
+            if !good {
+                slot.retire();
+            }
+            good
         });
         self.changed = true;
     }
@@ -190,12 +200,15 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
         if let Some(old) = self.by_unit.remove(&address)
             && let Some(Some(slot)) = self.slots.get_mut(old)
         {
-            slot.retired = true;
+            slot.retire();
             self.changed = true;
         }
-        let path = unit.path(self.depth)?;
         let number = self.slots.iter().position(Option::is_none);
         let number = number.unwrap_or(self.slots.len());
+        if number >= MOST {
+            return Err(Sense::TARGET_FAILURE);
+        }
+        let path = unit.path(self.depth)?;
         if number == self.slots.len() {
             self.slots.push(None);
         }
@@ -203,7 +216,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
             path,
             in_flight: 0,
             retired: false,
-            watched: [None; 2],
+            watched: [None; PATH_FDS],
         });
         self.by_unit.insert(address, number);
         self.changed = true;
@@ -212,7 +225,13 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
 }
 
 impl<B: Backend, G: MemoryGuard + Send + Sync> Slot<B, G> {
-    fn descriptors(&self) -> [Option<RawFd>; 2] {
+    /// What is on it ends as soon as it can.
+    fn retire(&mut self) {
+        self.retired = true;
+        self.path.drain(true);
+    }
+
+    fn descriptors(&self) -> [Option<RawFd>; PATH_FDS] {
         let fds = self.path.completion_fds();
         fds.map(|fd| fd.map(|fd| fd.as_raw_fd()))
     }
@@ -240,8 +259,11 @@ fn source(token: u16, fd: std::os::fd::BorrowedFd<'_>) -> Source<'_> {
     }
 }
 
-/// Two for each path. There are at most 16384 units, and few outdated paths beside theirs.
+/// One for each descriptor of a path. The first is the inbox's.
 fn tokens(number: usize) -> impl Iterator<Item = u16> {
-    let first = number as u16 * 2 + 1;
-    first..=first + 1
+    let first = number * PATH_FDS + 1;
+    (first..first + PATH_FDS).map(|token| token as u16)
 }
+
+/// Paths that there are tokens for.
+const MOST: usize = u16::MAX as usize / PATH_FDS;

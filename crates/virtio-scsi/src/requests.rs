@@ -74,7 +74,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         &mut self,
         cx: &mut Cx<'_, AS>,
     ) -> Result<Progress> {
-        self.draining = false;
+        self.drain(false);
         self.serve(cx)
     }
 
@@ -91,15 +91,19 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         self.paths.review(&self.seen.units);
         // What the driver has made available before is taken first: a function concerns that too.
         let progress = self.serve(cx);
+        if orders.is_empty() {
+            return progress;
+        }
         self.heed(&orders, cx);
-        progress
+        // What had not begun has ended.
+        progress.and_then(|_| self.serve(cx))
     }
 
     pub(crate) fn quiesce<AS: AddressSpace<T = G>>(
         &mut self,
         cx: &mut Cx<'_, AS>,
     ) -> Result<Progress> {
-        self.draining = true;
+        self.drain(true);
         let orders = self.inbox().map(Inbox::take).unwrap_or_default();
         self.heed(&orders, cx);
         self.serve(cx)
@@ -112,6 +116,14 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         self.paths.sources(add);
     }
 
+    /// Begins or ends to take no new requests, and to have those there are end as soon as they can.
+    fn drain(&mut self, on: bool) {
+        if self.draining != on {
+            self.draining = on;
+            self.paths.drain(on);
+        }
+    }
+
     fn inbox(&self) -> Option<&Inbox> {
         let number = self.queue.checked_sub(FIRST_REQUEST_QUEUE)?;
         self.office.inboxes.get(usize::from(number))
@@ -120,7 +132,12 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
     /// Carries `orders` out: what is in flight is told to end, and what is kept ends here.
     fn heed<AS: AddressSpace<T = G>>(&mut self, orders: &[Order], cx: &mut Cx<'_, AS>) {
         for order in orders {
-            self.slots.iter_mut().for_each(|slot| slot.heed(order));
+            for (index, slot) in self.slots.iter_mut().enumerate() {
+                if let Some(path) = slot.heed(order) {
+                    let path = self.paths.path(path);
+                    path.into_iter().for_each(|path| path.cancel(index as u64));
+                }
+            }
             let mut again = std::mem::take(&mut self.again).collect::<Vec<_>>();
             let mut ended: Vec<_> = self
                 .kept

@@ -41,17 +41,18 @@ impl Slot {
         (self.address, self.id, self.fate) = (address, id, None);
     }
 
-    /// Carries `order` out if it concerns this one, which is in flight.
-    pub(crate) fn heed(&mut self, order: &Order) {
-        if self.path.is_none() || !order.scope.includes(self.address, self.id) {
-            return;
+    /// Carries `order` out if it concerns this one and this is in flight. The path that it is on, if
+    /// it is to end.
+    pub(crate) fn heed(&mut self, order: &Order) -> Option<usize> {
+        let path = self.path?;
+        if !order.scope.includes(self.address, self.id) {
+            return None;
         }
         order.ticket.find();
-        if let Some(fate) = order.fate {
-            self.fate = Some(fate);
-            self.task.abort();
-            self.tickets.push(order.ticket.clone());
-        }
+        self.fate = Some(order.fate?);
+        self.task.abort();
+        self.tickets.push(order.ticket.clone());
+        Some(path)
     }
 
     /// The same for one that is kept, of which nothing is in flight; whether that has ended it.

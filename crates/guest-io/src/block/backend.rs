@@ -125,4 +125,17 @@ pub trait Channel<G: MemoryGuard>: Send + 'static {
     /// A descriptor that is readable while a completion waits to be polled. `None` for a channel
     /// that never leaves a request in flight.
     fn completion_fd(&self) -> Option<BorrowedFd<'_>>;
+
+    /// A descriptor that is readable when a request that had to wait may begin, which it does when
+    /// this is polled. `None` for a channel whose requests begin when they are made.
+    fn timer_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+
+    /// While `on`, no request waits for the time when it may begin: those that do begin when this is
+    /// next polled. For whoever is about to stop.
+    fn drain(&mut self, _on: bool) {}
+
+    /// Has the request under `token` end with an error if it has not begun. It is polled as any other.
+    fn cancel(&mut self, _token: u64) {}
 }

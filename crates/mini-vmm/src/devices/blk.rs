@@ -2,7 +2,7 @@
 
 use std::io;
 
-use virtio_blk::{Blk, BlkError, BlkProps, Resizer, Throttle, Zones};
+use virtio_blk::{Blk, BlkError, BlkProps, Resizer, Zones};
 
 use super::plugged::backend_path;
 use super::virtio::{Device, Model, ModelProps, bad_property};
@@ -10,7 +10,7 @@ use super::{Control, Parts};
 use crate::backends::Backends;
 use crate::drive::Drive;
 use crate::options::{BadOption, DriveOptions};
-use crate::storage::Storage;
+use crate::storage::storage;
 
 pub(super) const MODEL: Model = Model {
     help: "a disk, on a -drive",
@@ -53,7 +53,7 @@ fn make(
     backends: &Backends,
     zones: Option<Zones>,
 ) -> Result<(Device, Resizer), BlkError> {
-    let storage = Storage::new(drive, false)?;
+    let storage = storage(drive, false)?;
     let mut device = match zones {
         Some(zones) => Blk::zoned(props, storage, zones)?,
         None => Blk::new(props, storage)?,
@@ -61,9 +61,6 @@ fn make(
     if let Some(incidents) = backends.incidents() {
         let policy = drive.errors(props.rerror, props.werror);
         device = device.judged(policy, incidents.witness(path));
-    }
-    if let Some(throttle) = Throttle::new(drive.options.rates) {
-        device = device.throttled(throttle);
     }
     let resizer = device.resizer();
     Ok((Box::new(device), resizer))

@@ -17,7 +17,7 @@ use super::{Control, Parts, Plugged, PluggedUnit, option};
 use crate::backends::Backends;
 use crate::drive::Drive;
 use crate::options::{BadOption, DeviceOptions};
-use crate::storage::Storage;
+use crate::storage::{Storage, unit_storage};
 
 pub(super) const MODEL: Model = Model {
     help: "a SCSI bus for disks: scsi-hd, scsi-cd",
@@ -163,7 +163,7 @@ fn unit(
     };
     let storage = drive
         .as_ref()
-        .map(|drive| Storage::of_unit(drive, kind == UnitKind::Cdrom));
+        .map(|drive| unit_storage(drive, kind == UnitKind::Cdrom));
     let storage = storage.transpose().map_err(UnitError::from);
     let unit = storage.and_then(|storage| LogicalUnit::new(given.setup, storage));
     let mut unit = unit.map_err(|error| refused(&option, drive.as_ref(), &error))?;

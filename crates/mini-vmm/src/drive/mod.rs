@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::OFlags;
-use virtio_blk::{BlkError, ErrorPolicy, Zones};
+use virtio_blk::{BlkError, ErrorPolicy, Rates, ThrottleGroup, ThrottleMember, Zones};
 use virtio_device::props::OnErrorAuto;
 
 use crate::files::Files;
@@ -30,6 +30,7 @@ pub struct Drive {
     qcow2: Option<Qcow2Image>,
     /// That of its zones.
     record: Option<Arc<File>>,
+    member: Arc<ThrottleMember>,
 }
 
 impl Drive {
@@ -55,6 +56,7 @@ impl Drive {
             file: Arc::new(file),
             qcow2,
             record: record(options, around.files)?.map(Arc::new),
+            member: member(options.rates),
         })
     }
 
@@ -69,6 +71,11 @@ impl Drive {
     /// The image, if it is one of that format.
     pub fn qcow2(&self) -> Option<&Qcow2Image> {
         self.qcow2.as_ref()
+    }
+
+    /// Its place among those whose limits it shares.
+    pub fn member(&self) -> &Arc<ThrottleMember> {
+        &self.member
     }
 
     /// What is done about requests that it fails, where its device says `read` and `write`.
@@ -155,6 +162,15 @@ impl Drive {
     pub fn is_used(&self) -> bool {
         Arc::strong_count(&self.file) > 1
     }
+}
+
+/// That of a drive which has `rates` for itself, if there are any.
+fn member(rates: Rates) -> Arc<ThrottleMember> {
+    let member = ThrottleMember::new();
+    if rates != Rates::default() {
+        member.join(Some(Arc::new(ThrottleGroup::new(rates))));
+    }
+    Arc::new(member)
 }
 
 /// `/dev/zero`, opened while files can be.

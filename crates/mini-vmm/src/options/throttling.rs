@@ -2,15 +2,15 @@
 
 use std::num::NonZeroU64;
 
-use virtio_blk::{Rate, Rates};
+use virtio_blk::{Limit, Rate, Rates};
 
 use super::{BadOption, KeyVals};
 
 /// Takes the limits of a drive.
 pub(super) fn take(kv: &mut KeyVals) -> Result<Rates, BadOption> {
     Ok(Rates {
-        bytes: rate(kv, "throttling.bps-total")?,
-        operations: rate(kv, "throttling.iops-total")?,
+        bytes: rate(kv, "throttling.bps-total")?.map(Limit::Total),
+        operations: rate(kv, "throttling.iops-total")?.map(Limit::Total),
         operation_size: number(kv, "throttling.iops-size")?,
     })
 }
@@ -69,8 +69,11 @@ mod tests {
              throttling.bps-total-max=2000,throttling.bps-total-max-length=5",
         );
         let expected = Rates {
-            bytes: Rate::new(of(1000)).burst(of(2000), of(5)).ok(),
-            operations: Some(Rate::new(of(100))),
+            bytes: Rate::new(of(1000))
+                .burst(of(2000), of(5))
+                .ok()
+                .map(Limit::Total),
+            operations: Some(Limit::Total(Rate::new(of(100)))),
             operation_size: Some(of(4096)),
         };
         assert_eq!(found.unwrap(), expected);

@@ -11,7 +11,7 @@ use crate::backends::{Backends, path_of};
 use crate::devices::{Control, PluggedUnit, refused_unit};
 use crate::options::DriveOptions;
 use crate::qmp::{Event, QmpError};
-use crate::storage::Storage;
+use crate::storage::{Storage, unit_storage};
 
 /// How a monitor names a drive: by its device's identifier or path, or by what is in it.
 #[derive(Clone, Copy, Debug)]
@@ -84,7 +84,7 @@ impl Machine {
     ) -> Result<(), QmpError> {
         let medium = self.backends.drives.take(INSERT, "node-name", medium)?;
         let drive = self.drive_of(name)?;
-        let storage = Storage::of_unit(&medium, true)?;
+        let storage = unit_storage(&medium, true)?;
         let inserted = drive.unit.insert_medium(storage);
         inserted.map_err(|error| refused_unit(INSERT, Some(&medium), &error))?;
         drive.plugged.drive = Some(medium);

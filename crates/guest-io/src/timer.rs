@@ -9,7 +9,7 @@ use rustix::time::{
     timerfd_settime,
 };
 
-/// A timerfd(2) on the monotonic clock: a [`Source`](crate::Source) that becomes readable once.
+/// A timerfd(2) on the monotonic clock, which becomes readable once.
 #[derive(Debug)]
 pub struct Timer {
     fd: OwnedFd,
@@ -49,7 +49,8 @@ impl Timer {
         }
     }
 
-    fn set(&self, delay: Duration) {
+    /// Makes the descriptor readable after `delay`, or never if that is zero.
+    pub(crate) fn set(&self, delay: Duration) {
         let once = Itimerspec {
             it_interval: Timespec::default(),
             it_value: Timespec {
