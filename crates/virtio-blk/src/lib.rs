@@ -12,11 +12,14 @@ mod device;
 mod error;
 mod layout;
 mod limits;
+mod outcome;
 mod props;
+mod ranges;
 mod request;
 mod requests;
 mod resize;
 mod shared;
+mod transfer;
 mod worker;
 mod zoned;
 

@@ -1,17 +1,18 @@
 //! A request from its pop to its answer.
 
-use std::io::{self, ErrorKind};
+use std::io;
 
-use guest_io::block::{Direction, Verdict};
-use guest_io::{Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment, SubmitError, Submitted};
+use guest_io::block::Direction;
+use guest_io::{Iovecs, MemoryGuard};
 use virtio_device::vm_memory::bitmap::BS;
-use virtio_device::vm_memory::{GuestAddress, GuestMemory, Permissions};
-use virtio_device::{Buffer, ByteOrder, Chain, GuestView};
+use virtio_device::vm_memory::{GuestMemory, Permissions};
+use virtio_device::{ByteOrder, Chain, GuestView};
 
 use crate::Channel;
-use crate::command::{Command, HEADER, Operation, Range, SEGMENT, Status};
-use crate::limits::RangeLimit;
+use crate::command::{Command, HEADER, Operation, Range, Status};
+use crate::outcome::Outcome;
 use crate::shared::{Cache, Shared};
+use crate::transfer::Transfer;
 use crate::zoned::Reserved;
 
 /// The place of one request, used again by the next.
@@ -21,37 +22,15 @@ pub(crate) struct Request {
     /// Where the status byte goes; `None` where the driver left no place for it.
     status_at: Option<u64>,
     /// Bytes to be transferred, if that is what is going on.
-    transfer: Option<Transfer>,
+    pub(crate) transfer: Option<Transfer>,
     /// Ranges to work on; those before `next` are done or in flight.
     pub(crate) ranges: Vec<Range>,
-    next: usize,
+    pub(crate) next: usize,
     pub(crate) operation: Option<Operation>,
     /// When that is done, data has to be made durable.
     pub(crate) sync: bool,
     /// The part of a zone that is being written.
     pub(crate) reserved: Option<Reserved>,
-}
-
-#[derive(Clone, Copy, Debug)]
-enum Transfer {
-    /// Of `len` bytes, and `blank` more that were never written.
-    Read {
-        len: u32,
-        blank: u32,
-    },
-    Write {
-        len: u32,
-    },
-}
-
-/// How a request ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) status: Status,
-    /// Bytes of data written to the start of the writable part.
-    pub(crate) written: u32,
-    /// It is not told, but the request is begun again by another worker.
-    pub(crate) kept: bool,
 }
 
 /// What requests are done with. `'m` is the life of guest memory.
@@ -156,91 +135,6 @@ impl Request {
         }
     }
 
-    #[inline(always)]
-    fn read<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
-        &mut self,
-        token: u64,
-        sector: u64,
-        view: &mut GuestView<'m, M>,
-        tools: &mut Tools<'_, 'm, M, G, C>,
-    ) -> Result<Option<Outcome>, Status> {
-        let room = self.room();
-        fit(self.chain.writable_range(0, room), tools.size_max)?;
-        let range = tools.shared.limits.range(sector, room.into())?;
-        let len = tools.shared.limits.readable(range)?;
-        let blank = room - len;
-        if blank > 0 {
-            self.fill_blank(len, blank, view)?;
-        }
-        let Tools {
-            memory,
-            iovecs,
-            channel,
-            ..
-        } = tools;
-        iovecs.clear();
-        self.chain
-            .writable_slices(view, 0, len, |slice| iovecs.push(slice))
-            .map_err(|_| Status::IoErr)?;
-        let deferred = Deferred {
-            token,
-            memory: *memory,
-            segments: self.chain.writable_range(0, len).map(segment),
-        };
-        let submitted = channel.read(range.offset(), iovecs, deferred);
-        let transfer = Transfer::Read { len, blank };
-        Ok(self.moving(transfer, submitted, tools.shared))
-    }
-
-    #[inline(always)]
-    fn write<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
-        &mut self,
-        token: u64,
-        sector: u64,
-        view: &mut GuestView<'m, M>,
-        tools: &mut Tools<'_, 'm, M, G, C>,
-    ) -> Result<Option<Outcome>, Status> {
-        let range = tools.shared.limits.writable_range(sector, self.payload())?;
-        let stable = tools.shared.stable(tools.cache);
-        self.reserve(range, stable, tools.shared)?;
-        self.write_range(token, range, stable, view, tools)
-    }
-
-    /// Writes the payload to `range`, which is as long.
-    #[inline(always)]
-    pub(crate) fn write_range<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
-        &mut self,
-        token: u64,
-        range: FileRange,
-        stable: bool,
-        view: &mut GuestView<'m, M>,
-        tools: &mut Tools<'_, 'm, M, G, C>,
-    ) -> Result<Option<Outcome>, Status> {
-        let len = self.payload();
-        fit(self.chain.readable_range(HEADER, len), tools.size_max)?;
-        let flags = match stable {
-            true => Flags::DSYNC,
-            false => Flags::NONE,
-        };
-        let Tools {
-            memory,
-            iovecs,
-            channel,
-            ..
-        } = tools;
-        iovecs.clear();
-        self.chain
-            .readable_slices(view, HEADER, len, |slice| iovecs.push(slice))
-            .map_err(|_| Status::IoErr)?;
-        let deferred = Deferred {
-            token,
-            memory: *memory,
-            segments: self.chain.readable_range(HEADER, len).map(segment),
-        };
-        let submitted = channel.write(range.offset(), flags, iovecs, deferred);
-        Ok(self.moving(Transfer::Write { len }, submitted, tools.shared))
-    }
-
     /// Answers with `bytes`, as many of them as there is room for.
     fn put<M: GuestMemory>(
         &self,
@@ -252,111 +146,6 @@ impl Request {
         let written = self.chain.write_at(view, 0, bytes);
         written.map_err(|_| Status::IoErr)?;
         Ok(Outcome::done(len as u32))
-    }
-
-    /// Reads and checks all ranges before anything is done to the first.
-    fn load_ranges<M: GuestMemory, G, C>(
-        &mut self,
-        operation: Operation,
-        limit: RangeLimit,
-        view: &mut GuestView<'_, M>,
-        tools: &Tools<'_, '_, M, G, C>,
-    ) -> Result<(), Status> {
-        // Linux takes each type that is even for a read: here the ranges are where data would go.
-        let misplaced = operation == Operation::SecureErase && self.payload() == 0;
-        let len = match misplaced {
-            true => self.room(),
-            false => self.payload(),
-        };
-        let (count, rest) = (len / SEGMENT, len % SEGMENT);
-        if rest != 0 || !(1..=limit.ranges).contains(&count) {
-            return Err(Status::IoErr);
-        }
-        for index in 0..count {
-            let bytes = match misplaced {
-                true => self.fetch_writable(index * SEGMENT, view)?,
-                false => {
-                    let bytes = self.chain.read_array(view, HEADER + index * SEGMENT);
-                    bytes.map_err(|_| Status::IoErr)?
-                }
-            };
-            let range = Range::parse(bytes, tools.order, operation, limit, &tools.shared.limits)?;
-            self.ranges.push(range);
-        }
-        self.operation = Some(operation);
-        Ok(())
-    }
-
-    /// A range out of the writable part, which a device should not read but for a driver that errs
-    /// (section 2.7.5.1).
-    fn fetch_writable<M: GuestMemory>(
-        &self,
-        offset: u32,
-        view: &mut GuestView<'_, M>,
-    ) -> Result<[u8; SEGMENT as usize], Status> {
-        let (mut bytes, mut at) = ([0; SEGMENT as usize], 0);
-        let fetched = self.chain.writable_slices(view, offset, SEGMENT, |slice| {
-            let end = at + slice.len();
-            slice.copy_to(&mut bytes[at..end]);
-            at = end;
-        });
-        fetched.map_err(|_| Status::IoErr).map(|()| bytes)
-    }
-
-    /// What has become of a transfer that was submitted.
-    #[inline]
-    fn moving(
-        &mut self,
-        transfer: Transfer,
-        submitted: Result<Submitted, SubmitError>,
-        shared: &Shared,
-    ) -> Option<Outcome> {
-        match submitted {
-            Ok(Submitted::InFlight) => {
-                self.transfer = Some(transfer);
-                None
-            }
-            Ok(Submitted::Done(result)) => Some(transfer.end(result, shared)),
-            Err(_) => Some(Status::IoErr.into()),
-        }
-    }
-
-    /// Does what is to be done next, as far as it can be done at once.
-    pub(crate) fn step<G: MemoryGuard, C: Channel<G>>(
-        &mut self,
-        token: u64,
-        channel: &mut C,
-        shared: &Shared,
-    ) -> Option<Outcome> {
-        loop {
-            match self.submit_next(token, channel) {
-                None => return Some(Status::Ok.into()),
-                Some(Ok(Submitted::InFlight)) => return None,
-                Some(Ok(Submitted::Done(Ok(_)))) => {}
-                Some(Ok(Submitted::Done(Err(error)))) => {
-                    return Some(shared.failed(Direction::Write, &error));
-                }
-                Some(Err(_)) => return Some(Status::IoErr.into()),
-            }
-        }
-    }
-
-    /// `None` if everything is done.
-    fn submit_next<G: MemoryGuard, C: Channel<G>>(
-        &mut self,
-        token: u64,
-        channel: &mut C,
-    ) -> Option<Result<Submitted, SubmitError>> {
-        let Some(&Range { range, may_unmap }) = self.ranges.get(self.next) else {
-            let sync = std::mem::take(&mut self.sync);
-            return sync.then(|| channel.sync_data(token));
-        };
-        self.next += 1;
-        Some(match self.operation? {
-            Operation::Discard => channel.discard(token, range),
-            Operation::WriteZeroes => channel.write_zeroes(token, range, may_unmap),
-            Operation::SecureErase => channel.overwrite(token, range),
-        })
     }
 
     /// Bytes of the writable part before the status byte.
@@ -387,87 +176,9 @@ impl Request {
     }
 }
 
-impl Transfer {
-    /// The outcome where so many bytes have moved. Fewer than asked for are an error: the image has
-    /// become shorter than the disk.
-    #[inline]
-    fn end(self, result: io::Result<usize>, shared: &Shared) -> Outcome {
-        let (len, written) = match self {
-            Self::Read { len, blank } => (len, len + blank),
-            Self::Write { len } => (len, 0),
-        };
-        match result {
-            Ok(count) if count == len as usize => Outcome::done(written),
-            result => self.fail(result, shared),
-        }
-    }
-
-    #[cold]
-    fn fail(self, result: io::Result<usize>, shared: &Shared) -> Outcome {
-        let (count, error) = match result {
-            Ok(count) => (count, ErrorKind::UnexpectedEof.into()),
-            Err(error) => (0, error),
-        };
-        let (direction, most) = match self {
-            Self::Read { len, .. } => (Direction::Read, len),
-            Self::Write { .. } => (Direction::Write, 0),
-        };
-        Outcome {
-            written: count.min(most as usize) as u32,
-            ..shared.failed(direction, &error)
-        }
-    }
-}
-
-impl Shared {
-    /// The outcome of a request that the back-end failed.
-    pub(crate) fn failed(&self, direction: Direction, error: &io::Error) -> Outcome {
-        match self.failures.judge(direction, error) {
-            Verdict::Report => Status::IoErr.into(),
-            Verdict::Ignore => Outcome::done(0),
-            Verdict::Keep => Outcome {
-                kept: true,
-                ..Status::IoErr.into()
-            },
-        }
-    }
-}
-
-impl Outcome {
-    /// All went well, with so many bytes of data written.
-    pub(crate) fn done(written: u32) -> Self {
-        Self {
-            written,
-            ..Status::Ok.into()
-        }
-    }
-}
-
-impl From<Status> for Outcome {
-    fn from(status: Status) -> Self {
-        Self {
-            status,
-            written: 0,
-            kept: false,
-        }
-    }
-}
-
 /// The address of the last writable byte (section 5.2.6), if it is there.
 fn status_place<M: GuestMemory>(chain: &Chain, view: &mut GuestView<'_, M>) -> Option<u64> {
     let last = chain.writable().iter().rfind(|buffer| buffer.len > 0)?;
     let at = last.address.checked_add(u64::from(last.len) - 1)?;
     view.check(at, 1, Permissions::Write).then_some(at)
-}
-
-/// Whether no segment is too long.
-fn fit(mut segments: impl Iterator<Item = Buffer>, most: u32) -> Result<(), Status> {
-    match most == u32::MAX || segments.all(|segment| segment.len <= most) {
-        true => Ok(()),
-        false => Err(Status::IoErr),
-    }
-}
-
-fn segment(Buffer { address, len }: Buffer) -> Segment {
-    (GuestAddress(address), len as usize)
 }

@@ -11,7 +11,8 @@ use virtio_device::{
 };
 
 use crate::Channel;
-use crate::request::{Outcome, Request, Tools};
+use crate::outcome::Outcome;
+use crate::request::{Request, Tools};
 use crate::requests::Requests;
 use crate::shared::{Cache, Shared};
 

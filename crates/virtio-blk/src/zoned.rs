@@ -12,7 +12,8 @@ use virtio_device::vm_memory::{Bytes, GuestMemory};
 use crate::Channel;
 use crate::command::{Operation, Range, Status};
 use crate::limits::{Limits, SECTOR};
-use crate::request::{Outcome, Request, Tools};
+use crate::outcome::Outcome;
+use crate::request::{Request, Tools};
 use crate::shared::Shared;
 
 /// The part of a zone that a write was let in to.
