@@ -9,7 +9,7 @@ use crate::drive::Drives;
 use crate::hotplug::Departures;
 use crate::incidents::Incidents;
 use crate::net::{Hubs, Macs, Netdev};
-use crate::objects::{Object, Objects};
+use crate::objects::{Object, Objects, THROTTLE_GROUP};
 use crate::options::{
     BadOption, ChardevKind, ChardevOptions, Config, FsdevOptions, NetdevOptions, ObjectOptions,
     SerialTarget,
@@ -85,6 +85,10 @@ impl Backends {
         for options in &config.chardevs {
             backends.add_chardev("-chardev", options)?;
         }
+        let is_early = |options: &&ObjectOptions| options.kind == THROTTLE_GROUP;
+        for options in config.objects.iter().filter(is_early) {
+            backends.add_object(options)?;
+        }
         for options in &config.drives {
             backends.drives.add(options, &backends.host.files)?;
         }
@@ -94,7 +98,7 @@ impl Backends {
         for options in &config.netdevs {
             backends.add_netdev("-netdev", options)?;
         }
-        for options in &config.objects {
+        for options in config.objects.iter().filter(|options| !is_early(options)) {
             backends.add_object(options)?;
         }
         if !config.monitors.is_empty() {
@@ -295,6 +299,9 @@ impl Backends {
     /// One that cannot be made, under its option's name.
     pub fn add_object(&mut self, options: &ObjectOptions) -> Result<(), BadOption> {
         let object = Object::make(options, self)?;
+        if let Some(group) = object.throttle_group() {
+            self.drives.groups.add(&options.id, group)?;
+        }
         self.objects.insert(&options.id, object);
         Ok(())
     }

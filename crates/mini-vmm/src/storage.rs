@@ -1,6 +1,6 @@
 //! The back-ends of disks, of which one device has several kinds.
 
-use std::io::{self, ErrorKind};
+use std::io;
 use std::os::fd::BorrowedFd;
 
 use guest_io::block::{
@@ -11,8 +11,8 @@ use guest_io::{
 };
 use virtio_device::vm_memory::bitmap::BitmapSlice;
 
-use crate::drive::Drive;
-use crate::options::{Cache, DriveSource};
+use crate::drive::{Drive, Format};
+use crate::options::Cache;
 use crate::qcow2::{Qcow2Channel, Qcow2Image};
 
 /// What a device has of its drive: the image, with the limits that it keeps to.
@@ -62,12 +62,10 @@ pub enum ImageChannel<G: MemoryGuard> {
 impl Image {
     fn new(drive: &Drive, read_only: bool) -> io::Result<Self> {
         let options = &drive.options;
-        Ok(match options.source {
-            DriveSource::Null(size) => Self::Null(NullDisk::on(drive.file()?, size)),
-            DriveSource::Qcow2(..) => {
-                Self::Qcow2(drive.qcow2().cloned().ok_or(ErrorKind::NotFound)?)
-            }
-            DriveSource::File(_) => Self::Raw(
+        Ok(match drive.format() {
+            Format::Null(size) => Self::Null(NullDisk::on(drive.file()?, *size)),
+            Format::Qcow2(image) => Self::Qcow2(image.clone()),
+            Format::Raw => Self::Raw(
                 RawImage::new(drive.file()?)?
                     .read_only(read_only || options.read_only)
                     .write_through(options.cache == Cache::WriteThrough)

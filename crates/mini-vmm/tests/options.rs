@@ -263,6 +263,11 @@ fn every_option_refuses_what_it_does_not_know() {
             "-drive cache=unsafe: not accepted; accepted: writeback",
         ),
         (
+            "-kernel k -drive id=d,file=x,throttling.bps-total=9,throttling.bps-read=9",
+            "-drive throttling.bps-read=9: total values and read/write values cannot be used at the \
+             same time; accepted: it without throttling.bps-total",
+        ),
+        (
             "-kernel k -drive id=d,file=x,readonyl=on",
             "-drive readonyl=on: unknown name; accepted: readonly",
         ),

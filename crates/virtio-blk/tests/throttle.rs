@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
+use guest_io::Mode;
 use testkit::clock::{Clock, member};
 use testkit::{Options, TestBus};
 use virtio_blk::virtio_device::Features;
@@ -21,7 +22,9 @@ fn requests(rate: u64) -> Rates {
 }
 
 fn boot_at(member: &Arc<ThrottleMember>, ring: Features) -> TestBus {
-    let backend = Throttled::new(raw(&image()).discard(true), Arc::clone(member));
+    // What begins is done: nothing but limits makes these requests wait.
+    let image = raw(&image()).mode(Mode::Sync);
+    let backend = Throttled::new(image, Arc::clone(member));
     let props = BlkProps::default().num_queues(2);
     let mut bus = TestBus::with(Blk::new(&props, backend).unwrap(), Options::default());
     let device = Features::bit(12) | Features::bit(13) | F_FLUSH;

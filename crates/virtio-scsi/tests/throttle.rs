@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
+use guest_io::Mode;
 use guest_io::block::{Limit, Rate, Rates, RawImage, ThrottleGroup, ThrottleMember, Throttled};
 use scsi_target::{LogicalUnit, Setup};
 use testkit::clock::{Clock, member};
@@ -29,7 +30,9 @@ fn boot_with(members: &[Arc<ThrottleMember>]) -> (TestBus, ScsiHandle<Backend>) 
     let scsi = Scsi::new(&ScsiProps::default().virtqueue_size(64)).unwrap();
     let handle = scsi.handle();
     for (lun, member) in (0..).zip(members) {
-        let backend = Throttled::new(raw(&image()), Arc::clone(member));
+        // What begins is done: nothing but limits makes these commands wait.
+        let image = raw(&image()).mode(Mode::Sync);
+        let backend = Throttled::new(image, Arc::clone(member));
         let unit = LogicalUnit::new(Setup::default(), backend).unwrap();
         handle.add(at(1, lun), Arc::new(unit)).unwrap();
     }

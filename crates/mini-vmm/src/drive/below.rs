@@ -3,13 +3,14 @@
 use std::fmt::Display;
 use std::fs::File;
 use std::io;
+use std::sync::Arc;
 
 use guest_io::{Access, lock};
 use rustix::fs::OFlags;
 
 use super::{Drive, Drives, FEWER, open};
 use crate::files::Files;
-use crate::options::{Backing, BadOption, DriveOptions, DriveSource, Place};
+use crate::options::{Backing, BadOption, DriveOptions, DriveSource, Place, Throttling};
 use crate::qcow2;
 
 /// What a drive is opened of.
@@ -30,6 +31,33 @@ impl Around<'_> {
         }
     }
 
+    /// A drive that is all that the drive `id` is, below limits of its own.
+    pub(super) fn drive_above(&self, options: &DriveOptions, id: &str) -> Result<Drive, BadOption> {
+        let below = self.free("file", id)?;
+        let refused = |why, accepted| Err(bad("file", id, why, accepted));
+        if below.options.zoning.is_some() {
+            return refused("zoned", "a drive without zones");
+        }
+        if below.options.read_only && !options.read_only {
+            return refused("read-only", READ_ONLY);
+        }
+        let file = below
+            .file()
+            .map_err(|error| bad("file", id, error, FEWER))?;
+        Ok(Drive {
+            options: DriveOptions {
+                cache: below.options.cache,
+                discard: below.options.discard,
+                ..options.clone()
+            },
+            file: Arc::new(file),
+            format: below.format.clone(),
+            record: None,
+            member: Arc::default(),
+            group: None,
+        })
+    }
+
     /// What a qcow2 image reads where it has nothing itself. A raw image may be written by a device
     /// yet, which then has to go before one has the drive above.
     pub(super) fn backing(&self, backing: &Backing) -> Result<qcow2::Backing, BadOption> {
@@ -40,6 +68,7 @@ impl Around<'_> {
         let drive = self.drive(BACKING, id)?;
         let refused = |error: io::Error| bad(BACKING, id, error, IMAGE);
         match &drive.options.source {
+            DriveSource::Node(_) => Err(bad(BACKING, id, LIMITED, "the node below it")),
             DriveSource::Null(_) => Ok(qcow2::Backing::Zeroes),
             DriveSource::File(_) => {
                 let claimed = drive.is_used() || self.drives.is_below(id);
@@ -58,6 +87,7 @@ impl Around<'_> {
 
     fn inline(&self, source: &DriveSource) -> Result<qcow2::Backing, BadOption> {
         match source {
+            DriveSource::Node(id) => self.backing(&Backing::Node(id.clone())),
             DriveSource::Null(_) => Ok(qcow2::Backing::Zeroes),
             DriveSource::File(place) => self.read_only(place).map(qcow2::Backing::Raw),
             DriveSource::Qcow2(place, below) => {
@@ -85,17 +115,25 @@ impl Around<'_> {
 
     /// The file of another drive, which is nothing by itself then.
     fn file_of(&self, key: &str, id: &str, read_only: bool) -> Result<File, BadOption> {
-        let drive = self.drive(key, id)?;
+        let drive = self.free(key, id)?;
         let refused = |why, accepted| Err(bad(key, id, why, accepted));
         match &drive.options {
-            _ if drive.is_used() || self.drives.is_below(id) => Err(in_use(key, id)),
+            options if matches!(options.throttling, Throttling::Group(_)) => {
+                refused(LIMITED, "the node below it")
+            }
             options if !matches!(options.source, DriveSource::File(_)) => {
                 refused("no file", "the node-name of a -blockdev file")
             }
-            options if options.read_only && !read_only => {
-                refused("read-only", "read-only=on, or a file that is written")
-            }
+            options if options.read_only && !read_only => refused("read-only", READ_ONLY),
             _ => drive.file().map_err(|error| bad(key, id, error, FEWER)),
+        }
+    }
+
+    /// A drive that neither a device has nor another drive is above.
+    fn free(&self, key: &str, id: &str) -> Result<&Drive, BadOption> {
+        match self.drive(key, id)? {
+            drive if drive.is_used() || self.drives.is_below(id) => Err(in_use(key, id)),
+            drive => Ok(drive),
         }
     }
 
@@ -114,4 +152,6 @@ fn bad(key: &str, value: &str, why: impl Display, accepted: &str) -> BadOption {
 }
 
 const BACKING: &str = "backing";
+const LIMITED: &str = "a throttle node, which is above all others";
+const READ_ONLY: &str = "read-only=on, or a file that is written";
 const IMAGE: &str = "an image that nobody writes";

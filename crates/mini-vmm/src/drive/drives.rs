@@ -4,11 +4,14 @@
 //! another one is given to no device, and one whose parts a device has yet waits until that is gone.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use super::{Around, Drive, Resize, Zeroes};
+use virtio_blk::{Rates, ThrottleGroup};
+
+use super::{Around, Drive, Groups, Resize, Zeroes};
 use crate::backends::names;
 use crate::files::Files;
-use crate::options::{Backing, BadOption, DriveOptions, DriveSource, Place};
+use crate::options::{Backing, BadOption, DriveOptions, DriveSource, Place, Throttling};
 
 /// The drives of a machine, by their names.
 #[derive(Default)]
@@ -19,6 +22,8 @@ pub struct Drives {
     /// Those that came into a tray by a file's name, and go when they are taken out.
     media: BTreeSet<String>,
     pub(super) zeroes: Zeroes,
+    /// What some of them keep to the limits of.
+    pub groups: Groups,
 }
 
 impl Drives {
@@ -31,9 +36,46 @@ impl Drives {
             files,
             drives: self,
         };
-        let drive = Drive::open(options, &around)?;
+        let mut drive = Drive::open(options, &around)?;
+        drive.join(self.group_of(options)?);
         self.drives.insert(options.id.clone(), drive);
         Ok(())
+    }
+
+    /// The group that a drive is in from the start.
+    fn group_of(&mut self, options: &DriveOptions) -> Result<Option<Grouped>, BadOption> {
+        let named = |name: &str, group| Some((name.to_owned(), group));
+        Ok(match &options.throttling {
+            Throttling::Unlimited => None,
+            Throttling::Limits(rates, group) => {
+                let name = group.as_ref().unwrap_or(&options.id);
+                named(name, self.groups.set(name, **rates))
+            }
+            Throttling::Group(name) => {
+                let group = self.groups.find(name);
+                let group = group.ok_or_else(|| {
+                    let accepted = names(self.groups.names(), "the id of a -object throttle-group");
+                    let (key, why) = ("throttle-group", "no such group");
+                    BadOption::property("-blockdev", key, name, why, accepted)
+                })?;
+                named(name, group)
+            }
+        })
+    }
+
+    /// Has the drive `id` keep to `rates` from now on, with all others that are in the group of this
+    /// name. Without a name, that is the one it is in, or its own. Without limits, it leaves its group.
+    pub fn throttle(&mut self, id: &str, rates: Rates, group: Option<&str>) {
+        let Some(drive) = self.drives.get_mut(id) else {
+            return;
+        };
+        let limited = rates != Rates::default();
+        let joined = limited.then(|| {
+            let name = group.or(drive.group.as_deref()).unwrap_or(id).to_owned();
+            let group = self.groups.set(&name, rates);
+            (name, group)
+        });
+        drive.join(joined);
     }
 
     /// As [`add`](Self::add), for a medium that is nothing without the device it is for.
@@ -130,9 +172,9 @@ impl Drives {
     /// The name of the file that a drive of `source` is in.
     pub fn filename(&self, source: &DriveSource) -> String {
         let node = match source {
-            DriveSource::File(Place::Node(id)) | DriveSource::Qcow2(Place::Node(id), _) => {
-                self.find(id)
-            }
+            DriveSource::File(Place::Node(id))
+            | DriveSource::Qcow2(Place::Node(id), _)
+            | DriveSource::Node(id) => self.find(id),
             _ => None,
         };
         node.map_or_else(
@@ -144,6 +186,10 @@ impl Drives {
     /// What is under the image of `source`, and what is under that, from above.
     pub fn chain<'a>(&'a self, source: &'a DriveSource) -> Vec<&'a DriveSource> {
         let below = match source {
+            DriveSource::Node(id) => {
+                let below = self.find(id).map(|drive| &drive.options.source);
+                return below.map(|source| self.chain(source)).unwrap_or_default();
+            }
             DriveSource::Qcow2(_, Some(backing)) => match &**backing {
                 Backing::Node(id) => self.find(id).map(|drive| &drive.options.source),
                 Backing::Inline(DriveSource::Null(0)) => None,
@@ -177,6 +223,9 @@ impl Drives {
         })
     }
 }
+
+/// A group under its name.
+type Grouped = (String, Arc<ThrottleGroup>);
 
 fn in_use(option: &str, key: &str, id: &str) -> BadOption {
     BadOption::property(option, key, id, "already in use", "another -drive")

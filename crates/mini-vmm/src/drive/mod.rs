@@ -2,6 +2,7 @@
 
 mod below;
 mod drives;
+mod groups;
 
 use std::fs::File;
 use std::io;
@@ -9,7 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::OFlags;
-use virtio_blk::{BlkError, ErrorPolicy, Rates, ThrottleGroup, ThrottleMember, Zones};
+use virtio_blk::{BlkError, ErrorPolicy, ThrottleGroup, ThrottleMember, Zones};
 use virtio_device::props::OnErrorAuto;
 
 use crate::files::Files;
@@ -17,6 +18,7 @@ use crate::options::{Backing, BadOption, Cache, DriveOptions, DriveSource};
 use crate::qcow2::Qcow2Image;
 pub use below::Around;
 pub use drives::Drives;
+pub use groups::Groups;
 
 /// Tells the device that has a drive of another size, in bytes.
 pub type Resize = Box<dyn Fn(u64) -> Result<(), BlkError> + Send>;
@@ -27,10 +29,23 @@ pub struct Drive {
     /// How it is to be used.
     pub options: DriveOptions,
     file: Arc<File>,
-    qcow2: Option<Qcow2Image>,
+    format: Format,
     /// That of its zones.
     record: Option<Arc<File>>,
     member: Arc<ThrottleMember>,
+    /// The name of the group that it keeps to the limits of.
+    group: Option<String>,
+}
+
+/// What the bytes of a drive's file are.
+#[derive(Clone, Debug)]
+pub enum Format {
+    /// The disk.
+    Raw,
+    /// An image in QEMU's format.
+    Qcow2(Qcow2Image),
+    /// Zeroes without end, of which the disk has so many.
+    Null(u64),
 }
 
 impl Drive {
@@ -39,24 +54,23 @@ impl Drive {
     /// # Errors
     /// A file that cannot be opened, or that is no image of its format, under the option's name.
     pub fn open(options: &DriveOptions, around: &Around<'_>) -> Result<Self, BadOption> {
-        let file = match &options.source {
-            DriveSource::File(place) | DriveSource::Qcow2(place, _) => {
-                around.file(options, place)?
+        let (file, format) = match &options.source {
+            DriveSource::Node(id) => return around.drive_above(options, id),
+            DriveSource::File(place) => (around.file(options, place)?, Format::Raw),
+            DriveSource::Qcow2(place, backing) => {
+                let file = around.file(options, place)?;
+                let image = qcow2(options, around, &file, backing.as_deref())?;
+                (file, Format::Qcow2(image))
             }
-            DriveSource::Null(_) => around.drives.zeroes.file()?,
-        };
-        let qcow2 = match &options.source {
-            DriveSource::Qcow2(_, backing) => {
-                Some(qcow2(options, around, &file, backing.as_deref())?)
-            }
-            _ => None,
+            DriveSource::Null(size) => (around.drives.zeroes.file()?, Format::Null(*size)),
         };
         Ok(Self {
             options: options.clone(),
             file: Arc::new(file),
-            qcow2,
+            format,
             record: record(options, around.files)?.map(Arc::new),
-            member: member(options.rates),
+            member: Arc::default(),
+            group: None,
         })
     }
 
@@ -68,14 +82,26 @@ impl Drive {
         self.file.try_clone()
     }
 
-    /// The image, if it is one of that format.
-    pub fn qcow2(&self) -> Option<&Qcow2Image> {
-        self.qcow2.as_ref()
+    /// What the file's bytes are.
+    pub fn format(&self) -> &Format {
+        &self.format
     }
 
     /// Its place among those whose limits it shares.
     pub fn member(&self) -> &Arc<ThrottleMember> {
         &self.member
+    }
+
+    /// The group that it keeps to the limits of, and the name of that.
+    pub fn group(&self) -> Option<(&str, Arc<ThrottleGroup>)> {
+        Some((self.group.as_deref()?, self.member.group()?))
+    }
+
+    /// Has it keep to the limits of `group`.
+    fn join(&mut self, group: Option<(String, Arc<ThrottleGroup>)>) {
+        let (name, group) = group.unzip();
+        self.group = name;
+        self.member.join(group);
     }
 
     /// What is done about requests that it fails, where its device says `read` and `write`.
@@ -132,26 +158,26 @@ impl Drive {
     /// # Errors
     /// Where the host cannot tell.
     pub fn size(&self) -> io::Result<u64> {
-        match self.options.source {
-            DriveSource::File(_) => guest_io::Disk::new(self.file()?)?.size(),
-            DriveSource::Null(size) => Ok(size),
-            DriveSource::Qcow2(..) => Ok(self.qcow2.as_ref().map_or(0, Qcow2Image::size)),
+        match &self.format {
+            Format::Raw => guest_io::Disk::new(self.file()?)?.size(),
+            Format::Null(size) => Ok(*size),
+            Format::Qcow2(image) => Ok(image.size()),
         }
     }
 
     /// The file of a qcow2 image, with all that was written to the image.
     fn settled(&self) -> io::Result<File> {
-        self.qcow2.as_ref().map_or(Ok(()), Qcow2Image::settle)?;
+        if let Format::Qcow2(image) = &self.format {
+            image.settle()?;
+        }
         self.file()
     }
 
     fn set_size(&mut self, size: u64) -> io::Result<()> {
-        match (&mut self.options.source, &self.qcow2) {
-            (DriveSource::File(_), _) => self.file.set_len(size),
-            (DriveSource::Qcow2(..), image) => {
-                image.as_ref().map_or(Ok(()), |image| image.resize(size))
-            }
-            (DriveSource::Null(bytes), _) => {
+        match &mut self.format {
+            Format::Raw => self.file.set_len(size),
+            Format::Qcow2(image) => image.resize(size),
+            Format::Null(bytes) => {
                 *bytes = size;
                 Ok(())
             }
@@ -162,15 +188,6 @@ impl Drive {
     pub fn is_used(&self) -> bool {
         Arc::strong_count(&self.file) > 1
     }
-}
-
-/// That of a drive which has `rates` for itself, if there are any.
-fn member(rates: Rates) -> Arc<ThrottleMember> {
-    let member = ThrottleMember::new();
-    if rates != Rates::default() {
-        member.join(Some(Arc::new(ThrottleGroup::new(rates))));
-    }
-    Arc::new(member)
 }
 
 /// `/dev/zero`, opened while files can be.

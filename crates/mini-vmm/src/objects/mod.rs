@@ -8,10 +8,12 @@ mod egd;
 mod entropy;
 mod iothread;
 mod table;
+mod throttle_group;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use virtio_blk::ThrottleGroup;
 use virtio_device::props::{DynProps, PropHelp};
 use virtio_rng::EntropySource;
 
@@ -21,6 +23,7 @@ use crate::net::Dump;
 use crate::options::{BadOption, ObjectOptions, near_matches};
 use entropy::Entropy;
 pub use iothread::{Iothread, Place};
+pub(crate) use table::THROTTLE_GROUP;
 use table::{OBJECTS, Row};
 
 /// An object that was made.
@@ -42,6 +45,8 @@ pub enum Role {
     Iothread(Arc<Iothread>),
     /// A source of entropy.
     Entropy(Box<dyn Entropy>),
+    /// Limits that disks keep to together.
+    ThrottleGroup(Arc<ThrottleGroup>),
 }
 
 /// Keeps an object in use.
@@ -72,8 +77,8 @@ impl Object {
         })
     }
 
-    /// Sets a property while it is there; `option` is what errors call it. Sources of entropy and
-    /// captures stay as they were made.
+    /// Sets a property while it is there; `option` is what errors call it. Sources of entropy,
+    /// captures and throttle groups stay as they were made.
     ///
     /// # Errors
     /// A value that is refused, and an object that stays as it is.
@@ -82,7 +87,7 @@ impl Object {
             Role::Iothread(thread) => {
                 iothread::set(thread, (option, &mut self.properties), (name, value))
             }
-            Role::Dump(_) | Role::Entropy(_) => {
+            Role::Dump(_) | Role::Entropy(_) | Role::ThrottleGroup(_) => {
                 let why = "set when it was made, for good";
                 let accepted = "another object";
                 Err(BadOption::property(option, name, value, why, accepted))
@@ -90,9 +95,38 @@ impl Object {
         }
     }
 
+    /// The group that it is, if it is one.
+    pub fn throttle_group(&self) -> Option<&Arc<ThrottleGroup>> {
+        match &self.role {
+            Role::ThrottleGroup(group) => Some(group),
+            _ => None,
+        }
+    }
+
+    /// Sets some of the limits of a throttle group, by the names `limits.NAME`.
+    ///
+    /// # Errors
+    /// Limits that do not go together, and an object that has none.
+    pub fn set_limits(
+        &mut self,
+        option: &str,
+        limits: &[(String, String)],
+    ) -> Result<(), BadOption> {
+        match &self.role {
+            Role::ThrottleGroup(group) => {
+                throttle_group::set(group, (option, &mut self.properties), limits)
+            }
+            _ => Err(BadOption::new(option, "no limits", "a throttle-group")),
+        }
+    }
+
     /// Whether something uses it.
     pub fn is_used(&self) -> bool {
-        Arc::strong_count(&self.lease.0) > 1
+        let uses = match &self.role {
+            Role::ThrottleGroup(group) => Arc::strong_count(group),
+            _ => Arc::strong_count(&self.lease.0),
+        };
+        uses > 1
     }
 }
 
@@ -167,7 +201,7 @@ impl Objects {
     pub fn iothreads(&self) -> impl Iterator<Item = (&String, &Object, &Iothread)> {
         self.iter().filter_map(|(id, object)| match &object.role {
             Role::Iothread(thread) => Some((id, object, &**thread)),
-            Role::Dump(_) | Role::Entropy(_) => None,
+            _ => None,
         })
     }
 

@@ -1,6 +1,6 @@
 //! The table of object types: name, properties, and what it is.
 
-use super::{ObjectProps, dump, entropy, iothread};
+use super::{ObjectProps, dump, entropy, iothread, throttle_group};
 
 /// One type of object.
 pub(super) struct Row {
@@ -14,6 +14,8 @@ const fn row(name: &'static str, props: fn() -> Box<dyn ObjectProps>, help: &'st
     Row { name, props, help }
 }
 
+/// That whose objects are there before drives.
+pub(crate) const THROTTLE_GROUP: &str = "throttle-group";
 #[rustfmt::skip]
 pub(super) const OBJECTS: &[Row] = &[
     row("filter-dump", dump::props, "a capture of what passes a network back-end"),
@@ -21,4 +23,5 @@ pub(super) const OBJECTS: &[Row] = &[
     row("rng-builtin", entropy::builtin, "entropy of the host's kernel"),
     row("rng-egd", entropy::egd, "entropy of a daemon, over a chardev"),
     row("rng-random", entropy::random, "entropy of a file"),
+    row(THROTTLE_GROUP, throttle_group::props, "limits that disks keep to together"),
 ];

@@ -1,10 +1,12 @@
 //! `-blockdev` and `blockdev-add`: one node of the graph of drives, with those below it, which are
 //! other drives or are given with it.
 
-use virtio_blk::{ErrorPolicy, Rates};
+use virtio_blk::ErrorPolicy;
 
 use super::drive::{check_null, discards, null_size};
-use super::{Backing, BadOption, Cache, DriveOptions, DriveSource, KeyVals, Place, values};
+use super::{
+    Backing, BadOption, Cache, DriveOptions, DriveSource, KeyVals, Place, Throttling, values,
+};
 
 impl DriveOptions {
     /// Parses the value of `-blockdev`, or the arguments of `blockdev-add`: a file, a disk of
@@ -13,7 +15,7 @@ impl DriveOptions {
         kv.check_with(is_known, KEYS.iter().chain(LINKS).copied())?;
         let option = kv.option().to_owned();
         let id = kv.require("node-name", "an identifier")?;
-        let source = node(&mut kv, "")?;
+        let (source, throttling) = top(&mut kv)?;
         let direct = ["cache.direct", "file.cache.direct"].map(|key| kv.take_switch(key, false));
         let direct = direct.into_iter().collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
@@ -25,7 +27,7 @@ impl DriveOptions {
                 false => Cache::WriteBack,
             },
             discard: discards(&mut kv)?,
-            rates: Rates::default(),
+            throttling,
             errors: ErrorPolicy::default(),
             zoning: None,
             disk: false,
@@ -33,11 +35,28 @@ impl DriveOptions {
     }
 }
 
+/// The node itself, which alone may be one that limits those below it.
+fn top(kv: &mut KeyVals) -> Result<(DriveSource, Throttling), BadOption> {
+    let mut driver = kv.clone();
+    if driver.take("driver").as_deref() != Some(THROTTLE) {
+        return Ok((node(kv, "")?, Throttling::Unlimited));
+    }
+    kv.take("driver");
+    let group = kv.require(GROUP, "the id of a -object throttle-group")?;
+    let source = match kv.take("file") {
+        Some(id) => DriveSource::Node(id),
+        None => node(kv, "file.")?,
+    };
+    Ok((source, Throttling::Group(group)))
+}
+
 /// Keys of nodes that are given with another one begin with those of the links to them.
 fn is_known(key: &str) -> bool {
     let mut key = key;
-    while let Some(below) = key.strip_prefix("backing.") {
-        key = below;
+    for link in ["file.", "backing."] {
+        while let Some(below) = key.strip_prefix(link) {
+            key = below;
+        }
     }
     LINKS.contains(&key) || KEYS.contains(&key.strip_prefix("file.").unwrap_or(key))
 }
@@ -63,6 +82,20 @@ fn node(kv: &mut KeyVals, prefix: &str) -> Result<DriveSource, BadOption> {
                 protocol(kv, &below, driver)?
             }
         },
+        THROTTLE => {
+            let (key, accepted) = (
+                format!("{prefix}driver"),
+                "a throttle node above all others",
+            );
+            let why = "below another node";
+            return Err(BadOption::property(
+                kv.option(),
+                &key,
+                THROTTLE,
+                why,
+                accepted,
+            ));
+        }
         driver => protocol(kv, prefix, driver)?,
     })
 }
@@ -92,7 +125,9 @@ fn backing(kv: &mut KeyVals, prefix: &str) -> Result<Option<Box<Backing>>, BadOp
     Ok(Some(Box::new(backing)))
 }
 
-const DRIVERS: &[&str] = &["raw", "file", "host_device", "null-co", "qcow2"];
+const THROTTLE: &str = "throttle";
+const GROUP: &str = "throttle-group";
+const DRIVERS: &[&str] = &["raw", "file", "host_device", "null-co", "qcow2", THROTTLE];
 const PROTOCOLS: &[&str] = &["file", "host_device", "null-co"];
 const FILES: &[&str] = &["file", "host_device"];
 const LINKS: &[&str] = &["file", "backing"];
@@ -107,6 +142,7 @@ const KEYS: &[&str] = &[
     "discard",
     "cache.direct",
     "cache.no-flush",
+    GROUP,
 ];
 
 #[cfg(test)]

@@ -4,10 +4,10 @@ use std::fmt;
 use std::path::PathBuf;
 
 use super::keyval::Key;
-use virtio_blk::{ErrorPolicy, Rates};
+use virtio_blk::ErrorPolicy;
 use virtio_device::props::{OnErrorAuto, PropValue};
 
-use super::{BadOption, KeyVals, Zoning, throttling, values, zoning};
+use super::{BadOption, KeyVals, Throttling, Zoning, throttling, values, zoning};
 
 /// One `-drive` or `-blockdev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct DriveOptions {
     /// Hands the guest's discards to the host.
     pub discard: bool,
     /// How much it may do in a second.
-    pub rates: Rates,
+    pub throttling: Throttling,
     /// What is done about requests that it fails, unless its device says otherwise.
     pub errors: ErrorPolicy,
     /// How it is divided into zones, if it is.
@@ -41,6 +41,8 @@ pub enum DriveSource {
     Qcow2(Place, Option<Box<Backing>>),
     /// Nowhere: this many bytes that read as zeroes, whatever is written (QEMU's `null-co`).
     Null(u64),
+    /// It is all that another drive is.
+    Node(String),
 }
 
 /// Where a file is.
@@ -77,7 +79,7 @@ impl DriveOptions {
     /// none and needs none.
     pub fn parse(text: &str, index: usize) -> Result<Self, BadOption> {
         let mut kv = KeyVals::parse(DRIVE, text, None);
-        kv.check(DRIVE_KEYS)?;
+        kv.check(&keys())?;
         let format = kv.take_word("format", &["raw", "qcow2"])?;
         let disk = kv.take_word("if", &["none", "virtio"])? == "virtio";
         let id = match kv.take("id") {
@@ -104,7 +106,7 @@ impl DriveOptions {
             read_only: kv.take_switch("readonly", false)?,
             cache: cache(kv.take_word("cache", &["writeback", "writethrough", "none"])?),
             discard: discards(&mut kv)?,
-            rates: throttling::take(&mut kv)?,
+            throttling: Throttling::take(&mut kv)?,
             errors: errors(&mut kv)?,
             zoning: zoning::take(&mut kv, recorded)?,
             disk,
@@ -114,7 +116,7 @@ impl DriveOptions {
     /// What `-drive help` prints.
     pub fn help() -> String {
         let mut text = String::from("Drives (-drive id=ID,file=PATH[,...]):\n");
-        for (key, help) in DRIVE_KEYS.iter().filter(|(_, help)| !help.is_empty()) {
+        for (key, help) in keys().iter().filter(|(_, help)| !help.is_empty()) {
             text.push_str(&format!("  {key:<32} {help}\n"));
         }
         text
@@ -126,6 +128,7 @@ impl DriveSource {
     pub fn nodes(&self) -> Vec<&str> {
         match self {
             Self::Null(_) => Vec::new(),
+            Self::Node(id) => vec![id],
             Self::File(place) => place.node().into_iter().collect(),
             Self::Qcow2(place, backing) => {
                 let below = backing.iter().flat_map(|backing| match &**backing {
@@ -153,6 +156,7 @@ impl fmt::Display for DriveSource {
         match self {
             Self::File(place) | Self::Qcow2(place, _) => place.fmt(f),
             Self::Null(_) => f.write_str(NULL),
+            Self::Node(id) => f.write_str(id),
         }
     }
 }
@@ -226,6 +230,10 @@ fn errors(kv: &mut KeyVals) -> Result<ErrorPolicy, BadOption> {
     })
 }
 
+fn keys() -> Vec<Key> {
+    [DRIVE_KEYS, throttling::KEYS].concat()
+}
+
 /// Whether discards are handed to the host.
 pub(super) fn discards(kv: &mut KeyVals) -> Result<bool, BadOption> {
     let word = kv.take_word("discard", &["ignore", "unmap", "off", "on"])?;
@@ -269,34 +277,6 @@ const DRIVE_KEYS: &[Key] = &[
     (
         "werror",
         "failed writes: likewise, or enospc (default): stop for a full disk, else report",
-    ),
-    (
-        "throttling.iops-total",
-        "requests in a second, 0 (default): no limit",
-    ),
-    (
-        "throttling.iops-total-max",
-        "requests in a second after a time of rest",
-    ),
-    (
-        "throttling.iops-total-max-length",
-        "for so many seconds (default 1)",
-    ),
-    (
-        "throttling.iops-size",
-        "a request of more bytes than this counts as several",
-    ),
-    (
-        "throttling.bps-total",
-        "bytes in a second, 0 (default): no limit",
-    ),
-    (
-        "throttling.bps-total-max",
-        "bytes in a second after a time of rest",
-    ),
-    (
-        "throttling.bps-total-max-length",
-        "for so many seconds (default 1)",
     ),
     (
         zoning::SIZE,

@@ -19,7 +19,7 @@ mod netdev;
 mod nic;
 mod object;
 mod table;
-mod throttling;
+pub mod throttling;
 mod unused;
 mod values;
 mod zoning;
@@ -40,6 +40,7 @@ pub use near::accepted as near_matches;
 pub use netdev::{NetdevKind, NetdevOptions, StreamOptions, TapOptions};
 pub use nic::NicOptions;
 pub use object::ObjectOptions;
+pub use throttling::Throttling;
 pub use values::{number, switch};
 pub use zoning::Zoning;
 

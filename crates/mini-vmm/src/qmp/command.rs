@@ -55,6 +55,7 @@ pub(super) const COMMANDS: &[Command] = &[
     command("announce-self", &[("initial", "int"), ("max", "int"), ("rounds", "int"), ("step", "int"), ("*interfaces", "any"), ("*id", "str")], net::announce),
     command("balloon", &[("value", "int")], balloon::balloon),
     command("block_resize", &[("*device", "str"), ("*node-name", "str"), ("size", "int")], block::resize),
+    command("block_set_io_throttle", block::THROTTLE, block::throttle),
     command("blockdev-add", &[("driver", "str"), ("node-name", "str"), (OTHERS, "any")], block::add),
     command("blockdev-change-medium", &[("*device", "str"), ("*id", "str"), ("filename", "str"), ("*format", "str"), ("*force", "bool"), ("*read-only-mode", "str")], tray::change),
     command("blockdev-close-tray", &[("*device", "str"), ("*id", "str")], tray::close),

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use crate::options::{DriveOptions, KeyVals};
-use crate::qmp::arguments::Arguments;
+use crate::options::{DriveOptions, KeyVals, Throttling, throttling};
+use crate::qmp::arguments::{Arguments, Parameter};
 use crate::qmp::error::QmpError;
 use crate::vm::Machine;
 
@@ -56,3 +56,38 @@ pub(in crate::qmp) fn resize(
     drives.resize(id, arguments.number("size"))?;
     Ok(json!({}))
 }
+
+/// The limits of a disk, and of all others in its group.
+pub(in crate::qmp) fn throttle(
+    machine: &mut Machine,
+    arguments: Arguments,
+) -> Result<Value, QmpError> {
+    let id = machine.drive_named(arguments.optional("device"), arguments.optional("id"))?;
+    let group = arguments.optional("group").map(str::to_owned);
+    let mut kv = KeyVals::of("block_set_io_throttle", arguments.into_pairs());
+    let rates = throttling::rates(&mut kv, &limit)?;
+    let drives = &mut machine.backends.drives;
+    let options = drives.find(&id).map(|drive| &drive.options.throttling);
+    if let Some(Throttling::Group(group)) = options {
+        let desc = format_args!("Node '{id}' has the limits of the throttle-group '{group}'");
+        return Err(QmpError::generic(desc));
+    }
+    drives.throttle(&id, rates, group.as_deref());
+    Ok(json!({}))
+}
+
+/// What the monitor calls a limit.
+pub(super) fn limit(name: &str) -> String {
+    let name = name.replace("-total", "").replace('-', "_");
+    name.replace("_read", "_rd").replace("_write", "_wr")
+}
+
+#[rustfmt::skip]
+pub(in crate::qmp) const THROTTLE: &[Parameter] = &[
+    ("*device", "str"), ("*id", "str"), ("bps", "int"), ("bps_rd", "int"), ("bps_wr", "int"),
+    ("iops", "int"), ("iops_rd", "int"), ("iops_wr", "int"), ("*bps_max", "int"),
+    ("*bps_rd_max", "int"), ("*bps_wr_max", "int"), ("*iops_max", "int"), ("*iops_rd_max", "int"),
+    ("*iops_wr_max", "int"), ("*bps_max_length", "int"), ("*bps_rd_max_length", "int"),
+    ("*bps_wr_max_length", "int"), ("*iops_max_length", "int"), ("*iops_rd_max_length", "int"),
+    ("*iops_wr_max_length", "int"), ("*iops_size", "int"), ("*group", "str"),
+];

@@ -3,10 +3,12 @@
 //! `/machine/peripheral-anon` the others.
 
 use serde_json::{Value, json};
+use virtio_blk::Rates;
 use virtio_device::props::PropHelp;
 
 use crate::devices::Plugged;
 use crate::objects::Object;
+use crate::options::throttling;
 use crate::qmp::arguments::Arguments;
 use crate::qmp::error::QmpError;
 use crate::vm::Machine;
@@ -46,6 +48,9 @@ pub(in crate::qmp) fn get(machine: &mut Machine, arguments: Arguments) -> Result
     match (&node, name) {
         (Node::Container(_), "type") => Ok("container".into()),
         (Node::Object(object), "type") => Ok(object.kind.into()),
+        (Node::Object(object), LIMITS) if let Some(group) = object.throttle_group() => {
+            Ok(limits(group.rates()))
+        }
         (Node::Device(device), "type") => Ok(device.driver.into()),
         _ => property(&node, path, name).map(value),
     }
@@ -63,6 +68,7 @@ pub(in crate::qmp) fn set(machine: &mut Machine, arguments: Arguments) -> Result
     match node {
         _ if name == "type" => Err(not_writable(path, name)),
         Node::Container(_) => Err(not_found(path, name)),
+        Node::Object(_) if name == LIMITS => set_limits(machine, arguments),
         Node::Object(_) => set_object(machine, &arguments),
         Node::Device(device) => {
             property(&Node::Device(device), path, name)?;
@@ -93,9 +99,7 @@ fn realized(device: &Plugged, name: &str) -> QmpError {
 
 fn set_object(machine: &mut Machine, arguments: &Arguments) -> Result<Value, QmpError> {
     let (path, name) = (arguments.text("path"), arguments.text("property"));
-    let id = path.rsplit('/').find(|part| !part.is_empty());
-    let object = id.and_then(|id| machine.backends.objects.find_mut(id));
-    let object = object.ok_or_else(|| QmpError::no_device(path))?;
+    let object = object_mut(machine, path)?;
     if !object
         .properties
         .iter()
@@ -105,6 +109,33 @@ fn set_object(machine: &mut Machine, arguments: &Arguments) -> Result<Value, Qmp
     }
     object.set(path, name, &arguments.option("value"))?;
     Ok(json!({}))
+}
+
+/// Some limits of a throttle group, all at once.
+fn set_limits(machine: &mut Machine, arguments: Arguments) -> Result<Value, QmpError> {
+    let path = arguments.text("path").to_owned();
+    let object = object_mut(machine, &path)?;
+    if object.throttle_group().is_none() {
+        return Err(not_found(&path, LIMITS));
+    }
+    let pairs = arguments.into_pairs().into_iter();
+    let limits = pairs.filter_map(|(key, value)| {
+        let name = key.strip_prefix("value.")?;
+        Some((format!("{LIMITS}.{name}"), value))
+    });
+    object.set_limits(&path, &limits.collect::<Vec<_>>())?;
+    Ok(json!({}))
+}
+
+fn limits(rates: Rates) -> Value {
+    let named = throttling::named(rates).into_iter();
+    Value::Object(named.map(|(name, value)| (name, value.into())).collect())
+}
+
+fn object_mut<'a>(machine: &'a mut Machine, path: &str) -> Result<&'a mut Object, QmpError> {
+    let id = path.rsplit('/').find(|part| !part.is_empty());
+    let object = id.and_then(|id| machine.backends.objects.find_mut(id));
+    object.ok_or_else(|| QmpError::no_device(path))
 }
 
 fn find<'a>(machine: &'a Machine, path: &str) -> Result<Node<'a>, QmpError> {
@@ -198,3 +229,6 @@ fn number(value: i128) -> Value {
     let unsigned = u64::try_from(value).map(Value::from);
     unsigned.unwrap_or_else(|_| i64::try_from(value).unwrap_or_default().into())
 }
+
+/// The property that has all limits of a throttle group.
+const LIMITS: &str = "limits";

@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 use vm_pci::{IoAddr, IoRange};
 
 use crate::drive::{Drive, Drives};
-use crate::options::{Accel, Cache, DriveSource};
+use crate::options::{Accel, Cache, DriveSource, Throttling, throttling};
 use crate::pci::Function;
 use crate::qmp::arguments::Arguments;
 use crate::qmp::error::QmpError;
 use crate::vm::Machine;
+
+use super::block;
 
 pub(in crate::qmp) fn kvm(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
     let present = machine.config.accel == Accel::Kvm;
@@ -118,7 +120,8 @@ fn inserted(drives: &Drives, drive: &Drive) -> Result<Value, QmpError> {
     let options = &drive.options;
     let size = drive.size()?;
     let driver = match options.source {
-        DriveSource::File(_) => "raw",
+        _ if matches!(options.throttling, Throttling::Group(_)) => "throttle",
+        DriveSource::File(_) | DriveSource::Node(_) => "raw",
         DriveSource::Null(_) => "null-co",
         DriveSource::Qcow2(..) => "qcow2",
     };
@@ -133,8 +136,6 @@ fn inserted(drives: &Drives, drive: &Drive) -> Result<Value, QmpError> {
         "encrypted": false,
         "detect_zeroes": "off",
         "write_threshold": 0,
-        "bps": 0, "bps_rd": 0, "bps_wr": 0,
-        "iops": 0, "iops_rd": 0, "iops_wr": 0,
         "cache": {
             "writeback": options.cache != Cache::WriteThrough,
             "direct": options.cache == Cache::None,
@@ -142,6 +143,14 @@ fn inserted(drives: &Drives, drive: &Drive) -> Result<Value, QmpError> {
         },
         "image": {"filename": file, "format": driver, "virtual-size": size},
     });
+    let own = drive.group().filter(|_| driver != "throttle");
+    let rates = own.as_ref().map(|(_, group)| group.rates());
+    for (name, value) in throttling::named(rates.unwrap_or_default()) {
+        inserted[block::limit(&name)] = value.into();
+    }
+    if let Some((name, _)) = own {
+        inserted["group"] = name.into();
+    }
     if let Some(source) = below.first() {
         inserted["backing_file"] = drives.filename(source).into();
     }

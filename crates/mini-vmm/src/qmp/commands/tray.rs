@@ -1,9 +1,9 @@
 //! Trays and what is in them.
 
 use serde_json::{Value, json};
-use virtio_blk::{ErrorPolicy, Rates};
+use virtio_blk::ErrorPolicy;
 
-use crate::options::{Cache, DriveOptions, DriveSource};
+use crate::options::{Cache, DriveOptions, DriveSource, Throttling};
 use crate::qmp::arguments::Arguments;
 use crate::qmp::error::QmpError;
 use crate::vm::{DriveName, Machine};
@@ -62,7 +62,7 @@ pub(in crate::qmp) fn change(
         read_only: true,
         cache: Cache::WriteBack,
         discard: false,
-        rates: Rates::default(),
+        throttling: Throttling::Unlimited,
         errors: ErrorPolicy::default(),
         zoning: None,
         disk: false,
