@@ -2,15 +2,20 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use arbitrary::Arbitrary;
 use guest_io::{
     Completion, Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment, SubmitError, Submitted,
 };
 use rustix::event::{EventfdFlags, eventfd};
-use virtio_blk::{Backend, Channel, Facts, RawChannel, RawImage};
+use testkit::clock::Clock;
+use virtio_blk::{
+    Backend, Channel, Facts, Limit, Rate, Rates, RawChannel, RawImage, ThrottleMember, Throttled,
+};
 use virtio_device::vm_memory::bitmap::BitmapSlice;
 
 /// What becomes of the next request.
@@ -128,6 +133,48 @@ impl Valve {
         drop(state);
         self.signal();
         completion
+    }
+}
+
+/// Limits of a disk, if it is to have any, under a clock that goes by the hour.
+pub(crate) struct Limits {
+    on: bool,
+    clock: Clock,
+    member: Arc<ThrottleMember>,
+}
+
+impl Limits {
+    pub(crate) fn new(on: bool) -> Self {
+        let (clock, member) = (Clock::default(), Arc::default());
+        let this = Self { on, clock, member };
+        this.change();
+        this
+    }
+
+    pub(crate) fn above(&self, slow: Slow) -> Throttled<Slow> {
+        Throttled::new(slow, self.member.clone())
+    }
+
+    /// Puts the disk into another group: a byte a second, and for each direction.
+    pub(crate) fn change(&self) {
+        let rate = Some(Rate::new(NonZeroU64::MIN));
+        let rates = Rates {
+            bytes: rate.map(Limit::Total),
+            operations: Some(Limit::Each {
+                read: rate,
+                write: rate,
+            }),
+            operation_size: NonZeroU64::new(4096),
+        };
+        self.member.join(self.on.then(|| self.clock.group(rates)));
+    }
+
+    pub(crate) fn pass_an_hour(&self) {
+        self.clock.advance(Duration::from_secs(3600));
+    }
+
+    pub(crate) fn lift(&self) {
+        self.member.join(None);
     }
 }
 

@@ -5,9 +5,9 @@ use std::fs::File;
 use arbitrary::{Arbitrary, Unstructured};
 use testkit::TestBus;
 use virtio_blk::guest_io::Mode;
-use virtio_blk::{Blk, BlkProps, RawImage, ZoneLayout, Zones};
+use virtio_blk::{Blk, BlkProps, RawImage, Throttled, ZoneLayout, Zones};
 
-use crate::backend::{Fault, Slow, Valve};
+use crate::backend::{Fault, Limits, Slow, Valve};
 use crate::device::{Subject, play};
 
 /// The block device, on a file in memory that may take its time and may fail.
@@ -33,6 +33,7 @@ pub(crate) struct Disk {
     look: Look,
     file: File,
     valve: Valve,
+    limits: Limits,
 }
 
 /// A request.
@@ -76,7 +77,13 @@ impl Disk {
         let file = memory();
         file.set_len(SECTORS * 512).expect("some sectors");
         let valve = Valve::new().expect("an event descriptor");
-        Self { look, file, valve }
+        let limits = Limits::new(look.order & 0x10 != 0);
+        Self {
+            look,
+            file,
+            valve,
+            limits,
+        }
     }
 
     fn props(&self) -> BlkProps {
@@ -120,20 +127,20 @@ impl Disk {
 }
 
 impl Subject for Disk {
-    type Device = Blk<Slow>;
+    type Device = Blk<Throttled<Slow>>;
     type Words = Header;
     type Host = Event;
 
-    fn device(&mut self) -> Blk<Slow> {
+    fn device(&mut self) -> Blk<Throttled<Slow>> {
         let image = RawImage::new(self.file.try_clone().expect("a descriptor"));
         let image = image.expect("an image").mode(Mode::Sync).discard(true);
         let image = image
             .read_only(self.look.read_only)
             .write_through(self.look.write_through);
-        let backend = Slow {
+        let backend = self.limits.above(Slow {
             image,
             valve: self.valve.clone(),
-        };
+        });
         match self.is_zoned() {
             true => {
                 let zones = Zones::new(ZONES, SECTORS * 512, Some(memory()));
@@ -149,8 +156,14 @@ impl Subject for Disk {
 
     fn host(&mut self, event: Event) {
         match event {
-            Event::Hold => self.valve.close(),
-            Event::Release => self.valve.open(),
+            Event::Hold => {
+                self.valve.close();
+                self.limits.change();
+            }
+            Event::Release => {
+                self.valve.open();
+                self.limits.pass_an_hour();
+            }
             Event::Fault(fault) => self.valve.fail(fault),
         }
     }
@@ -161,6 +174,7 @@ impl Subject for Disk {
 
     fn repair(&mut self) {
         self.valve.repair();
+        self.limits.lift();
     }
 
     fn probe(&mut self, bus: &mut TestBus) {

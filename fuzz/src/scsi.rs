@@ -6,11 +6,11 @@ use std::sync::Arc;
 use arbitrary::{Arbitrary, Unstructured};
 use scsi_target::{Kind, LogicalUnit, Setup};
 use testkit::TestBus;
-use virtio_blk::RawImage;
 use virtio_blk::guest_io::Mode;
+use virtio_blk::{RawImage, Throttled};
 use virtio_scsi::{Address, Scsi, ScsiHandle, ScsiProps, Wish};
 
-use crate::backend::{Fault, Slow, Valve};
+use crate::backend::{Fault, Limits, Slow, Valve};
 use crate::device::{Subject, play};
 
 /// The SCSI host device: a disk or a CD-ROM drive that may take its time, may fail, and may be
@@ -35,8 +35,9 @@ struct Host {
     look: Look,
     file: File,
     valve: Valve,
-    unit: Option<Arc<LogicalUnit<Slow>>>,
-    handle: Option<ScsiHandle<Slow>>,
+    limits: Limits,
+    unit: Option<Arc<LogicalUnit<Throttled<Slow>>>>,
+    handle: Option<ScsiHandle<Throttled<Slow>>>,
 }
 
 /// A request: a command or a task management function.
@@ -92,10 +93,12 @@ impl Host {
         let file = File::from(file.expect("a file in memory"));
         file.set_len(SIZE).expect("some blocks");
         let valve = Valve::new().expect("an event descriptor");
+        let limits = Limits::new(look.order & 0x10 != 0);
         Self {
             look,
             file,
             valve,
+            limits,
             unit: None,
             handle: None,
         }
@@ -114,17 +117,17 @@ impl Host {
 }
 
 impl Subject for Host {
-    type Device = Scsi<Slow>;
+    type Device = Scsi<Throttled<Slow>>;
     type Words = Words;
     type Host = Event;
 
-    fn device(&mut self) -> Scsi<Slow> {
+    fn device(&mut self) -> Scsi<Throttled<Slow>> {
         let image = RawImage::new(self.file.try_clone().expect("a descriptor"));
         let image = image.expect("an image").mode(Mode::Sync).discard(true);
-        let backend = Slow {
+        let backend = self.limits.above(Slow {
             image: image.read_only(self.look.cdrom),
             valve: self.valve.clone(),
-        };
+        });
         let kind = match self.look.cdrom {
             true => Kind::Cdrom,
             false => Kind::Disk {
@@ -154,8 +157,14 @@ impl Subject for Host {
             return;
         };
         match event {
-            Event::Hold => self.valve.close(),
-            Event::Release => self.valve.open(),
+            Event::Hold => {
+                self.valve.close();
+                self.limits.change();
+            }
+            Event::Release => {
+                self.valve.open();
+                self.limits.pass_an_hour();
+            }
             Event::Fault(fault) => self.valve.fail(fault),
             Event::Remove => drop(handle.remove(PLACE)),
             Event::Add => self.add(),
@@ -178,6 +187,7 @@ impl Subject for Host {
 
     fn repair(&mut self) {
         self.valve.repair();
+        self.limits.lift();
     }
 
     fn probe(&mut self, bus: &mut TestBus) {
