@@ -8,12 +8,14 @@
 #![forbid(unsafe_code)]
 
 mod announce;
+mod aside;
 mod backend;
 mod coalesce;
 mod config_space;
 mod control;
 mod device;
 mod error;
+mod expected;
 mod features;
 mod filter;
 mod flow;
@@ -32,6 +34,7 @@ mod rss;
 mod rules;
 mod saved;
 mod shared;
+mod terms;
 mod transmit;
 mod window;
 mod worker;

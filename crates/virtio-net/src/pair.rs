@@ -10,8 +10,9 @@ use crate::Line;
 use crate::coalesce::Coalesce;
 use crate::hash::Hash;
 use crate::header::Header;
-use crate::receive::{Received, Receiver, Terms};
+use crate::receive::{Received, Receiver};
 use crate::shared::Shared;
+use crate::terms::Terms;
 use crate::transmit::{Transmitted, Transmitter};
 
 /// What a worker keeps of a pair, and hands back when it stops.

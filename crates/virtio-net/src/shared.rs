@@ -10,8 +10,8 @@ use virtio_device::{ConfigCell, DeviceHost};
 
 use crate::config_space::{ANNOUNCE, LINK_UP, set_mac, set_status};
 use crate::negotiated::Negotiated;
-use crate::receive::Terms;
 use crate::rules::Rules;
+use crate::terms::Terms;
 use crate::{Backend, Facts, Mac};
 
 /// One of each device.

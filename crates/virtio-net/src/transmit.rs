@@ -7,7 +7,7 @@ use virtio_device::{Chain, QueueError, Virtqueue};
 
 use crate::guest_io::{Iovecs, Storage};
 use crate::header::{HEADER, Header};
-use crate::receive::{LONGEST, Terms};
+use crate::terms::{LONGEST, Terms};
 use crate::{Line, Mac, announce};
 
 /// The transmitting side of a pair. It has no buffer of the driver between calls: one that the line

@@ -1,7 +1,7 @@
 //! Buffers of the driver that frames are read into.
 
 use virtio_device::vm_memory::GuestMemory;
-use virtio_device::{Chain, Virtqueue};
+use virtio_device::{Chain, GuestView, Virtqueue};
 
 /// Chains that were popped before it was known whether there is a frame, in their order.
 #[derive(Debug, Default)]
@@ -55,6 +55,45 @@ impl Window {
         taken.count()
     }
 
+    /// Copies what was written from byte `offset` on, which is in the first chain, to `to`.
+    pub(crate) fn read<M: GuestMemory>(
+        &self,
+        view: &mut GuestView<'_, M>,
+        offset: u32,
+        to: &mut [u8],
+    ) {
+        let (mut rest, mut skip) = (to, offset);
+        for chain in self.chains() {
+            let len = rest.len().min((chain.writable_len() - skip) as usize);
+            let (now, later) = rest.split_at_mut(len);
+            copy_written(chain, view, skip, now);
+            (rest, skip) = (later, 0);
+            if rest.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Copies `from` to where byte `offset` is, which is in the first chain, and on.
+    pub(crate) fn write<M: GuestMemory>(
+        &self,
+        view: &mut GuestView<'_, M>,
+        offset: u32,
+        from: &[u8],
+    ) {
+        let (mut rest, mut skip) = (from, offset);
+        for chain in self.chains() {
+            let len = rest.len().min((chain.writable_len() - skip) as usize);
+            let (now, later) = rest.split_at(len);
+            // All of it was found to be guest memory when it was popped.
+            let _ = chain.write_at(view, skip, now);
+            (rest, skip) = (later, 0);
+            if rest.is_empty() {
+                return;
+            }
+        }
+    }
+
     /// Gives the driver the first `count` chains, all at once, with the first `bytes` of the window
     /// written.
     pub(crate) fn push<M: GuestMemory>(
@@ -88,4 +127,21 @@ impl Window {
         }
         (self.len, self.room) = (0, 0);
     }
+}
+
+/// Copies what was written to the buffers of `chain`, from byte `offset` on.
+fn copy_written<M: GuestMemory>(
+    chain: &Chain,
+    view: &mut GuestView<'_, M>,
+    offset: u32,
+    to: &mut [u8],
+) {
+    let len = to.len() as u32;
+    let mut rest = to;
+    // All of it was found to be guest memory when it was popped.
+    let _ = chain.writable_slices(view, offset, len, |slice| {
+        let (now, later) = std::mem::take(&mut rest).split_at_mut(slice.len());
+        slice.copy_to(now);
+        rest = later;
+    });
 }

@@ -7,11 +7,13 @@ use virtio_device::{
 };
 
 use crate::Line;
+use crate::aside::Aside;
 use crate::control::{self, Data};
 use crate::negotiated::Negotiated;
 use crate::pair::{INPUT, OUTPUT, Pair, TIMER, of_token};
-use crate::receive::{Aside, Received, Terms};
+use crate::receive::Received;
 use crate::shared::Shared;
+use crate::terms::Terms;
 
 /// Serves some pairs of queues of a [`Net`](crate::Net); the worker of the first pair also serves
 /// the control queue.
