@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use machine::*;
 use testkit::channel::{Ccw, Status as Ending};
+use testkit::wait_for;
 use virtio_bus::{Doorbell, DoorbellAddress, DoorbellValue, IoEventFds};
 use virtio_bus::{Status, ThreadRunner};
 use virtio_ccw::CcwProps;
@@ -29,9 +30,9 @@ fn threaded() -> (Machine, Arc<Knobs>) {
 fn hold_one(machine: &mut Machine, knobs: &Knobs) {
     Knobs::set(&knobs.hold, true);
     machine.offer(0, b"held", 4);
-    while Knobs::count(&knobs.held) == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_for("a request that is held", || {
+        (Knobs::count(&knobs.held) > 0).then_some(())
+    });
 }
 
 /// A program of one command.

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use support::*;
+use testkit::wait_for;
 use virtio_device::Features;
 use virtio_pci::PciProps;
 use virtio_pci::virtio_bus::ThreadRunner;
@@ -131,9 +132,9 @@ fn bug_40_a_reset_is_complete_when_the_write_returns() {
     let mut queues = board.start_legacy(Features::NONE);
     board.offer(&mut queues[0]);
     board.notify_legacy(0);
-    while board.worn.taken.load(Ordering::SeqCst) == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait_for("a request that is taken", || {
+        (board.worn.taken.load(Ordering::SeqCst) == 1).then_some(())
+    });
     std::thread::scope(|scope| {
         let reset = scope.spawn(|| board.write(0, 0x12, 1, 0));
         std::thread::sleep(Duration::from_millis(20));
