@@ -64,4 +64,4 @@ macro_rules! smoke {
 smoke! { split_ring packed_ring balloon blk net rng scsi serial p9 pci mmio ccw channel_programs restore }
 
 const INPUTS: usize = 50_000;
-const SECONDS: Duration = Duration::from_secs(6);
+const SECONDS: Duration = Duration::from_secs(4);
