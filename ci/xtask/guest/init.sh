@@ -11,6 +11,8 @@ while read -r module; do
 done < /modules/order
 
 . /scenarios/lib.sh
+pulse=$(parameter pulse)
+[ -z "$pulse" ] || sh /scenarios/pulse.sh "$pulse"
 for scenario in $(parameter run | tr , ' '); do
     sh "/scenarios/$scenario.sh"
 done

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::console::{coloured, line};
+use crate::console::{Progress, coloured, line};
 use crate::process::{Process, output};
 use crate::report::Count;
 
@@ -64,6 +64,21 @@ pub fn build_as_for_tests() -> Result<PathBuf> {
         "--examples",
     ])?;
     Ok(target()?.join("debug"))
+}
+
+/// Builds the programs that run guests, in one go: mini-vmm, ccw-host and ccw-bridge. Returns their
+/// directory.
+pub fn build_for_guests() -> Result<PathBuf> {
+    let _progress = Progress::start("building what runs guests");
+    let packages = ["mini-vmm", "ccw-host", "ccw-bridge"].map(|name| ["--package", name]);
+    check(
+        &[
+            &["build", "--quiet", "--profile", "guest"],
+            packages.as_flattened(),
+        ]
+        .concat(),
+    )?;
+    Ok(target()?.join("guest"))
 }
 
 /// Whether `cargo <name>` exists.

@@ -13,7 +13,7 @@ use crate::guest::s390x;
 use crate::guest::scenario::Selection;
 use crate::guest::scenarios::{ALL, NEWEST, NEWEST_LABEL};
 use crate::guest::within::Within;
-use crate::report::{Count, Report};
+use crate::report::{Count, Report, Step};
 use crate::{fuzz, guest, release, unit};
 
 /// The commands of this project
@@ -169,38 +169,33 @@ fn test(report: &mut Report, only: Option<Part>, selection: &Selection, choice: 
 
 fn test_guests(report: &mut Report, selection: &Selection, choice: &Choice) {
     let filter = selection.filter.as_str();
-    let here = ALL.iter().any(|scenario| scenario.matches("", filter))
+    let x86 = ALL.iter().any(|scenario| scenario.matches("", filter))
         || NEWEST
             .iter()
             .any(|scenario| scenario.matches(NEWEST_LABEL, filter));
-    if here || !s390x::has(filter) {
-        test_x86_guests(report, selection, choice);
+    let s390x = s390x::has(filter);
+    let (mut here, mut there) = (None, None);
+    if x86 || !s390x {
+        report.step("what guests need", || {
+            here = Some(Guests::prepare(choice)?);
+            Ok(Count::default())
+        });
     }
-    if s390x::has(filter) {
-        test_s390x_guests(report, selection);
+    if s390x {
+        report.step("what s390x guests need", || {
+            there = Some(s390x::Guests::prepare()?);
+            Ok(Count::default())
+        });
     }
-}
-
-fn test_s390x_guests(report: &mut Report, selection: &Selection) {
-    let mut guests = None;
-    report.step("what s390x guests need", || {
-        guests = Some(s390x::Guests::prepare()?);
-        Ok(Count::default())
-    });
-    if let Some(guests) = guests {
-        report.step("tests in s390x guests", || guests.test(selection));
+    // Either leaves a processor idle now and then.
+    let mut steps: Vec<Step<'_>> = Vec::new();
+    if let Some(guests) = &here {
+        steps.push(("tests in guests", Box::new(|| guests.test(selection))));
     }
-}
-
-fn test_x86_guests(report: &mut Report, selection: &Selection, choice: &Choice) {
-    let mut guests = None;
-    report.step("what guests need", || {
-        guests = Some(Guests::prepare(choice)?);
-        Ok(Count::default())
-    });
-    if let Some(guests) = guests {
-        report.step("tests in guests", || guests.test(selection));
+    if let Some(guests) = &there {
+        steps.push(("tests in s390x guests", Box::new(|| guests.test(selection))));
     }
+    report.together(steps);
 }
 
 fn report(work: impl FnOnce(&mut Report)) -> bool {

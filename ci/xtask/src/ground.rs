@@ -4,9 +4,10 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::{available_parallelism, scope};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::console::{Paint, Progress, line};
 use crate::debian::Debian;
@@ -43,9 +44,9 @@ impl Ground {
         })
     }
 
-    /// Prepares it for measurements of time.
-    pub fn trust_counters(&mut self) {
-        self.l1.iter_mut().for_each(L1::trust_counters);
+    /// Gives an emulated machine so many processors, in place of one.
+    pub fn processors(&mut self, processors: u32) {
+        self.l1.iter_mut().for_each(|l1| l1.processors(processors));
     }
 
     /// The CPU model that suits guests there, as `-cpu` has it.
@@ -57,9 +58,46 @@ impl Ground {
         }
     }
 
+    /// How many runs are possible at the same time: as many as there are processors, but no more than
+    /// there are to do without getting in each other's way. Guests of this machine's own KVM would share
+    /// its networks.
+    pub fn places(&self) -> u32 {
+        let processors = available_parallelism().map_or(1, |number| number.get() as u32);
+        if self.l1.is_some() {
+            processors.min(PLACES)
+        } else {
+            1
+        }
+    }
+
     /// Runs `xtask within <arguments>` there and prints what it prints, line by line.
     /// Returns its exit status; after `limit` it is killed and that is an error.
     pub fn run(&self, arguments: &[&str], limit: Duration) -> Result<i32> {
+        let _progress = Progress::start("guests at work");
+        self.run_at(1, "|", arguments, limit)
+    }
+
+    /// The same, so many times at once, each told its place, from 1 on, by `--place`. Returns the worst
+    /// exit status.
+    pub fn run_in(&self, places: u32, arguments: &[&str], limit: Duration) -> Result<i32> {
+        let _progress = Progress::start("guests at work");
+        scope(|scope| {
+            let run = |place: u32| {
+                let number = place.to_string();
+                let arguments = [&["--place", &number], arguments].concat();
+                self.run_at(place, &format!("{place}|"), &arguments, limit)
+            };
+            let runs: Vec<_> = (1..=places)
+                .map(|place| scope.spawn(move || run(place)))
+                .collect();
+            runs.into_iter().try_fold(0, |worst, run| {
+                let status = run.join().unwrap_or_else(|_| Err(anyhow!("it crashed")));
+                Ok(i32::max(worst, status?))
+            })
+        })
+    }
+
+    fn run_at(&self, place: u32, mark: &str, arguments: &[&str], limit: Duration) -> Result<i32> {
         let share = if self.l1.is_some() {
             Path::new(SHARE_IN_L1)
         } else {
@@ -71,10 +109,9 @@ impl Ground {
             .chain([share.as_os_str().to_owned()])
             .chain(arguments.iter().map(OsString::from))
             .collect();
-        let _progress = Progress::start("guests at work");
-        let print = |text: &str| line(format_args!("{} {text}", Paint::Faint.on("|")));
+        let print = |text: &str| line(format_args!("{} {text}", Paint::Faint.on(mark)));
         match &self.l1 {
-            Some(l1) => l1.run(&command, limit, print),
+            Some(l1) => l1.run(place, &command, limit, print),
             None => run_here(&command, limit, print),
         }
     }
@@ -128,3 +165,5 @@ fn copy_of_this_program(guests: &Path) -> Result<PathBuf> {
 }
 
 const SHARE_IN_L1: &str = "/run/share";
+/// At most.
+const PLACES: u32 = 2;

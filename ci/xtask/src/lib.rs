@@ -16,6 +16,7 @@ pub mod kernel;
 pub mod l1;
 pub mod lint;
 pub mod process;
+pub mod pulse;
 pub mod qmp;
 pub mod release;
 pub mod report;

@@ -66,25 +66,11 @@ impl Process {
     }
 
     /// Feeds every line to `each` until the child ends, and returns its status.
-    pub fn drain(self, deadline: Instant, each: impl FnMut(&str)) -> Result<ExitStatus> {
-        let name = self.name.clone();
-        self.drain_while_it_speaks(deadline, Duration::MAX, each)?
-            .with_context(|| killed(&name))
-    }
-
-    /// The same; `None` if the child said nothing for as long as `silence`, and was killed for it.
-    pub fn drain_while_it_speaks(
-        mut self,
-        deadline: Instant,
-        silence: Duration,
-        mut each: impl FnMut(&str),
-    ) -> Result<Option<ExitStatus>> {
+    pub fn drain(mut self, deadline: Instant, mut each: impl FnMut(&str)) -> Result<ExitStatus> {
         loop {
-            let next = Instant::now().checked_add(silence);
-            match self.line(next.map_or(deadline, |next| next.min(deadline))) {
+            match self.line(deadline) {
                 Ok(line) => each(&line),
-                Err(Silence::Ended) => return self.wait(deadline).map(Some),
-                Err(Silence::TimedOut) if Instant::now() < deadline => return Ok(None),
+                Err(Silence::Ended) => return self.wait(deadline),
                 Err(Silence::TimedOut) => bail!(killed(&self.name)),
             }
         }
@@ -259,20 +245,6 @@ mod tests {
         lines.sort();
         assert_eq!(lines, ["one", "two"]);
         assert_eq!(status.code(), Some(3));
-    }
-
-    #[test]
-    fn process_that_falls_silent_is_killed_before_its_deadline() {
-        let mut command = Command::new("sh");
-        command.args(["-c", "echo one; sleep 60"]);
-        let deadline = Instant::now() + Duration::from_secs(60);
-        let mut lines = 0;
-        let ended = Process::spawn(&command)
-            .unwrap()
-            .drain_while_it_speaks(deadline, Duration::from_millis(200), |_| lines += 1)
-            .unwrap();
-        assert_eq!((ended, lines), (None, 1));
-        assert!(Instant::now() < deadline - Duration::from_secs(30));
     }
 
     #[test]

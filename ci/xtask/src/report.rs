@@ -1,6 +1,8 @@
 //! Counts what passed and what failed, and how long each step took.
 
 use std::fmt::Display;
+use std::panic::resume_unwind;
+use std::thread::{ScopedJoinHandle, scope};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -12,7 +14,18 @@ use crate::console::{Paint, line, seconds};
 pub struct Report {
     start: Instant,
     count: Count,
-    steps: Vec<(String, Duration, bool)>,
+    outcomes: Vec<Outcome>,
+}
+
+/// The name of a step that can be done beside others, and what it does.
+pub type Step<'a> = (&'a str, Box<dyn FnOnce() -> Result<Count> + Send + 'a>);
+
+/// What became of a step.
+#[derive(Debug)]
+struct Outcome {
+    name: String,
+    time: Duration,
+    count: Count,
 }
 
 /// How many checks went which way.
@@ -46,31 +59,40 @@ impl Report {
         Self {
             start: Instant::now(),
             count: Count::default(),
-            steps: Vec::new(),
+            outcomes: Vec::new(),
         }
     }
 
     /// Does one step. A step that breaks off counts as one failed check, and the next one is done all the same.
     pub fn step(&mut self, name: impl Display, work: impl FnOnce() -> Result<Count>) {
-        line(Paint::Title.on(format!("==> {name}")));
-        let start = Instant::now();
-        let count = work().unwrap_or_else(|error| {
-            line(format_args!("{} {error:#}", Paint::Bad.on("error:")));
-            Count::one(false)
+        self.enter(Outcome::of(name, work));
+    }
+
+    /// Does steps at the same time. What they say is mixed.
+    pub fn together(&mut self, steps: Vec<Step<'_>>) {
+        let outcomes = scope(|scope| {
+            let start = |(name, work)| scope.spawn(move || Outcome::of(name, work));
+            let running: Vec<_> = steps.into_iter().map(start).collect();
+            let end = |step: ScopedJoinHandle<'_, _>| {
+                step.join().unwrap_or_else(|panic| resume_unwind(panic))
+            };
+            running.into_iter().map(end).collect::<Vec<_>>()
         });
-        let (time, good) = (start.elapsed(), count.failed == 0);
-        self.count.add(count);
-        self.steps.push((name.to_string(), time, good));
-        line(format_args!("{} {name}, {}", mark(good), seconds(time)));
+        outcomes.into_iter().for_each(|outcome| self.enter(outcome));
+    }
+
+    fn enter(&mut self, outcome: Outcome) {
+        self.count.add(outcome.count);
+        self.outcomes.push(outcome);
     }
 
     /// Prints the summary and returns whether all went well.
     pub fn finish(self) -> bool {
         line(Paint::Title.on("==> summary"));
-        for (name, time, good) in &self.steps {
+        for Outcome { name, time, count } in &self.outcomes {
             line(format_args!(
                 "{} {name:<44} {:>12}",
-                mark(*good),
+                mark(*count),
                 seconds(*time)
             ));
         }
@@ -87,8 +109,26 @@ impl Report {
     }
 }
 
-fn mark(good: bool) -> String {
-    if good {
+impl Outcome {
+    fn of(name: impl Display, work: impl FnOnce() -> Result<Count>) -> Self {
+        line(Paint::Title.on(format!("==> {name}")));
+        let start = Instant::now();
+        let count = work().unwrap_or_else(|error| {
+            line(format_args!("{} {error:#}", Paint::Bad.on("error:")));
+            Count::one(false)
+        });
+        let time = start.elapsed();
+        line(format_args!("{} {name}, {}", mark(count), seconds(time)));
+        Self {
+            name: name.to_string(),
+            time,
+            count,
+        }
+    }
+}
+
+fn mark(count: Count) -> String {
+    if count.failed == 0 {
         Paint::Good.on("  ok")
     } else {
         Paint::Bad.on("FAIL")

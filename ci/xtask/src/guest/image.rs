@@ -335,6 +335,7 @@ const HOTPLUG: &str = include_str!("../../guest/hotplug.sh");
 pub(super) const SCRIPTS: &[(&str, &str)] = &[
     ("sbin/init", include_str!("../../guest/init.sh")),
     ("scenarios/lib.sh", include_str!("../../guest/lib.sh")),
+    ("scenarios/pulse.sh", include_str!("../../guest/pulse.sh")),
     ("scenarios/demo.sh", include_str!("../../guest/demo.sh")),
     ("scenarios/bench.sh", include_str!("../../guest/bench.sh")),
     ("scenarios/root.sh", include_str!("../../guest/root.sh")),

@@ -5,7 +5,9 @@
 //! runs; [`scenario`] is a test in data; [`suite`] runs scenarios, as many as possible in one boot.
 //!
 //! [`run`] is the half of it all on the machine of the user, [`within`] the half where KVM works
-//! (see [`crate::ground`]); both are this program.
+//! (see [`crate::ground`]); both are this program. Where that is an emulated machine there are two of them,
+//! which share the boots: most of what happens in one is done by one processor. Guests on s390x run beside
+//! them.
 
 use anyhow::Result;
 

@@ -1,6 +1,7 @@
 //! Guests seen from the machine of the user: prepares everything, then starts this program again
 //! where guests can run (`xtask within`), and collects what it found.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,13 +10,13 @@ use clap::Args;
 
 use crate::bench::RECORD;
 use crate::cargo;
-use crate::console::Progress;
 use crate::debian::Debian;
 use crate::ground::Ground;
 use crate::guest::image::Image;
+use crate::guest::machine::Vmm;
 use crate::guest::scenario::{Selection, TOOLS};
-use crate::guest::scenarios::share;
-use crate::guest::suite::RESULTS;
+use crate::guest::scenarios::{ALL, NEWEST, NEWEST_LABEL, share};
+use crate::guest::suite::{boots, check_of, results_of};
 use crate::guest::verdict::Verdict;
 use crate::report::Count;
 
@@ -50,7 +51,7 @@ impl Guests {
         let [image, newest] = images()?;
         let qemu = debian.program("qemu-system-x86_64")?.path;
         let vmm = match &choice.vmm {
-            None => build_mini_vmm(&target)?,
+            None => build_mini_vmm()?,
             Some(name) if name.as_os_str() == "qemu" => qemu.clone(),
             Some(path) => path
                 .canonicalize()
@@ -69,32 +70,52 @@ impl Guests {
 
     /// Runs the scenarios that are selected.
     pub fn test(&self, selection: &Selection) -> Result<Count> {
-        let (filter, newest) = (&selection.filter, utf8(self.newest.directory())?);
-        let mut words = vec!["--filter", filter, "--newest", newest];
+        let filter = &selection.filter;
+        let mut words = vec!["--filter", filter];
+        if let Some(newest) = self.newest() {
+            words.extend(["--newest", utf8(newest.directory())?]);
+        }
         let mut limit = TEST_LIMIT;
         if selection.full {
             words.push("--full");
             limit = FULL_TEST_LIMIT;
         }
-        let status = self.within("suite", &words, limit)?;
-        let mut count = Count::default();
-        for verdict in self
-            .ground
-            .result(RESULTS)?
-            .lines()
-            .filter_map(Verdict::from_line)
-        {
-            count.add(Count::one(verdict.result.is_ok()));
+        let boots = self.boots(filter);
+        ensure!(!boots.is_empty(), "no scenario is called like {filter:?}");
+        let places = self.ground.places().min(boots.len() as u32);
+        let arguments = self.arguments("suite", &words)?;
+        let status = self.ground.run_in(places, &arguments, limit)?;
+        let mut verdicts = Vec::new();
+        for place in 1..=places {
+            let lines = self.ground.result(&results_of(place))?;
+            verdicts.extend(lines.lines().filter_map(Verdict::from_line));
         }
-        ensure!(
-            count != Count::default(),
-            "no scenario is called like {filter:?}"
-        );
+        let (mut count, mut made) = (Count::default(), HashSet::new());
+        for verdict in verdicts {
+            count.add(Count::one(verdict.result.is_ok()));
+            made.insert(verdict.check);
+        }
+        for boot in boots {
+            ensure!(made.contains(&check_of(&boot)), "{boot} left no results");
+        }
         ensure!(
             (status == 0) == (count.failed == 0),
             "the guests' results are incomplete (status {status})"
         );
         Ok(count)
+    }
+
+    fn boots(&self, filter: &str) -> Vec<String> {
+        let newest = self.newest().map(|_| boots(NEWEST, NEWEST_LABEL, filter));
+        let mut all = boots(ALL, "", filter);
+        all.extend(newest.into_iter().flatten());
+        all
+    }
+
+    /// The image with the newest kernel, unless the VMM is QEMU, which has none of the disks that it is
+    /// there for.
+    fn newest(&self) -> Option<&Image> {
+        Some(&self.newest).filter(|_| Vmm::new(&self.vmm, &self.cpu).is_ours())
     }
 
     /// Boots one guest and shows what it found.
@@ -108,7 +129,8 @@ impl Guests {
     /// Measures the VMM beside QEMU: with each number of `vcpus`, `rounds` times. What the file `add`
     /// keeps of earlier runs is counted, and it will keep this one, too.
     pub fn bench(mut self, vcpus: &[u32], rounds: u32, add: Option<&Path>) -> Result<()> {
-        self.ground.trust_counters();
+        // As many as the guests have, at most, that are measured.
+        self.ground.processors(2);
         if let Some(earlier) = add.filter(|file| file.exists()) {
             self.ground
                 .hand_over(RECORD, &std::fs::read_to_string(earlier)?)?;
@@ -139,6 +161,10 @@ impl Guests {
     }
 
     fn within(&self, what: &str, more: &[&str], limit: Duration) -> Result<i32> {
+        self.ground.run(&self.arguments(what, more)?, limit)
+    }
+
+    fn arguments<'a>(&'a self, what: &'a str, more: &[&'a str]) -> Result<Vec<&'a str>> {
         let mut arguments = vec![
             "--image",
             utf8(self.image.directory())?,
@@ -149,7 +175,7 @@ impl Guests {
         ];
         arguments.extend(more);
         arguments.push(what);
-        self.ground.run(&arguments, limit)
+        Ok(arguments)
     }
 }
 
@@ -168,21 +194,12 @@ pub fn images() -> Result<[Image; 2]> {
     Ok([image, newest])
 }
 
-fn build_mini_vmm(target: &Path) -> Result<PathBuf> {
-    let _progress = Progress::start("building mini-vmm");
-    cargo::check(&[
-        "build",
-        "--quiet",
-        "--profile",
-        "guest",
-        "--package",
-        "mini-vmm",
-    ])?;
-    let program = target.join("guest").join("mini-vmm");
-    let name = target.join("guest").join(QTEST_NAME);
+fn build_mini_vmm() -> Result<PathBuf> {
+    let directory = cargo::build_for_guests()?;
+    let name = directory.join(QTEST_NAME);
     let _ = std::fs::remove_file(&name);
     std::os::unix::fs::symlink("mini-vmm", name)?;
-    Ok(program)
+    Ok(directory.join("mini-vmm"))
 }
 
 fn utf8(path: &Path) -> Result<&str> {

@@ -13,9 +13,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::console::{Paint, line};
 use crate::guest::machine::{LOG, Machine};
-use crate::guest::scenario::SILENCE;
+use crate::guest::scenario::{SILENCE, in_l1};
 use crate::guest::verdict::Verdict;
+use crate::l1;
 use crate::process::{Process, Silence};
+use crate::pulse::Pulses;
 
 /// A guest under a VMM. Dropping it kills the VMM.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Guest {
     recent: VecDeque<String>,
     /// When a reader of our output last saw that the guest is at work.
     sign: Instant,
+    /// Of the guest's processors, where it was asked for them.
+    pulses: Pulses,
 }
 
 /// What a guest says.
@@ -59,29 +63,52 @@ impl Guest {
             log,
             recent: VecDeque::new(),
             sign: Instant::now(),
+            pulses: Pulses::new(PULSELESS),
         })
     }
 
-    /// The next report; an error if none comes within `limit`.
+    /// The next report; an error if none comes within `limit`, or if one of the guest's processors
+    /// gives no sign of life any more.
     pub fn report(&mut self, limit: Duration) -> Result<Report> {
         let deadline = Instant::now() + limit;
         loop {
-            match self.process.line(deadline) {
+            let next = self.pulses.due().map_or(deadline, |due| due.min(deadline));
+            match self.process.line(next) {
                 Ok(line) => {
-                    self.keep(&line)?;
-                    if let Some(report) = parse(&line) {
-                        self.show_life(&line);
+                    if let Some(report) = self.hear(&line)? {
                         return Ok(report);
                     }
                 }
                 Err(Silence::Ended) => return Ok(Report::Ended),
-                Err(Silence::TimedOut) => {
-                    let (limit, threads) = (limit.as_secs(), self.process.threads());
-                    let words = self.last_words();
-                    bail!("{SILENT} {limit} s; the VMM's threads:{threads}\n{words}")
-                }
+                Err(Silence::TimedOut) => bail!("{}", self.silence(limit)),
             }
         }
+    }
+
+    /// What a line reports, if anything.
+    fn hear(&mut self, line: &str) -> Result<Option<Report>> {
+        writeln!(self.log, "{line}").context("the console's log")?;
+        if self.pulses.hear(line) {
+            return Ok(None);
+        }
+        self.keep(line);
+        let report = parse(line);
+        if report.is_some() {
+            self.show_life(line);
+        }
+        if report == Some(Report::Done) || line.contains(RESTART) {
+            self.pulses.forget();
+        }
+        Ok(report)
+    }
+
+    fn silence(&self, limit: Duration) -> String {
+        let silent = match self.pulses.lost() {
+            Some(processor) => format!("{} s on processor {processor}", PULSELESS.as_secs()),
+            None => format!("{} s", limit.as_secs()),
+        };
+        let (threads, words) = (self.process.threads(), self.last_words());
+        format!("{SILENT} {silent}; the VMM's threads:{threads}\n{words}")
     }
 
     /// Waits for user space and returns the guest's own time, in seconds.
@@ -119,8 +146,16 @@ impl Guest {
     }
 
     /// SIGKILL, as hard as it gets.
+    ///
+    /// One level down, a VMM that does not end even so has a processor that stopped for good. Then
+    /// nothing there can be relied upon, threads that serve the VMM's sockets never end, and this
+    /// process does: see [`l1::give_up`].
     pub fn kill(&mut self) -> Result<ExitStatus> {
-        self.process.kill()
+        let killed = self.process.kill();
+        if in_l1() && killed.is_err() {
+            l1::give_up("a VMM does not even die");
+        }
+        killed
     }
 
     /// SIGTERM; the VMM must end in order. Returns the last record that was acknowledged, `last` if
@@ -169,13 +204,18 @@ impl Guest {
         }
     }
 
-    fn keep(&mut self, line: &str) -> Result<()> {
-        writeln!(self.log, "{line}").context("the console's log")?;
+    fn keep(&mut self, line: &str) {
         if self.recent.len() == RECENT {
             self.recent.pop_front();
         }
         self.recent.push_back(line.to_owned());
-        Ok(())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // Fails only where the VMM has ended already.
+        let _ = self.kill();
     }
 }
 
@@ -204,7 +244,11 @@ fn parse(line: &str) -> Option<Report> {
 
 /// How the error begins that says that nothing was reported in time.
 pub const SILENT: &str = "silent for";
+/// Printed by the kernel, whatever the log level.
+const RESTART: &str = "reboot: Restarting system";
 const RECENT: usize = 25;
+/// How long a processor may give no sign of life: a dozen times as long as it does.
+const PULSELESS: Duration = Duration::from_secs(60);
 /// How often a guest at work is shown to be, at most.
 const SIGN: Duration = Duration::from_secs(20);
 /// A disk of the host that is busy with others makes a last flush slow.

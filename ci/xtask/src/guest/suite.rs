@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::thread::spawn;
 use std::time::Instant;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::console::{Paint, line, seconds};
 use crate::guest::image::Image;
@@ -20,13 +20,15 @@ use crate::guest::verdict::Verdict;
 use crate::report::Count;
 
 /// A run of scenarios with one VMM. Verdicts are printed as they come, and kept in the results file
-/// when their boot has ended.
+/// when their boot has ended. Runs at several places, of the same scenarios, share the boots among
+/// them.
 #[derive(Debug)]
 pub struct Suite {
     vmm: Vmm,
     image: Image,
     share: PathBuf,
     work: PathBuf,
+    place: u32,
     results: File,
     count: Count,
     /// The checks of the run that this one resumes.
@@ -40,13 +42,15 @@ pub struct Suite {
 }
 
 impl Suite {
-    /// Prepares a run: results and logs go to `share`, disks to `work`.
-    pub fn new(vmm: Vmm, image: Image, share: &Path, work: &Path) -> Result<Self> {
+    /// Prepares the run at `place`: results and logs go to `share`, disks to `work`.
+    pub fn new(vmm: Vmm, image: Image, share: &Path, work: &Path, place: u32) -> Result<Self> {
+        fs::create_dir_all(share.join(CLAIMS))?;
         let results = File::options()
             .append(true)
             .create(true)
-            .open(share.join(RESULTS))?;
+            .open(share.join(results_of(place)))?;
         Ok(Self {
+            place,
             vmm,
             image,
             share: share.to_owned(),
@@ -64,7 +68,7 @@ impl Suite {
     /// Takes over what the share has of a run that was cut short: boots with results are not made
     /// again.
     pub fn resume(mut self) -> Result<Self> {
-        let text = fs::read_to_string(self.share.join(RESULTS))?;
+        let text = fs::read_to_string(self.share.join(results_of(self.place)))?;
         for verdict in text.lines().filter_map(Verdict::from_line) {
             self.count.add(Count::one(verdict.result.is_ok()));
             self.earlier.insert(verdict.check);
@@ -104,7 +108,7 @@ impl Suite {
             }
         }
         if !shared.is_empty() {
-            self.boot("shared", &equip, |suite, machine| {
+            self.boot(SHARED, &equip, |suite, machine| {
                 suite.run_shared(machine, &shared)
             })?;
         }
@@ -127,7 +131,7 @@ impl Suite {
         equip: &[Equip],
         play: impl Fn(&mut Self, &mut Machine) -> Result<()>,
     ) -> Result<()> {
-        if self.earlier.contains(&self.name_of(name)) {
+        if self.earlier.contains(&self.name_of(name)) || !self.claims(name)? {
             return Ok(());
         }
         for left in (0..BOOTS).rev() {
@@ -148,6 +152,19 @@ impl Suite {
         Ok(self.results.write_all(lines.as_bytes())?)
     }
 
+    /// Whether a boot is to be made here: nobody has claimed it, or this run has, and was cut short.
+    fn claims(&self, boot: &str) -> Result<bool> {
+        let (claim, place) = (self.share.join(CLAIMS).join(self.name_of(boot)), self.place);
+        match File::create_new(&claim) {
+            Ok(mut file) => write!(file, "{place}").map(|()| true),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                fs::read_to_string(&claim).map(|whose| whose == place.to_string())
+            }
+            Err(error) => Err(error),
+        }
+        .context("claiming a boot")
+    }
+
     /// Whether a boot that failed did so as those do that the emulated SVM ended, and how.
     fn excuse(&self, log: &str) -> Option<&'static str> {
         let mut failures = self
@@ -163,7 +180,7 @@ impl Suite {
 
     /// The check that a boot as a whole is, with its label.
     fn name_of(&self, boot: &str) -> String {
-        format!("{}{boot}-boot", self.label)
+        check_of(&format!("{}{boot}", self.label))
     }
 
     /// Returns what the console said.
@@ -174,7 +191,7 @@ impl Suite {
         play: impl Fn(&mut Self, &mut Machine) -> Result<()>,
     ) -> Result<String> {
         let (start, directory) = (Instant::now(), self.work.join(name));
-        let shared = name == "shared";
+        let shared = name == SHARED;
         let root = if shared {
             "virtio-blk-pci"
         } else {
@@ -182,6 +199,7 @@ impl Suite {
         };
         let mut machine = Machine::new(&self.vmm, &self.image, &directory, root)?;
         machine.full |= self.full;
+        machine.parameter("pulse=5");
         if !shared {
             machine.load_uncompressed();
         }
@@ -272,6 +290,32 @@ impl Suite {
     }
 }
 
+/// The boots that [`Suite::run`] makes.
+pub fn boots(scenarios: &[Scenario], label: &str, filter: &str) -> Vec<String> {
+    let chosen = scenarios
+        .iter()
+        .filter(|scenario| scenario.matches(label, filter));
+    let mut boots: Vec<_> = chosen
+        .map(|scenario| match scenario.play {
+            Play::Shared(_) => format!("{label}{SHARED}"),
+            Play::Alone(_) => format!("{label}{}", scenario.name),
+        })
+        .collect();
+    boots.sort();
+    boots.dedup();
+    boots
+}
+
+/// The check that a boot as a whole is.
+pub fn check_of(boot: &str) -> String {
+    format!("{boot}-boot")
+}
+
+/// The name of a place's results file in the share: one [`Verdict`] per line.
+pub fn results_of(place: u32) -> String {
+    format!("results.{place}.tsv")
+}
+
 fn crashed(name: &str) -> Verdict {
     Verdict {
         check: format!("{name}-beside"),
@@ -283,5 +327,7 @@ fn crashed(name: &str) -> Verdict {
 const BOOTS: u32 = 3;
 /// What mini-vmm says of one.
 const TRIPLE_FAULT: &str = "triple fault of the guest";
-/// The name of the results file in the share: one [`Verdict`] per line.
-pub const RESULTS: &str = "results.tsv";
+/// The boot of all scenarios that may share one.
+const SHARED: &str = "shared";
+/// Boots that somebody makes, in the share: files that say at which place.
+const CLAIMS: &str = "claims";

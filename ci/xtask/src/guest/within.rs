@@ -20,6 +20,9 @@ pub struct Within {
     /// Where results go
     #[arg(long)]
     share: PathBuf,
+    /// Which of those that share the work this is
+    #[arg(long, default_value_t = 1)]
+    place: u32,
     /// The guest's image
     #[arg(long)]
     image: PathBuf,
@@ -66,15 +69,14 @@ impl Within {
         match self.what {
             What::Suite => {
                 let run = |image, label, scenarios| -> Result<_> {
-                    let suite = Suite::new(vmm.clone(), image, &self.share, work)?;
+                    let suite = Suite::new(vmm.clone(), image, &self.share, work, self.place)?;
                     suite
                         .resume()?
                         .labelled(label)
                         .run(scenarios, &self.selection)
                 };
                 let mut count = run(image, "", ALL)?;
-                // QEMU has none of the disks that these are about.
-                if let Some(newest) = self.newest.as_ref().filter(|_| vmm.is_ours()) {
+                if let Some(newest) = &self.newest {
                     // The results of the first are among those of the second.
                     count = run(Image::open(newest), NEWEST_LABEL, NEWEST)?;
                 }

@@ -7,13 +7,12 @@ mod image;
 mod scenarios;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 use tempfile::TempDir;
 
 use crate::cargo;
-use crate::console::Progress;
 use crate::debian::{Debian, Program};
 use crate::guest::demo;
 use crate::guest::image::Image;
@@ -44,7 +43,7 @@ impl Guests {
         Ok(Self {
             images: images()?,
             qemu: Debian::new(&target).program("qemu-system-s390x")?,
-            programs: build_programs(&target)?,
+            programs: cargo::build_for_guests()?,
             share,
         })
     }
@@ -69,7 +68,7 @@ impl Guests {
 
     fn run(&self, course: &Course, selection: &Selection) -> Result<Count> {
         let (work, image) = (TempDir::new()?, self.image(course.kernel).clone());
-        Suite::new(self.vmm(), image, &self.share, work.path())?
+        Suite::new(self.vmm(), image, &self.share, work.path(), 1)?
             .labelled(course.label)
             .processors(course.processors)
             .run(course.scenarios, selection)
@@ -104,22 +103,6 @@ pub fn images() -> Result<[Image; 2]> {
 /// Whether a scenario for s390x has a name that contains `filter`.
 pub fn has(filter: &str) -> bool {
     COURSES.iter().any(|course| course.matches(filter))
-}
-
-/// Builds the host and the bridge; returns their directory.
-fn build_programs(target: &Path) -> Result<PathBuf> {
-    let _progress = Progress::start("building ccw-host and ccw-bridge");
-    cargo::check(&[
-        "build",
-        "--quiet",
-        "--profile",
-        "guest",
-        "--package",
-        "ccw-host",
-        "--package",
-        "ccw-bridge",
-    ])?;
-    Ok(target.join("guest"))
 }
 
 const BRIDGE: &str = "libccw_bridge.so";

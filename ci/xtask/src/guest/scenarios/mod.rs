@@ -25,7 +25,8 @@ pub mod zoned;
 
 use crate::guest::scenario::Scenario;
 
-/// Every scenario, in the order in which those that share a boot are run.
+/// Every scenario, in the order in which those that share a boot are run; of the others the longest
+/// first, so that who share the work end at about the same time.
 pub const ALL: &[Scenario] = &[
     root::SCENARIO,
     console::SCENARIO,
@@ -37,16 +38,16 @@ pub const ALL: &[Scenario] = &[
     hub::SCENARIO,
     scsi::SCENARIO,
     units::SCENARIO,
-    reboot::SCENARIO,
-    kill::SCENARIO,
-    net::SCENARIO,
-    ends::SCENARIO,
-    hotplug::ACPI,
     hotplug::NATIVE,
+    hotplug::ACPI,
+    share::SCENARIO,
+    net::SCENARIO,
+    kill::SCENARIO,
+    ends::SCENARIO,
     monitor::SCENARIO,
     balloon::SCENARIO,
     balloon::REPORTING,
-    share::SCENARIO,
+    reboot::SCENARIO,
 ];
 
 /// Those that Debian's newest kernel boots for, all in one boot.
