@@ -19,6 +19,16 @@ fn booted(runner: Arc<dyn Runner<Space>>) -> (TestBus, Arc<Knobs>) {
     (bus, knobs)
 }
 
+/// The same, with a request that it has seen and not answered.
+fn holding(runner: Arc<dyn Runner<Space>>, activity: &Activity) -> (TestBus, Arc<Knobs>) {
+    let (mut bus, knobs) = booted(runner);
+    Knobs::set(&knobs.hold, true);
+    bus.submit(0, &[b"held"], &[4]);
+    assert!(activity.settle(DEADLINE));
+    assert_eq!(Knobs::count(&knobs.held), 1, "seen");
+    (bus, knobs)
+}
+
 fn thread(activity: &Activity, poll: Duration) -> Arc<dyn Runner<Space>> {
     Arc::new(ThreadRunner::new("toy").poll(poll).activity(activity))
 }
@@ -51,12 +61,8 @@ fn what_was_notified_has_been_served() {
 fn the_answer_of_another_device_is_not_waited_for() {
     let activity = Activity::new().unwrap();
     for runner in [thread, shared].map(|runner| runner(&activity, Duration::ZERO)) {
-        let (mut bus, knobs) = booted(runner);
-        Knobs::set(&knobs.hold, true);
-        bus.submit(0, &[b"held"], &[4]);
-        assert!(activity.settle(DEADLINE));
-        assert_eq!(Knobs::count(&knobs.held), 1, "seen");
-        assert!(!bus.queue(0).has_used(), "and in flight");
+        let (mut bus, knobs) = holding(runner, &activity);
+        assert!(!bus.queue(0).has_used(), "in flight");
         knobs.release();
         assert!(activity.settle(DEADLINE));
         assert!(bus.queue(0).has_used());
@@ -68,10 +74,7 @@ fn the_answer_of_another_device_is_not_waited_for() {
 fn a_job_that_drains_is_waited_for() {
     let activity = Activity::new().unwrap();
     for runner in [thread, shared].map(|runner| runner(&activity, Duration::ZERO)) {
-        let (mut bus, knobs) = booted(runner);
-        Knobs::set(&knobs.hold, true);
-        bus.submit(0, &[b"held"], &[4]);
-        assert!(activity.settle(DEADLINE));
+        let (mut bus, knobs) = holding(runner, &activity);
         bus.core().write_status(Status::RESET);
         assert!(!activity.settle(Duration::from_millis(50)), "in flight");
         knobs.release();
