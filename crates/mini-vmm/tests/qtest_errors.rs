@@ -308,11 +308,21 @@ fn a_disk_without_an_identifier_is_told_by_its_path() {
 /// QEMU's name of a drive's host end stays, whatever disc is in it.
 #[test]
 fn a_failure_is_told_of_the_disc_that_is_in_the_drive() {
+    told_of_the_disc("drive=d0", "d0");
+}
+
+#[test]
+fn a_failure_is_told_of_the_disc_that_has_come_into_an_empty_drive() {
+    told_of_the_disc("rerror=report", "");
+}
+
+/// A CD-ROM drive with the property `given`, whose host end QEMU calls `name`.
+fn told_of_the_disc(given: &str, name: &str) {
     let disc = NamedTempFile::new().unwrap();
     disc.as_file().set_len(SIZE).unwrap();
     let devices = format!(
         "-drive if=none,id=m1,file={},format=raw,readonly=on -device virtio-scsi-pci,id=s0,addr=4 \
-         -device scsi-cd,drive=d0,scsi-id=1,lun=0,rerror=report",
+         -device scsi-cd,scsi-id=1,lun=0,{given}",
         disc.path().display()
     );
     let mut machine = Machine::start(",readonly=on", &devices, 2);
@@ -329,7 +339,7 @@ fn a_failure_is_told_of_the_disc_that_is_in_the_drive() {
     let moved = machine.vmm.qmp().event("DEVICE_TRAY_MOVED");
     assert_eq!(
         moved["data"],
-        json!({"device": "d0", "id": path, "tray-open": true})
+        json!({"device": name, "id": path, "tray-open": true})
     );
     // What has happened to the drive is told first.
     let mut is_ready = || {
@@ -344,7 +354,7 @@ fn a_failure_is_told_of_the_disc_that_is_in_the_drive() {
     let error = machine.error();
     assert_eq!(
         [&error["qom-path"], &error["device"], &error["node-name"]],
-        [path, "d0", "m1"]
+        [path, name, "m1"]
     );
     assert_eq!(error["reason"], "unexpected end of file");
 }

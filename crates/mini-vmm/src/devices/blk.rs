@@ -59,7 +59,7 @@ fn make(
         None => Blk::new(props, storage)?,
     };
     if let Some(incidents) = backends.incidents() {
-        let policy = drive.errors(props.rerror, props.werror);
+        let policy = Drive::errors(Some(drive), props.rerror, props.werror);
         device = device.judged(policy, incidents.witness(path));
     }
     let resizer = device.resizer();

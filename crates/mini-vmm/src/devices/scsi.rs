@@ -167,8 +167,8 @@ fn unit(
     let storage = storage.transpose().map_err(UnitError::from);
     let unit = storage.and_then(|storage| LogicalUnit::new(given.setup, storage));
     let mut unit = unit.map_err(|error| refused(&option, drive.as_ref(), &error))?;
-    if let (Some(drive), Some(incidents)) = (&drive, backends.incidents()) {
-        let policy = drive.errors(given.rerror, given.werror);
+    if let Some(incidents) = backends.incidents() {
+        let policy = Drive::errors(drive.as_ref(), given.rerror, given.werror);
         unit = unit.judged(policy, incidents.witness(&path));
     }
     let name = options.id.as_deref().unwrap_or(&path);

@@ -104,9 +104,10 @@ impl Drive {
         self.member.join(group);
     }
 
-    /// What is done about requests that it fails, where its device says `read` and `write`.
-    pub fn errors(&self, read: OnErrorAuto, write: OnErrorAuto) -> ErrorPolicy {
-        let own = self.options.errors;
+    /// What is done about requests that `drive` fails, where its device says `read` and `write`.
+    /// Without a drive there may be one later.
+    pub fn errors(drive: Option<&Self>, read: OnErrorAuto, write: OnErrorAuto) -> ErrorPolicy {
+        let own = drive.map(|drive| drive.options.errors).unwrap_or_default();
         ErrorPolicy {
             read: read.0.unwrap_or(own.read),
             write: write.0.unwrap_or(own.write),
