@@ -33,14 +33,20 @@ fn equip(machine: &mut Machine) -> Result<()> {
     let blk = machine.virtio("blk");
     machine.disk(&format!("{blk},{SHAPE}"), "blk-shape", SIZE)?;
     machine.disk(&blk, "blk-short", SIZE)?;
-    for (name, how) in [
-        ("blk-discard", "discard=unmap,"),
-        ("blk-slow", "throttling.iops-total=50,"),
-    ] {
-        File::create(machine.file(name))?.set_len(SIZE)?;
-        machine.drive(&blk, name, &machine.file(name), how);
-    }
+    special(machine, &blk, "blk-discard", "discard=unmap,")?;
+    let bus = machine.virtio("scsi");
+    machine.device(&format!("{bus},id=slow"));
+    special(machine, &blk, "blk-slow-1", SLOW)?;
+    special(machine, &blk, "blk-slow-2", SLOW)?;
+    special(machine, "scsi-hd,bus=slow.0", "blk-slow-3", SLOW)?;
     equip_qcow2(machine, &blk)
+}
+
+/// A disk whose drive is not as all others.
+fn special(machine: &mut Machine, device: &str, name: &str, how: &str) -> Result<()> {
+    File::create(machine.file(name))?.set_len(SIZE)?;
+    machine.drive(device, name, &machine.file(name), how);
+    Ok(())
 }
 
 /// A disk in qcow2, with a file system that fits several of its clusters.
@@ -96,6 +102,7 @@ fn unmapped(machine: &Machine) -> Result<String> {
 
 const SHAPE: &str = "logical_block_size=4k,physical_block_size=16k,min_io_size=32k,opt_io_size=64k,\
     discard_granularity=8k,max-discard-segments=4";
+const SLOW: &str = "throttling.group=slow,throttling.iops-read=60,throttling.iops-write=40,";
 const CHECKS: &[&str] = &[
     "blk-topology",
     "blk-cache",
