@@ -1,10 +1,11 @@
 //! Throttle groups under a clock of the test's own.
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use guest_io::block::{Rates, ThrottleGroup, ThrottleMember};
+use guest_io::block::{Limit, Rate, Rates, ThrottleGroup, ThrottleMember};
 
 /// A clock that stands still but for [`advance`](Self::advance).
 #[derive(Clone, Default)]
@@ -21,6 +22,14 @@ impl Clock {
         let now = self.0.clone();
         let clock = move || Duration::from_nanos(now.load(Ordering::Relaxed));
         Arc::new(ThrottleGroup::with_clock(rates, clock))
+    }
+}
+
+/// So many requests in a second, and a tenth of that at once.
+pub fn requests(rate: u64) -> Rates {
+    Rates {
+        operations: NonZeroU64::new(rate).map(|rate| Limit::Total(Rate::new(rate))),
+        ..Rates::default()
     }
 }
 

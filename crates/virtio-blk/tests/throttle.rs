@@ -8,18 +8,10 @@ use std::time::Duration;
 
 use common::*;
 use guest_io::Mode;
-use testkit::clock::{Clock, member};
+use testkit::clock::{Clock, member, requests};
 use testkit::{Options, TestBus};
 use virtio_blk::virtio_device::Features;
 use virtio_blk::{Blk, BlkProps, Limit, Rate, Rates, ThrottleGroup, ThrottleMember, Throttled};
-
-/// So many requests in a second, and a tenth of that at once.
-fn requests(rate: u64) -> Rates {
-    Rates {
-        operations: NonZeroU64::new(rate).map(|rate| Limit::Total(Rate::new(rate))),
-        ..Rates::default()
-    }
-}
 
 fn boot_at(member: &Arc<ThrottleMember>, ring: Features) -> TestBus {
     // What begins is done: nothing but limits makes these requests wait.

@@ -2,28 +2,19 @@
 
 mod common;
 
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
 use guest_io::Mode;
-use guest_io::block::{Limit, Rate, Rates, RawImage, ThrottleGroup, ThrottleMember, Throttled};
+use guest_io::block::{RawImage, ThrottleGroup, ThrottleMember, Throttled};
 use scsi_target::{LogicalUnit, Setup};
-use testkit::clock::{Clock, member};
+use testkit::clock::{Clock, member, requests};
 use testkit::{Options, Request, TestBus};
 use virtio_scsi::virtio_device::Features;
 use virtio_scsi::{Scsi, ScsiHandle, ScsiProps};
 
 type Backend = Throttled<RawImage>;
-
-/// So many requests in a second, and a tenth of that at once.
-fn requests(rate: u64) -> Rates {
-    Rates {
-        operations: NonZeroU64::new(rate).map(|rate| Limit::Total(Rate::new(rate))),
-        ..Rates::default()
-    }
-}
 
 /// Disks at target 1, one for each member, which have told their unit attentions.
 fn boot_with(members: &[Arc<ThrottleMember>]) -> (TestBus, ScsiHandle<Backend>) {
