@@ -146,6 +146,24 @@ impl Disk {
         })
     }
 
+    /// Bytes of a zone, where it is a zoned block device.
+    ///
+    /// # Errors
+    ///
+    /// Those of `BLKGETZONESZ`, but for that of kernels that know no zones.
+    pub fn zone_size(&self) -> io::Result<Option<u64>> {
+        if !self.block_device {
+            return Ok(None);
+        }
+        // SAFETY: `BLKGETZONESZ` stores a `u32`, a number of sectors.
+        let sectors = unsafe { ioctl(&self.file, Getter::<BLKGETZONESZ, u32>::new()) };
+        match sectors.map_err(io::Error::from) {
+            Ok(sectors) => Ok((sectors != 0).then_some(u64::from(sectors) * 512)),
+            Err(error) if is_unsupported(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes all data written before durable: `fdatasync(2)`.
     ///
     /// # Errors
@@ -253,6 +271,7 @@ pub(crate) const PUNCH_HOLE: FallocateFlags =
     FallocateFlags::PUNCH_HOLE.union(FallocateFlags::KEEP_SIZE);
 
 const BLKGETSIZE64: Opcode = opcode::read::<usize>(0x12, 114);
+const BLKGETZONESZ: Opcode = opcode::read::<u32>(0x12, 132);
 const BLKDISCARD: Opcode = opcode::none(0x12, 119);
 const NO_DISK: &str = "neither a regular file nor a block device";
 

@@ -303,11 +303,12 @@ const LAUNCHER: &[i64] = &[
 /// TCSETS2 and TCSETS: the terminal is restored by whichever thread fails. KVM_IRQ_LINE and
 /// KVM_SIGNAL_MSI: interrupts. TUNSETOFFLOAD and TUNSETQUEUE: what a driver wants of a tap interface.
 const COMMON_IOCTLS: &[u16] = &[0x542b, 0x5402, 0xae61, 0xaea5, 0x54d0, 0x54d9];
-/// FIONBIO of accepted sockets; BLKGETSIZE64, BLKSSZGET and BLKPBSZGET of disks that devices are
-/// made for; TUNGETIFF and TUNSETVNETHDRSZ of tap interfaces that are passed; KVM_SET_IRQCHIP,
+/// FIONBIO of accepted sockets; BLKGETSIZE64, BLKSSZGET, BLKPBSZGET, BLKGETZONESZ and BLKREPORTZONE of
+/// disks that devices are made for; TUNGETIFF and TUNSETVNETHDRSZ of tap interfaces that are passed; KVM_SET_IRQCHIP,
 /// KVM_SET_PIT2, KVM_SET_CLOCK and KVM_GET_CLOCK; TIOCGWINSZ of the user's terminal.
 const MAIN_IOCTLS: &[u16] = &[
-    0x5421, 0x1272, 0x1268, 0x127b, 0x54d2, 0x54d8, 0xae63, 0xaea0, 0xae7b, 0xae7c, 0x5413,
+    0x5421, 0x1272, 0x1268, 0x127b, 0x1284, 0x1282, 0x54d2, 0x54d8, 0xae63, 0xaea0, 0xae7b, 0xae7c,
+    0x5413,
 ];
 /// KVM_IOEVENTFD, KVM_IRQFD and KVM_SET_GSI_ROUTING, of devices that are stopped or started.
 const STOP_IOCTLS: &[u16] = &[0xae79, 0xae76, 0xae6a];
@@ -320,8 +321,11 @@ const VCPU_IOCTLS: &[u16] = &[
 ];
 /// FIONBIO of sockets that listen.
 const BROKER_IOCTLS: &[u16] = &[0x5421];
-/// FIONBIO of accepted sockets; BLKDISCARD and BLKZEROOUT.
-const WORKER_IOCTLS: &[u16] = &[0x5421, 0x1277, 0x127f];
+/// FIONBIO of accepted sockets; BLKDISCARD and BLKZEROOUT, BLKGETSIZE64 of one that may be gone;
+/// BLKREPORTZONE, BLKRESETZONE, BLKOPENZONE, BLKCLOSEZONE and BLKFINISHZONE.
+const WORKER_IOCTLS: &[u16] = &[
+    0x5421, 0x1277, 0x127f, 0x1272, 0x1282, 0x1283, 0x1286, 0x1287, 0x1288,
+];
 
 #[cfg(test)]
 #[path = "sandbox_tests.rs"]

@@ -32,7 +32,7 @@ pub fn storage(drive: &Drive, read_only: bool) -> io::Result<Storage> {
 /// # Errors
 /// A drive that these cannot be on, and as [`storage`].
 pub fn unit_storage(drive: &Drive, read_only: bool) -> io::Result<Storage> {
-    if drive.options.zoning.is_some() {
+    if drive.is_zoned() {
         return Err(io::Error::other("zoned drives are for virtio-blk"));
     }
     storage(drive, read_only)

@@ -127,7 +127,8 @@ impl Setup {
         layout::MAX_OPEN_ZONES.put(to, zones.max_open);
         layout::MAX_ACTIVE_ZONES.put(to, zones.max_active);
         layout::MAX_APPEND_SECTORS.put(to, self.max_append_sectors(props));
-        layout::WRITE_GRANULARITY.put(to, self.block_size.logical);
+        // No zone is to be read before it is written.
+        layout::WRITE_GRANULARITY.put(to, self.block_size.physical);
         layout::ZONED_MODEL.put(to, abi::VIRTIO_BLK_Z_HM);
     }
 

@@ -32,7 +32,7 @@ pub use worker::BlkWorker;
 pub use guest_io::block::{
     Backend, Burst, Channel, ErrorPolicy, Facts, Failure, Limit, NullChannel, NullDisk, OnError,
     Rate, Rates, RawChannel, RawImage, ThrottleGroup, ThrottleMember, Throttled, Verdict,
-    ZoneLayout, Zones,
+    ZoneLayout, ZoneLimits, Zones,
 };
 pub use virtio_device::props::Size;
 

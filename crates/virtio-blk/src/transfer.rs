@@ -72,8 +72,11 @@ impl Request {
         tools: &mut Tools<'_, 'm, M, G, C>,
     ) -> Result<Option<Outcome>, Status> {
         let range = tools.shared.limits.writable_range(sector, self.payload())?;
-        let stable = tools.shared.stable(tools.cache);
-        self.reserve(range, stable, tools.shared)?;
+        let shared = tools.shared;
+        if let Some(zones) = &shared.limits.zones {
+            return self.write_zone(token, zones, range, view, tools);
+        }
+        let stable = shared.stable(tools.cache);
         self.write_range(token, range, stable, view, tools)
     }
 

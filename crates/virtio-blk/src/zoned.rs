@@ -50,6 +50,7 @@ impl Request {
         if self.room() < APPEND_SECTOR {
             return Err(Status::IoErr);
         }
+        let _turn = tools.shared.limits.zones()?.turn();
         let range = tools.shared.append(sector, self.payload())?;
         let stable = tools.shared.stable(tools.cache);
         self.reserved = Some(Reserved {
@@ -71,6 +72,8 @@ impl Request {
         let first = first.ok_or(Status::ZoneInvalid)?;
         let room = self.room().checked_sub(HEADER).ok_or(Status::IoErr)?;
         let count = (room / DESCRIPTOR).min(zones.count() - first);
+        let looked = zones.look(first, count);
+        looked.map_err(|error| shared.unrecorded(&error))?;
         let mut header = [0; HEADER as usize];
         header[..8].copy_from_slice(&u64::from(count).to_le_bytes());
         let mut written = 0;
@@ -108,8 +111,8 @@ impl Request {
         tools: &mut Tools<'_, '_, M, G, C>,
     ) -> Result<Option<Outcome>, Status> {
         let done = tools.shared.limits.zones()?.reset_all();
-        let emptied = done.map_err(|error| tools.shared.refused(error.into()))?;
-        self.emptied(token, Some(emptied), tools)
+        let emptied = done.map_err(|error| tools.shared.refused(error))?;
+        self.emptied(token, emptied, tools)
     }
 
     /// VIRTIO_BLK_T_FLUSH: the data, and how far zones are written.
@@ -123,19 +126,22 @@ impl Request {
         Ok(self.step(token, tools.channel, tools.shared))
     }
 
-    /// Lets a write to `range` begin.
-    pub(crate) fn reserve(
+    /// Writes the payload to `range`, where its zone takes it.
+    #[inline(never)]
+    pub(crate) fn write_zone<'m, M: GuestMemory, G: MemoryGuard, C: Channel<G>>(
         &mut self,
+        token: u64,
+        zones: &Zones,
         range: FileRange,
-        stable: bool,
-        shared: &Shared,
-    ) -> Result<(), Status> {
-        let Some(zones) = &shared.limits.zones else {
-            return Ok(());
-        };
-        zones.write(range).map_err(|error| shared.refused(error))?;
+        view: &mut GuestView<'m, M>,
+        tools: &mut Tools<'_, 'm, M, G, C>,
+    ) -> Result<Option<Outcome>, Status> {
+        let stable = tools.shared.stable(tools.cache);
+        let _turn = zones.turn();
+        let begun = zones.write(range);
+        begun.map_err(|error| tools.shared.refused(error))?;
         self.reserved = Some(Reserved::write(range, stable));
-        Ok(())
+        self.write_range(token, range, stable, view, tools)
     }
 
     /// Tells the zone how the write to it has ended.
@@ -231,8 +237,8 @@ impl Shared {
         synced.map_err(|error| self.unrecorded(&error))
     }
 
-    /// The status where the record of zones could not be written. It is never tried again: how far
-    /// zones are written has changed already.
+    /// The status where the host could not do, or record, something with a zone. It is never tried
+    /// again: how far zones are written has changed already.
     fn unrecorded(&self, error: &io::Error) -> Status {
         self.failures.report(error);
         Status::IoErr
@@ -244,7 +250,7 @@ impl Shared {
             ZoneError::Unaligned => Status::ZoneUnaligned,
             ZoneError::OpenLimit => Status::ZoneOpenResource,
             ZoneError::ActiveLimit => Status::ZoneActiveResource,
-            ZoneError::Record(error) => self.unrecorded(&error),
+            ZoneError::Host(error) => self.unrecorded(&error),
             _ => Status::ZoneInvalid,
         }
     }

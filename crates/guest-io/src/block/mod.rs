@@ -20,4 +20,4 @@ pub use raw::{RawChannel, RawImage};
 pub use throttle::{
     Burst, Limit, Rate, Rates, ThrottleGroup, ThrottleMember, Throttled, ThrottledChannel,
 };
-pub use zones::{Zone, ZoneAction, ZoneError, ZoneLayout, ZoneState, Zones};
+pub use zones::{Zone, ZoneAction, ZoneError, ZoneLayout, ZoneLimits, ZoneState, Zones};

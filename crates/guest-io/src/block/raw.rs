@@ -16,10 +16,12 @@ use crate::{
 /// A raw file or block device of the host. Its format is never guessed.
 ///
 /// Page-cached data is transferred at once and the rest through io_uring; where the host refuses
-/// that, everything is done at once.
+/// that, everything is done at once. So it is with zoned block devices, whose writes may not overtake
+/// one another.
 #[derive(Debug)]
 pub struct RawImage {
     disk: Arc<Disk>,
+    zoned: bool,
     read_only: bool,
     write_through: bool,
     discard: bool,
@@ -34,8 +36,10 @@ impl RawImage {
     /// # Errors
     /// Where it is neither a regular file nor a block device.
     pub fn new(file: File) -> io::Result<Self> {
+        let disk = Disk::new(file)?;
         Ok(Self {
-            disk: Arc::new(Disk::new(file)?),
+            zoned: disk.zone_size()?.is_some(),
+            disk: Arc::new(disk),
             read_only: false,
             write_through: false,
             discard: false,
@@ -96,7 +100,8 @@ impl Backend for RawImage {
     }
 
     fn channel<G: MemoryGuard + Send + Sync>(&self, depth: u16) -> io::Result<RawChannel<G>> {
-        let engine = Engine::new(self.disk.clone(), self.mode, depth)?;
+        let mode = if self.zoned { Mode::Sync } else { self.mode };
+        let engine = Engine::new(self.disk.clone(), mode, depth)?;
         if let Some(reason) = engine.refusal() {
             // Once: the guest decides how often a channel is opened.
             self.refused

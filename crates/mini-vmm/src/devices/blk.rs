@@ -90,8 +90,14 @@ fn bad_zones(options: &DriveOptions, error: &io::Error) -> BadOption {
     let record = options
         .zoning
         .as_ref()
-        .and_then(|zoning| zoning.record.as_deref());
-    let path = record.unwrap_or_else(|| "".as_ref()).display().to_string();
+        .map(|zoning| zoning.record.as_deref().unwrap_or_else(|| "".as_ref()));
+    let Some(record) = record else {
+        let (path, accepted) = (options.source.to_string(), HOST_ZONES);
+        return BadOption::property("-drive", "file", &path, error, accepted);
+    };
+    let path = record.display().to_string();
     let accepted = "zones that the disk consists of, and a record of its own";
     BadOption::property("-drive", "x-zoned.record", &path, error, accepted)
 }
+
+const HOST_ZONES: &str = "a host-managed device, conventional zones first, with cache=none";

@@ -35,7 +35,7 @@ impl Around<'_> {
     pub(super) fn drive_above(&self, options: &DriveOptions, id: &str) -> Result<Drive, BadOption> {
         let below = self.free("file", id)?;
         let refused = |why, accepted| Err(bad("file", id, why, accepted));
-        if below.options.zoning.is_some() {
+        if below.is_zoned() {
             return refused("zoned", "a drive without zones");
         }
         if below.options.read_only && !options.read_only {
@@ -53,6 +53,7 @@ impl Around<'_> {
             file: Arc::new(file),
             format: below.format.clone(),
             record: None,
+            limits: None,
             member: Arc::default(),
             group: None,
         })

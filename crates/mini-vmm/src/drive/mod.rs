@@ -3,6 +3,7 @@
 mod below;
 mod drives;
 mod groups;
+mod zones;
 
 use std::fs::File;
 use std::io;
@@ -10,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use rustix::fs::OFlags;
-use virtio_blk::{BlkError, ErrorPolicy, ThrottleGroup, ThrottleMember, Zones};
+use virtio_blk::{BlkError, ErrorPolicy, ThrottleGroup, ThrottleMember, ZoneLimits};
 use virtio_device::props::OnErrorAuto;
 
 use crate::files::Files;
@@ -32,6 +33,8 @@ pub struct Drive {
     format: Format,
     /// That of its zones.
     record: Option<Arc<File>>,
+    /// What the host says of zones that are its own.
+    limits: Option<ZoneLimits>,
     member: Arc<ThrottleMember>,
     /// The name of the group that it keeps to the limits of.
     group: Option<String>,
@@ -66,9 +69,10 @@ impl Drive {
         };
         Ok(Self {
             options: options.clone(),
+            record: zones::record(options, around.files)?.map(Arc::new),
+            limits: zones::limits(&file, around.files),
             file: Arc::new(file),
             format,
-            record: record(options, around.files)?.map(Arc::new),
             member: Arc::default(),
             group: None,
         })
@@ -114,18 +118,6 @@ impl Drive {
         }
     }
 
-    /// Its zones, if it is zoned.
-    ///
-    /// # Errors
-    /// Zones that it cannot have, or a record of others.
-    pub fn zones(&self) -> io::Result<Option<Zones>> {
-        let Some(zoning) = &self.options.zoning else {
-            return Ok(None);
-        };
-        let record = self.record.as_ref().map(|file| file.try_clone());
-        Zones::new(zoning.layout, self.size()?, record.transpose()?).map(Some)
-    }
-
     /// Gives it `size` bytes, and the device behind `resizer` as well. The image is never shorter
     /// than the disk.
     ///
@@ -136,7 +128,7 @@ impl Drive {
         if self.options.read_only {
             return Err(io::Error::from(io::ErrorKind::ReadOnlyFilesystem).into());
         }
-        if self.options.zoning.is_some() {
+        if self.is_zoned() {
             return Err(io::Error::from(io::ErrorKind::Unsupported).into());
         }
         if !size.is_multiple_of(SECTOR) {
@@ -228,10 +220,12 @@ fn open(options: &DriveOptions, files: &Files, path: &Path) -> Result<File, BadO
     let file = files.open(path, flags);
     let file = file.map_err(|error| bad(&error, accepted_file(options)))?;
     let disk = file.try_clone().and_then(guest_io::Disk::new);
-    let size = disk
-        .and_then(|disk| disk.size())
-        .map_err(|error| bad(&error, IMAGE))?;
+    let facts = disk.and_then(|disk| Ok((disk.size()?, disk.zone_size()?)));
+    let (size, zones) = facts.map_err(|error| bad(&error, IMAGE))?;
     let raw = matches!(options.source, DriveSource::File(_));
+    if !raw && zones.is_some() {
+        return Err(bad(&"a zoned device", "format=raw for such"));
+    }
     if raw && size % SECTOR != 0 {
         return Err(bad(
             &format_args!("size {size} is not a multiple of {SECTOR}"),
@@ -259,23 +253,6 @@ fn qcow2(
     Ok(image
         .write_through(options.cache == Cache::WriteThrough)
         .discard(options.discard))
-}
-
-/// Opens the record of its zones, or makes it.
-fn record(options: &DriveOptions, files: &Files) -> Result<Option<File>, BadOption> {
-    let record = options
-        .zoning
-        .as_ref()
-        .and_then(|zoning| zoning.record.as_ref());
-    let open = |path| {
-        let file = files.open(path, OFlags::RDWR | OFlags::CREATE);
-        file.map_err(|error| {
-            let path = path.display().to_string();
-            let accepted = "a file that can be read and written";
-            BadOption::property("-drive", "x-zoned.record", &path, error, accepted)
-        })
-    };
-    record.map(|path| open(path.as_path())).transpose()
 }
 
 fn accepted_file(options: &DriveOptions) -> &'static str {

@@ -1,101 +1,24 @@
 //! A disk in zones, each of which is written from its beginning to its end: host-managed zones as
-//! zoned block devices have them, on storage that knows nothing of it.
+//! zoned block devices have them, on such a device or on storage that knows nothing of it.
 //!
 //! [`Zones`] says of each write where it goes and whether it may, of each read how much there is to
 //! be read, and leaves the transfers to others. How far each zone is written outlives the process
-//! where there is a file for that.
+//! where a file keeps that, or the storage itself has the zones.
 
+mod device;
 mod record;
 mod table;
+mod zone;
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::FileRange;
+use crate::{Disk, FileRange};
+use device::Device;
 use record::Record;
 use table::Table;
-
-/// How a disk is divided into zones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ZoneLayout {
-    /// Bytes from one zone to the next: a power of two, at least 512.
-    pub size: u64,
-    /// Bytes of a zone that can be written: whole sectors, at most `size`.
-    pub capacity: u64,
-    /// So many zones, the first ones, are conventional: written anywhere, at any time.
-    pub conventional: u32,
-    /// Zones that can be open at a time; 0: no limit.
-    pub max_open: u32,
-    /// Zones that can be open or closed, thus neither empty nor full, at a time; 0: no limit.
-    pub max_active: u32,
-}
-
-/// One zone, now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Zone {
-    /// Its first byte.
-    pub start: u64,
-    /// Bytes of it that can be written.
-    pub capacity: u64,
-    /// Where the next write goes. It means nothing in conventional and full zones.
-    pub write_pointer: u64,
-    /// What it is in.
-    pub state: ZoneState,
-}
-
-/// The state of a zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum ZoneState {
-    /// Conventional: it has no write pointer.
-    NotWritePointer = 0,
-    /// Nothing is written.
-    Empty = 1,
-    /// Opened by a write.
-    ImplicitlyOpen = 2,
-    /// Opened by [`ZoneAction::Open`].
-    ExplicitlyOpen = 3,
-    /// Written in part, and not open.
-    Closed = 4,
-    /// It takes no more writes.
-    Full = 14,
-}
-
-/// What can be done to a sequential zone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ZoneAction {
-    /// Opens it explicitly: it stays open until it is full, or closed or reset by an action.
-    Open,
-    /// Closes it.
-    Close,
-    /// Makes it full, however much of it is written.
-    Finish,
-    /// Makes it empty.
-    Reset,
-}
-
-/// Why a zone was not written, or nothing was done to it. Nothing has changed then, unless it is
-/// [`Record`](Self::Record).
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ZoneError {
-    /// It cannot be done to this zone, in this state, to this range.
-    #[error("not possible with this zone")]
-    Invalid,
-    /// A write that does not begin at the write pointer.
-    #[error("not at the write pointer")]
-    Unaligned,
-    /// There would be too many open zones.
-    #[error("too many open zones")]
-    OpenLimit,
-    /// There would be too many active zones.
-    #[error("too many active zones")]
-    ActiveLimit,
-    /// The host could not store it.
-    #[error("zones are not recorded: {0}")]
-    Record(#[from] io::Error),
-}
+pub use zone::{Zone, ZoneAction, ZoneError, ZoneLayout, ZoneLimits, ZoneState};
 
 /// The zones of one disk, for all its workers.
 #[derive(Debug)]
@@ -103,8 +26,17 @@ pub struct Zones {
     layout: ZoneLayout,
     count: u32,
     table: Mutex<Table>,
-    /// Written with the lock held, so that it has the last of two changes.
-    record: Option<Record>,
+    keeper: Keeper,
+}
+
+/// What has the states when the process is gone.
+#[derive(Debug)]
+enum Keeper {
+    Nobody,
+    /// Written with the table's lock held, so that it has the last of two changes.
+    Record(Record),
+    /// The table is what the device has, as far as we know. It is changed with the device's turn held.
+    Device(Device),
 }
 
 impl Zones {
@@ -118,15 +50,62 @@ impl Zones {
     pub fn new(layout: ZoneLayout, size: u64, record: Option<File>) -> io::Result<Self> {
         let count = layout.count(size)?;
         let mut table = Table::new(layout, count);
-        let record = record
-            .map(|file| Record::open(file, layout, &mut table))
-            .transpose()?;
+        let keeper = match record {
+            None => Keeper::Nobody,
+            Some(file) => Keeper::Record(Record::open(file, layout, &mut table)?),
+        };
         Ok(Self {
             layout,
             count,
             table: Mutex::new(table),
-            record,
+            keeper,
         })
+    }
+
+    /// The zones that `file` has itself, which is a zoned block device; `None` where it is anything
+    /// else. The device keeps to its limits in any case; a driver is told of those in `limits`.
+    ///
+    /// Writes are to be done while [`turn`](Self::turn) is held, and past the page cache, which knows
+    /// no order.
+    ///
+    /// # Errors
+    /// [`InvalidInput`](ErrorKind::InvalidInput) for zones that these cannot be: of several sizes or
+    /// capacities, or conventional ones behind others; else those of the host.
+    pub fn of_device(file: File, limits: ZoneLimits) -> io::Result<Option<Self>> {
+        let disk = Disk::new(file)?;
+        let Some(size) = disk.zone_size()? else {
+            return Ok(None);
+        };
+        let bytes = disk.size()?;
+        let device = Device::new(disk);
+        let layout = device.layout(bytes, size, limits)?;
+        let count = layout.count(bytes)?;
+        let zones = Self {
+            layout,
+            count,
+            table: Mutex::new(Table::new(layout, count)),
+            keeper: Keeper::Device(device),
+        };
+        zones.look(0, count)?;
+        Ok(Some(zones))
+    }
+
+    /// Where the storage has the zones itself, waits until nobody else writes to one.
+    #[must_use]
+    pub fn turn(&self) -> Option<MutexGuard<'_, ()>> {
+        self.device().map(Device::turn)
+    }
+
+    /// Asks the storage, where that has the zones itself, for `count` of them from number `first` on.
+    ///
+    /// # Errors
+    /// Where it does not say.
+    pub fn look(&self, first: u32, count: u32) -> io::Result<()> {
+        let Some(device) = self.device() else {
+            return Ok(());
+        };
+        let _turn = device.turn();
+        self.look_in_turn(device, first, count)
     }
 
     /// How the disk is divided.
@@ -154,7 +133,8 @@ impl Zones {
     /// whatever the storage has there.
     ///
     /// # Errors
-    /// [`ZoneError::Invalid`] where it lies in several zones that are not all conventional.
+    /// [`ZoneError::Invalid`] where it lies in several zones that are not all conventional, or in one
+    /// that is offline.
     pub fn readable(&self, range: FileRange) -> Result<u64, ZoneError> {
         self.table().readable(range)
     }
@@ -180,15 +160,19 @@ impl Zones {
     /// A write has ended. One that failed gives its place back where nothing came after it.
     ///
     /// # Errors
-    /// Where the host cannot store how far the zone is written.
+    /// Where the host cannot store, or tell, how far the zone is written.
     pub fn written(&self, range: FileRange, good: bool) -> io::Result<()> {
         let mut table = self.table();
         if !good {
             table.give_back(range);
         }
-        match self.index(range.offset()) {
-            Some(index) => self.store(&table, index as usize),
-            None => Ok(()),
+        match (self.index(range.offset()), &self.keeper) {
+            (Some(index), Keeper::Record(record)) => store(record, &table, index as usize),
+            (Some(index), Keeper::Device(_)) if !good => {
+                drop(table);
+                self.look(index, 1)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -198,28 +182,44 @@ impl Zones {
     /// # Errors
     /// Where the zone is not in a state for it.
     pub fn act(&self, action: ZoneAction, start: u64) -> Result<Option<FileRange>, ZoneError> {
+        let range = FileRange::new(start, self.layout.size)?;
+        let _turn = self.turn();
         let mut table = self.table();
         let index = table.sequential(start)?;
         table.act(action, index)?;
-        self.store(&table, index)?;
-        let range = FileRange::new(start, self.layout.size)?;
+        match &self.keeper {
+            Keeper::Nobody => {}
+            Keeper::Record(record) => store(record, &table, index)?,
+            Keeper::Device(device) => {
+                drop(table);
+                return self.act_in_turn(device, action, range);
+            }
+        }
         Ok((action == ZoneAction::Reset).then_some(range))
     }
 
-    /// Makes all sequential zones empty. Returns their range.
+    /// Makes all sequential zones empty. Returns the range whose contents are of no use any more, if
+    /// there is one.
     ///
     /// # Errors
-    /// Where the host cannot store it.
-    pub fn reset_all(&self) -> io::Result<FileRange> {
+    /// Where the host cannot do or store it.
+    pub fn reset_all(&self) -> Result<Option<FileRange>, ZoneError> {
+        let range = self.sequential()?;
+        let _turn = self.turn();
         let mut table = self.table();
         for index in self.layout.conventional..self.count {
-            // Of a sequential zone there is no state in which that is refused.
+            // Where that is refused, the zone is of no use.
             let _ = table.act(ZoneAction::Reset, index as usize);
         }
-        self.store_all(&table)?;
-        let start = u64::from(self.layout.conventional) * self.layout.size;
-        let sequential = u64::from(self.count - self.layout.conventional);
-        FileRange::new(start, sequential * self.layout.size)
+        match &self.keeper {
+            Keeper::Nobody => {}
+            Keeper::Record(record) => record.store(0, &table.to_bytes())?,
+            Keeper::Device(device) => {
+                drop(table);
+                return self.act_in_turn(device, ZoneAction::Reset, range);
+            }
+        }
+        Ok(Some(range))
     }
 
     /// Makes durable what was stored, if it is stored at all.
@@ -227,12 +227,19 @@ impl Zones {
     /// # Errors
     /// Those of `fdatasync(2)`.
     pub fn sync(&self) -> io::Result<()> {
-        self.record.as_ref().map_or(Ok(()), Record::sync)
+        match &self.keeper {
+            Keeper::Record(record) => record.sync(),
+            Keeper::Nobody | Keeper::Device(_) => Ok(()),
+        }
     }
 
-    /// All states and write pointers, for [`restore`](Self::restore).
+    /// All states and write pointers, for [`restore`](Self::restore); nothing where the storage has
+    /// them itself.
     pub fn save(&self) -> Vec<u8> {
-        self.table().to_bytes()
+        match self.keeper {
+            Keeper::Device(_) => Vec::new(),
+            _ => self.table().to_bytes(),
+        }
     }
 
     /// Takes over what was saved of equal zones.
@@ -241,53 +248,66 @@ impl Zones {
     /// [`InvalidData`](ErrorKind::InvalidData) for what zones of this layout cannot be like; nothing
     /// has changed then. Else where the host cannot store it.
     pub fn restore(&self, bytes: &[u8]) -> io::Result<()> {
-        let mut table = self.table();
-        table.load(bytes)?;
-        self.store_all(&table)
+        match &self.keeper {
+            Keeper::Device(_) if bytes.is_empty() => self.look(0, self.count),
+            Keeper::Device(_) => Err(ErrorKind::InvalidData.into()),
+            Keeper::Nobody => self.table().load(bytes),
+            Keeper::Record(record) => {
+                let mut table = self.table();
+                table.load(bytes)?;
+                record.store(0, &table.to_bytes())
+            }
+        }
+    }
+
+    fn device(&self) -> Option<&Device> {
+        match &self.keeper {
+            Keeper::Device(device) => Some(device),
+            Keeper::Nobody | Keeper::Record(_) => None,
+        }
+    }
+
+    /// Has the device do what the table has already. There is nothing to be discarded then.
+    fn act_in_turn(
+        &self,
+        device: &Device,
+        action: ZoneAction,
+        range: FileRange,
+    ) -> Result<Option<FileRange>, ZoneError> {
+        let done = device.act(action, range);
+        if done.is_err() {
+            let first = self.index(range.offset()).unwrap_or_default();
+            let count = range.len() / self.layout.size;
+            self.look_in_turn(device, first, count as u32)?;
+        }
+        done.map(|()| None)
+    }
+
+    fn look_in_turn(&self, device: &Device, first: u32, count: u32) -> io::Result<()> {
+        let count = count.min(self.count.saturating_sub(first));
+        device.report(first, count, self.layout.size, |index, zone| {
+            self.table().put(index as usize, zone);
+        })
+    }
+
+    /// All sequential zones.
+    fn sequential(&self) -> io::Result<FileRange> {
+        let start = u64::from(self.layout.conventional) * self.layout.size;
+        let count = u64::from(self.count - self.layout.conventional);
+        FileRange::new(start, count * self.layout.size)
     }
 
     /// Whoever panicked with the lock has left states between which nothing is lost.
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    fn store(&self, table: &Table, index: usize) -> io::Result<()> {
-        match &self.record {
-            Some(record) => record.store(index, &table.entry(index).to_bytes()),
-            None => Ok(()),
-        }
-    }
-
-    fn store_all(&self, table: &Table) -> io::Result<()> {
-        match &self.record {
-            Some(record) => record.store(0, &table.to_bytes()),
-            None => Ok(()),
-        }
-    }
 }
 
-impl ZoneLayout {
-    /// The number of zones of a disk of `size` bytes.
-    fn count(&self, size: u64) -> io::Result<u32> {
-        let bad = |why| Err(io::Error::new(ErrorKind::InvalidInput, why));
-        let &Self { capacity, .. } = self;
-        if !self.size.is_power_of_two() || self.size < SECTOR {
-            return bad("the size of a zone is not a power of two of at least 512 bytes");
-        }
-        if !(1..=self.size).contains(&capacity) || !capacity.is_multiple_of(SECTOR) {
-            return bad("the capacity of a zone is not of whole sectors, at most its size");
-        }
-        let count = match u32::try_from(size / self.size) {
-            Ok(count @ 1..=MOST) if size.is_multiple_of(self.size) => count,
-            _ => return bad("the disk does not consist of 1 to 65536 whole zones"),
-        };
-        match self.conventional > count {
-            true => bad("there are more conventional zones than zones"),
-            false => Ok(count),
-        }
-    }
+fn store(record: &Record, table: &Table, index: usize) -> io::Result<()> {
+    record.store(index, &table.entry(index).to_bytes())
 }
 
 const SECTOR: u64 = 512;
-/// What is done to all zones at once has an end, and so has the search for one to close.
-const MOST: u32 = 65536;
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,9 @@ impl Table {
         let Some(index) = self.zone_of(range)? else {
             return Ok(range.len());
         };
+        if self.entry(index).state == ZoneState::Offline {
+            return Err(ZoneError::Invalid);
+        }
         let end = self.start(index) + self.entry(index).written;
         Ok(end.saturating_sub(range.offset()).min(range.len()))
     }
@@ -106,7 +109,9 @@ impl Table {
     pub(super) fn act(&mut self, action: ZoneAction, index: usize) -> Result<(), ZoneError> {
         let Entry { state, written } = self.entry(index);
         let next = match (action, state) {
-            (_, ZoneState::NotWritePointer) => return Err(ZoneError::Invalid),
+            (_, ZoneState::NotWritePointer | ZoneState::ReadOnly | ZoneState::Offline) => {
+                return Err(ZoneError::Invalid);
+            }
             (ZoneAction::Reset, _) => ZoneState::Empty,
             (ZoneAction::Finish, _) => ZoneState::Full,
             (_, ZoneState::Full) | (ZoneAction::Close, ZoneState::Empty) => {
@@ -120,6 +125,14 @@ impl Table {
         };
         self.set(index, next);
         Ok(())
+    }
+
+    /// Takes over what the storage says of a zone.
+    pub(super) fn put(&mut self, index: usize, zone: Zone) {
+        if index < self.entries.len() {
+            self.set(index, zone.state);
+            self.entries[index].written = zone.write_pointer - zone.start;
+        }
     }
 
     /// Eight bytes for each zone.
@@ -183,7 +196,7 @@ impl Table {
     /// Moves the write pointer over `range`.
     fn take(&mut self, index: usize, range: FileRange) -> Result<(), ZoneError> {
         let Entry { state, written } = self.entry(index);
-        if state == ZoneState::Full {
+        if !state.is_writable() {
             return Err(ZoneError::Invalid);
         }
         if range.offset() != self.start(index) + written {
@@ -258,6 +271,7 @@ impl Entry {
             ZoneState::ImplicitlyOpen | ZoneState::ExplicitlyOpen => written < capacity,
             ZoneState::Closed => (1..capacity).contains(&written),
             ZoneState::Full => written <= capacity,
+            ZoneState::ReadOnly | ZoneState::Offline => false,
         };
         let kind = conventional == (state == ZoneState::NotWritePointer);
         let whole = written.is_multiple_of(super::SECTOR);
@@ -274,6 +288,10 @@ impl ZoneState {
         self.is_open() || self == Self::Closed
     }
 
+    fn is_writable(self) -> bool {
+        self.is_active() || self == Self::Empty
+    }
+
     /// That of a zone with so many bytes which is open no more.
     fn resting(written: u64) -> Self {
         match written {
@@ -282,7 +300,8 @@ impl ZoneState {
         }
     }
 
-    fn from_byte(byte: u8) -> Option<Self> {
+    /// That with a number, which is the same in virtio, in the kernel and in records.
+    pub(super) fn from_byte(byte: u8) -> Option<Self> {
         ALL.into_iter().find(|state| *state as u8 == byte)
     }
 }
@@ -294,11 +313,13 @@ fn exceeds(count: u32, limit: u32) -> bool {
 
 /// Bytes of an entry.
 pub(super) const ENTRY: usize = 8;
-const ALL: [ZoneState; 6] = [
+const ALL: [ZoneState; 8] = [
     ZoneState::NotWritePointer,
     ZoneState::Empty,
     ZoneState::ImplicitlyOpen,
     ZoneState::ExplicitlyOpen,
     ZoneState::Closed,
+    ZoneState::ReadOnly,
     ZoneState::Full,
+    ZoneState::Offline,
 ];
