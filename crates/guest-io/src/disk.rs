@@ -224,6 +224,17 @@ impl Disk {
         )?)
     }
 
+    /// The error of a write, in the words for what has happened: Linux says of a block device that was
+    /// taken away that there is no space left on it.
+    #[cold]
+    pub(crate) fn explain(&self, error: io::Error) -> io::Error {
+        let full = error.kind() == ErrorKind::StorageFull;
+        match full && self.block_device && self.size().is_ok_and(|size| size == 0) {
+            true => io::Error::from_raw_os_error(libc::ENODEV),
+            false => error,
+        }
+    }
+
     pub(crate) fn file(&self) -> &File {
         &self.file
     }

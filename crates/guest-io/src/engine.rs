@@ -222,7 +222,9 @@ impl<G: MemoryGuard> Engine<G> {
 
     /// The next request that has ended: [`Uring::poll`].
     pub fn poll(&mut self) -> Option<Completion> {
-        self.ring.as_mut()?.poll()
+        let Completion { token, result } = self.ring.as_mut()?.poll()?;
+        let result = result.map_err(|error| self.disk.explain(error));
+        Some(Completion { token, result })
     }
 
     /// Waits for the ring: [`Uring::wait`].
@@ -303,7 +305,7 @@ impl<G: MemoryGuard> Engine<G> {
                 Ok(_) => {}
                 Err(error) if nowait && error.kind() == ErrorKind::WouldBlock => return None,
                 Err(error) if nowait && is_unsupported(&error) => self.nowait_writes = false,
-                Err(error) => return Some(Err(error)),
+                Err(error) => return Some(Err(self.disk.explain(error))),
             }
         }
         Some(Ok(total))
