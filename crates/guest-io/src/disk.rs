@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::{AsFd, BorrowedFd};
 
-use rustix::fs::{FallocateFlags, FileType, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, FileType, OFlags, StatxFlags, statx};
 use rustix::ioctl::{Getter, Opcode, Setter, ioctl, opcode};
 
 use crate::vectored::file_offset;
@@ -17,6 +17,16 @@ pub struct Disk {
     block_device: bool,
     direct: bool,
     in_memory: bool,
+    alignment: Alignment,
+}
+
+/// What transfers are multiples of, in bytes; 1 where the page cache is in between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alignment {
+    /// Addresses and lengths of pieces of memory. What is not is copied to where it is.
+    pub memory: u32,
+    /// Offsets in the file, and lengths.
+    pub transfer: u32,
 }
 
 /// Block sizes in bytes.
@@ -88,12 +98,23 @@ impl Disk {
         };
         let direct = rustix::fs::fcntl_getfl(&file)?.contains(OFlags::DIRECT);
         let in_memory = !block_device && MEMORY_FILE_SYSTEMS.contains(&file_system(&file)?);
+        let alignment = match direct {
+            true => direct_alignment(&file, block_device)?,
+            false => Alignment::NONE,
+        };
         Ok(Self {
             file,
             block_device,
             direct,
             in_memory,
+            alignment,
         })
+    }
+
+    /// What transfers have to be aligned to.
+    #[inline]
+    pub fn alignment(&self) -> Alignment {
+        self.alignment
     }
 
     /// Whether it is a block device.
@@ -128,16 +149,18 @@ impl Disk {
         Ok(size?)
     }
 
-    /// The block sizes: of a block device those it reports, of a file those of its bytes, 512.
+    /// The block sizes: of a block device those it reports, of a file those of its bytes, 512, or of
+    /// direct I/O where that takes larger ones.
     ///
     /// # Errors
     ///
     /// Those of `BLKSSZGET` and `BLKPBSZGET`.
     pub fn block_size(&self) -> io::Result<BlockSize> {
         if !self.block_device {
+            let size = self.alignment.transfer.max(512);
             return Ok(BlockSize {
-                logical: 512,
-                physical: 512,
+                logical: size,
+                physical: size,
             });
         }
         Ok(BlockSize {
@@ -252,6 +275,34 @@ impl AsFd for Disk {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
+}
+
+impl Alignment {
+    /// Anything goes.
+    pub const NONE: Self = Self {
+        memory: 1,
+        transfer: 1,
+    };
+}
+
+/// What direct I/O asks for, as kernels from 6.1 on tell; else what it never asked for more than.
+fn direct_alignment(file: &File, block_device: bool) -> io::Result<Alignment> {
+    let told = statx(file, "", AtFlags::EMPTY_PATH, StatxFlags::DIOALIGN);
+    let told = told.ok().filter(|told| told.stx_dio_offset_align > 0);
+    if let Some(told) = told {
+        return Ok(Alignment {
+            memory: told.stx_dio_mem_align.max(1),
+            transfer: told.stx_dio_offset_align,
+        });
+    }
+    let block = match block_device {
+        true => rustix::fs::ioctl_blksszget(file)?,
+        false => 512,
+    };
+    Ok(Alignment {
+        memory: block,
+        transfer: block,
+    })
 }
 
 /// The magic number of the file system that a file is on.

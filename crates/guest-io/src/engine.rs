@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use vm_memory::bitmap::BitmapSlice;
 
+use crate::bounce::Bounce;
 use crate::disk::is_unsupported;
 use crate::slot::Operation;
 use crate::{
@@ -56,7 +57,7 @@ pub struct Deferred<'a, G, S> {
 /// [`Flags::NOWAIT`] where the file system can, and otherwise plainly; the latter may wait while
 /// the kernel throttles writers. A file in memory is read and written at once in any case. What
 /// always waits goes to the ring right away: direct I/O, durable
-/// writes, syncing, discarding and zeroing.
+/// writes, syncing, discarding and zeroing. Memory that direct I/O does not take is copied, at once.
 #[derive(Debug)]
 pub struct Engine<G: MemoryGuard> {
     disk: Arc<Disk>,
@@ -65,6 +66,9 @@ pub struct Engine<G: MemoryGuard> {
     cached: bool,
     nowait_reads: bool,
     nowait_writes: bool,
+    /// Of memory, for direct I/O.
+    alignment: u32,
+    bounce: Bounce,
 }
 
 impl<G: MemoryGuard> Engine<G> {
@@ -85,12 +89,14 @@ impl<G: MemoryGuard> Engine<G> {
         };
         let cached = mode != Mode::Uring && !disk.is_direct();
         Ok(Self {
+            alignment: disk.alignment().memory,
             disk,
             ring,
             refusal,
             cached,
             nowait_reads: true,
             nowait_writes: true,
+            bounce: Bounce::default(),
         })
     }
 
@@ -117,6 +123,10 @@ impl<G: MemoryGuard> Engine<G> {
         iovecs: &mut Iovecs<'_, B>,
         deferred: Deferred<'_, G, S>,
     ) -> Result<Submitted, SubmitError> {
+        if self.bounces(iovecs) {
+            let read = self.bounce.read(&self.disk, offset, iovecs);
+            return Ok(Submitted::Done(read));
+        }
         let total = iovecs.remaining();
         if let Some(result) = self.read_now(offset, iovecs) {
             return Ok(Submitted::Done(result));
@@ -143,6 +153,10 @@ impl<G: MemoryGuard> Engine<G> {
         iovecs: &mut Iovecs<'_, B>,
         deferred: Deferred<'_, G, S>,
     ) -> Result<Submitted, SubmitError> {
+        if self.bounces(iovecs) {
+            let written = self.bounce.write(&self.disk, offset, flags, iovecs);
+            return Ok(Submitted::Done(written));
+        }
         let total = iovecs.remaining();
         if let Some(result) = self.write_now(offset, flags, iovecs) {
             return Ok(Submitted::Done(result));
@@ -250,6 +264,12 @@ impl<G: MemoryGuard> Engine<G> {
     /// The descriptor that is readable while a completion waits to be polled, if there is a ring.
     pub fn completion_fd(&self) -> Option<BorrowedFd<'_>> {
         self.ring.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Whether the disk takes other memory than this.
+    #[inline(always)]
+    fn bounces<B: BitmapSlice>(&self, iovecs: &Iovecs<'_, B>) -> bool {
+        self.alignment > 1 && !iovecs.is_aligned(self.alignment)
     }
 
     /// Reads what can be read at once. `None` if the rest has to be left to the ring.

@@ -57,6 +57,15 @@ impl IovecArray {
         &mut rest[..len]
     }
 
+    /// Whether all that is left begins and ends at multiples of `alignment` bytes, a power of two.
+    pub(crate) fn is_aligned(&self, alignment: u32) -> bool {
+        let left = self.iovecs.get(self.first..).unwrap_or_default();
+        let all = left
+            .iter()
+            .fold(0, |all, next| all | next.iov_base.addr() | next.iov_len);
+        all & (alignment as usize).saturating_sub(1) == 0
+    }
+
     /// Bytes not yet transferred.
     #[inline]
     pub(crate) fn remaining(&self) -> usize {

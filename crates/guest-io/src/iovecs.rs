@@ -117,6 +117,12 @@ impl<'m, B: BitmapSlice> Iovecs<'m, B> {
         self.remaining() == 0
     }
 
+    /// Whether all that is left is in pieces that begin and end at multiples of `alignment` bytes, a
+    /// power of two.
+    pub(crate) fn is_aligned(&self, alignment: u32) -> bool {
+        self.storage.iovecs.is_aligned(alignment)
+    }
+
     /// What the next system call may take.
     #[inline]
     pub(crate) fn next(&self) -> &[iovec] {

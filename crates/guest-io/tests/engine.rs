@@ -59,6 +59,30 @@ fn evict(file: &File) {
     rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
 }
 
+/// Where the file system knows no direct I/O, there is nothing to be aligned.
+#[test]
+fn memory_that_direct_io_does_not_take_is_copied() {
+    let segments = [
+        (GuestAddress(0xf001), 1000),
+        (GuestAddress(0x40003), 2 * PAGE - 1000),
+    ];
+    for mode in MODES {
+        let (memory, file) = (memory(), file_of(&pattern(4 * PAGE)));
+        let _ = rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::DIRECT);
+        let mut engine = engine(&file, mode);
+        let read = submit(&mut engine, &memory, &segments, (PAGE as u64, None)).unwrap();
+        assert_eq!(result(&mut engine, read).unwrap(), 2 * PAGE);
+        let expected = &pattern(4 * PAGE)[PAGE..3 * PAGE];
+        assert_eq!(gather(&memory, &segments), expected, "{mode:?}");
+        assert_eq!(dirty_pages(&memory), [0xf000, 0x40000, 0x41000]);
+        let write = (0, Some(Flags::DSYNC));
+        let written = submit(&mut engine, &memory, &segments, write).unwrap();
+        assert_eq!(result(&mut engine, written).unwrap(), 2 * PAGE);
+        rustix::fs::fcntl_setfl(&file, rustix::fs::OFlags::empty()).unwrap();
+        assert_eq!(&contents(&file)[..2 * PAGE], expected, "{mode:?}");
+    }
+}
+
 #[test]
 fn every_mode_reads_and_writes_the_same() {
     let segments = [

@@ -127,6 +127,7 @@ impl Backend for Qcow2Image {
                 logical: 512,
                 physical: 512,
             },
+            alignment: 1,
             read_only: self.read_only,
             write_back: !self.write_through,
             // Snapshots and what is under the image keep what they have.

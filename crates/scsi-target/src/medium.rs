@@ -1,6 +1,6 @@
 //! What is in a drive.
 
-use std::io;
+use std::io::{self, ErrorKind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -27,6 +27,9 @@ impl<B: Backend> Medium<B> {
     pub(crate) fn new(setup: &Setup, backend: B) -> Result<Self, UnitError> {
         let facts = backend.facts()?;
         let block = block_size(setup, &facts);
+        if block.logical < facts.alignment {
+            return Err(io::Error::new(ErrorKind::InvalidInput, DIRECT).into());
+        }
         let size = whole_blocks(setup, facts.size, block.logical)?;
         backend.claim(setup.shared).map_err(UnitError::claim)?;
         Ok(Self {
@@ -98,6 +101,8 @@ fn block_size(setup: &Setup, facts: &Facts) -> BlockSize {
         physical: physical.max(logical),
     }
 }
+
+const DIRECT: &str = "its blocks are smaller than those of the host's direct I/O";
 
 /// What a CD image has behind its last whole block is not part of the CD.
 fn whole_blocks(setup: &Setup, size: u64, multiple: u32) -> Result<u64, UnitError> {

@@ -30,6 +30,9 @@ impl Setup {
     ) -> Result<Self, BlkError> {
         let block_size = block_size(props, facts.block_size);
         check(props, block_size)?;
+        let logical = block_size.logical;
+        let fit = logical >= facts.alignment;
+        ensure(fit, "logical_block_size", logical, DIRECT)?;
         if !facts.size.is_multiple_of(block_size.logical.into()) {
             return Err(BlkError::Length {
                 size: facts.size,
@@ -209,5 +212,6 @@ pub(crate) const SECURE_ERASE: RangeLimit = RangeLimit {
     ranges: 1,
     sectors: 65536,
 };
+const DIRECT: &str = "blocks as large as those of the host's direct I/O, or its page cache";
 /// Sectors of the smallest page that a segment of a driver's buffer fills.
 const PAGE_SECTORS: u32 = 8;

@@ -44,6 +44,8 @@ pub struct Facts {
     pub size: u64,
     /// Block sizes in bytes; the logical one is the smallest that it can transfer.
     pub block_size: BlockSize,
+    /// Bytes that offsets and lengths of requests are multiples of, whatever blocks the device shows.
+    pub alignment: u32,
     /// Whether writes are to be refused.
     pub read_only: bool,
     /// Whether writes may stay in a cache until the driver flushes them. This is the device's

@@ -50,6 +50,7 @@ impl Backend for NullDisk {
                 logical: 512,
                 physical: 512,
             },
+            alignment: 1,
             read_only: false,
             write_back: true,
             overwrites: true,

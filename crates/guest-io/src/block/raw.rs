@@ -85,6 +85,7 @@ impl Backend for RawImage {
         Ok(Facts {
             size: self.disk.size()?,
             block_size: self.disk.block_size()?,
+            alignment: self.disk.alignment().transfer,
             read_only: self.read_only,
             write_back: !self.write_through,
             overwrites: true,
