@@ -17,6 +17,7 @@ cd /root || exit 1
 $b mount -t proc proc proc
 $b mount -t sysfs sysfs sys
 $b mount -t debugfs debugfs sys/kernel/debug
+$b mount -t configfs configfs sys/kernel/config
 $b mount -t devtmpfs devtmpfs dev
 $b mkdir -p dev/shm dev/pts
 $b mount -t tmpfs tmpfs dev/shm

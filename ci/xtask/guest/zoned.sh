@@ -13,27 +13,12 @@ else
     fail zoned-limits "found$found"
 fi
 
-# Does something to so many zones from the one with a number on.
-act() { blkzone "$1" -o $(($2 * 2048)) -c "$3" "$node"; }
-# Writes so many pieces of 64 KiB of the data to a zone, from so many on.
-put() { dd if=/tmp/data of="$node" bs=64k skip="$2" seek=$(($1 * 16 + $2)) count="$3" oflag=direct; }
-# The condition of the zone with a number, and how many sectors of it are written.
-zone() {
-    blkzone report -o $(($1 * 2048)) -c 1 "$node" |
-        sed -n 's/.*wptr \(0x[0-9a-f]*\) .*zcond: *\([0-9]*\)(.*/\2 \1/p' |
-        while read -r condition written; do
-            case $condition in
-            1 | 14) echo "$condition" ;;
-            *) echo "$condition:$((written))" ;;
-            esac
-        done
-}
+sectors=2048
+. /scenarios/zones.sh
 
-# One zone through all its conditions: 1 is empty, 2 and 3 are open, 4 is closed, 14 is full. What is
-# not at the write pointer is refused.
+# One zone through all its conditions. What is not at the write pointer is refused.
 dd if=/dev/urandom of=/tmp/data bs=64k count=12 2>/dev/null
 walk=$(zone 2)
-step() { walk="$walk $("$@" > /dev/null 2>&1 || echo refused,)$(zone 2)"; }
 step act open 2 1
 step put 2 0 2
 step put 2 4 1

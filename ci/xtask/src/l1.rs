@@ -5,8 +5,8 @@
 //! its root is the host's file system over 9p, read-only, under a tmpfs that takes the writes.
 //! So every program of the host, and what was just built, runs in L1 under its usual path.
 //! One directory of the host is shared writable; results go there. `/run/direct` is a block device
-//! of 16 MiB, because tmpfs takes no direct I/O. Several of these machines may run at the same time,
-//! each at a *place*, a number.
+//! of 16 MiB, because tmpfs takes no direct I/O; others can be made by way of configfs. Several of these
+//! machines may run at the same time, each at a *place*, a number.
 
 use std::ffi::OsString;
 use std::fs;
@@ -268,6 +268,7 @@ const MODULES: &[&str] = &[
     "overlay",
     "kvm_amd",
     "loop",
+    "null_blk",
     "crc32c_generic",
     "ext4",
     "tun",

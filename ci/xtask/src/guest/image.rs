@@ -342,6 +342,7 @@ pub(super) const SCRIPTS: &[(&str, &str)] = &[
     ("scenarios/fio.sh", include_str!("../../guest/fio.sh")),
     ("scenarios/blk.sh", include_str!("../../guest/blk.sh")),
     ("scenarios/rng.sh", include_str!("../../guest/rng.sh")),
+    ("scenarios/host.sh", include_str!("../../guest/host.sh")),
     ("scenarios/hub.sh", include_str!("../../guest/hub.sh")),
     ("scenarios/scsi.sh", include_str!("../../guest/scsi.sh")),
     (
@@ -387,4 +388,5 @@ pub(super) const SCRIPTS: &[(&str, &str)] = &[
     ("scenarios/share.sh", include_str!("../../guest/share.sh")),
     ("scenarios/view.sh", include_str!("../../guest/view.sh")),
     ("scenarios/zoned.sh", include_str!("../../guest/zoned.sh")),
+    ("scenarios/zones.sh", include_str!("../../guest/zones.sh")),
 ];

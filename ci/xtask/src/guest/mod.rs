@@ -13,6 +13,7 @@ use anyhow::Result;
 
 pub mod demo;
 pub mod errand;
+pub mod host_disk;
 pub mod image;
 pub mod machine;
 pub mod qmp;

@@ -7,6 +7,7 @@ pub mod ends;
 pub mod erase;
 pub mod fio;
 mod full;
+pub mod host;
 pub mod hotplug;
 pub mod hub;
 pub mod kill;
@@ -57,6 +58,7 @@ pub const NEWEST: &[Scenario] = &[
     rng::SCENARIO,
     zoned::SCENARIO,
     erase::SCENARIO,
+    host::SCENARIO,
 ];
 
 /// What names of checks with that kernel begin with.
