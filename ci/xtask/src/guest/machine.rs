@@ -238,6 +238,14 @@ impl Machine {
         }
     }
 
+    /// Has one processor one level down, for what does not depend on their number: more are slower there,
+    /// and now and then the emulated SVM stops one of them for good, or ends the guest in a triple fault.
+    pub fn spare_processors(&mut self) {
+        if in_l1() {
+            self.processors = 1;
+        }
+    }
+
     /// Adds a word to the kernel's command line.
     pub fn parameter(&mut self, word: &str) {
         self.parameters.push(word.to_owned());

@@ -153,6 +153,6 @@ pub const TOOLS: &[&str] = &[
 ];
 const DIRECT_IN_L1: &str = "/run/direct";
 /// How long a guest may take to reach user space.
-pub const BOOT: Duration = Duration::from_secs(120);
+pub const BOOT: Duration = Duration::from_secs(90);
 /// How long a guest may say nothing during a scenario.
 pub const SILENCE: Duration = Duration::from_secs(150);

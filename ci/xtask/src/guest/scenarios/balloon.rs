@@ -34,6 +34,7 @@ pub const REPORTING: Scenario = Scenario {
 };
 
 fn equip(machine: &mut Machine, device: &str) -> Result<()> {
+    machine.spare_processors();
     machine.device(&format!("{device},id=balloon"));
     machine.device("virtio-serial-pci,id=ports");
     machine.socket(PORT);

@@ -22,6 +22,7 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 fn equip(machine: &mut Machine) -> Result<()> {
+    machine.spare_processors();
     for name in ["through", "readonly"] {
         File::create(machine.file(name))?.set_len(SIZE)?;
     }

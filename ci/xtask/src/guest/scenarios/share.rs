@@ -26,6 +26,7 @@ pub const SCENARIO: Scenario = Scenario {
 
 /// A file system of its own, because L1's keeps no extended attributes: the guest's image, mounted.
 fn equip(machine: &mut Machine) -> Result<()> {
+    machine.spare_processors();
     let (root, scale) = (machine.file("share"), Scale::of(machine));
     mount(&machine.file("root"), &machine.file("share.ext4"), &root)?;
     furnish(&root, &scale)?;

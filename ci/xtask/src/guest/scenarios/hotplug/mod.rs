@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use anyhow::{Result, anyhow, bail};
 
 use crate::guest::machine::Machine;
-use crate::guest::scenario::{BOOT, Play, SILENCE, Scenario, in_l1};
+use crate::guest::scenario::{BOOT, Play, SILENCE, Scenario};
 use crate::guest::session::{Guest, Report};
 use crate::guest::verdict::Verdict;
 use lane::{Bus, Lane};
@@ -40,10 +40,7 @@ pub const NATIVE: Scenario = Scenario {
 
 fn equip(machine: &mut Machine, bus: Bus) -> Result<()> {
     machine.reboots = true;
-    if in_l1() {
-        // With more the emulated SVM ends long boots in triple faults, see the suite.
-        machine.processors = 1;
-    }
+    machine.spare_processors();
     if bus == Bus::Conventional {
         machine.option("-machine", "pc");
     }
