@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::FdFlags;
 use serde_json::json;
+use testkit::loopback;
 use testkit::qtest::{Part, PciDevice, VirtioPci, VirtioQueue, Vmm};
 
 fn start(arguments: &str) -> Vmm {
@@ -100,7 +101,7 @@ fn frames_go_both_ways() {
 
 /// A UDP port of this host that nobody has.
 fn free_port() -> u16 {
-    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let socket = UdpSocket::bind((loopback(), 0)).unwrap();
     socket.local_addr().unwrap().port()
 }
 
@@ -120,22 +121,23 @@ fn transmit(net: &mut Net, packet: &[u8]) {
 #[test]
 fn datagrams_go_both_ways() {
     let packet = [&[0; 12][..], b"TEST", &[0; 48]].concat();
+    let host = loopback();
     for dgram in [false, true] {
-        let far = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let far = UdpSocket::bind((host, 0)).unwrap();
         far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
         let (there, here) = (far.local_addr().unwrap().port(), free_port());
         let mut net = datagrams(&match dgram {
-            false => format!("socket,udp=127.0.0.1:{there},localaddr=127.0.0.1:{here}"),
+            false => format!("socket,udp={host}:{there},localaddr={host}:{here}"),
             true => format!(
-                "dgram,local.type=inet,local.host=127.0.0.1,local.port={here},\
-                 remote.type=inet,remote.host=127.0.0.1,remote.port={there}"
+                "dgram,local.type=inet,local.host={host},local.port={here},\
+                 remote.type=inet,remote.host={host},remote.port={there}"
             ),
         });
-        far.connect(("127.0.0.1", here)).unwrap();
+        far.connect((host, here)).unwrap();
         let place = net.offers_buffer();
         // What a stranger sends is not heard, and nothing is no frame, nor the end.
-        let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
-        stranger.send_to(b"STRANGE", ("127.0.0.1", here)).unwrap();
+        let stranger = UdpSocket::bind((host, 0)).unwrap();
+        stranger.send_to(b"STRANGE", (host, here)).unwrap();
         far.send(b"").unwrap();
         far.send(b"TEST\0").unwrap();
         net.receives(place, b"TEST\0");
@@ -146,8 +148,8 @@ fn datagrams_go_both_ways() {
         // The peer may go, and another come in its place.
         drop(far);
         (0..3).for_each(|_| transmit(&mut net, &packet));
-        let far = UdpSocket::bind(("127.0.0.1", there)).unwrap();
-        far.connect(("127.0.0.1", here)).unwrap();
+        let far = UdpSocket::bind((host, there)).unwrap();
+        far.connect((host, here)).unwrap();
         let place = net.offers_buffer();
         far.send(b"AGAIN").unwrap();
         net.receives(place, b"AGAIN");

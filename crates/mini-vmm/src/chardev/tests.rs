@@ -3,7 +3,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 
 use rustix::pty::ptsname;
-
+use testkit::loopback;
 use vmm_sys_util::tempdir::TempDir;
 
 use super::link::End;
@@ -198,13 +198,13 @@ fn hear(chardev: &Chardev, expected: &[u8]) {
 }
 
 fn tcp(port: u16, server: bool) -> SocketOptions {
-    let host = "127.0.0.1".to_owned();
+    let host = loopback().to_string();
     SocketOptions::new(Endpoint::Tcp { host, port }, server)
 }
 
 #[test]
 fn tcp_sockets_listen_and_connect() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = std::net::TcpListener::bind((loopback(), 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let nodelay = true;
     let client = open(ChardevKind::Socket(SocketOptions {
@@ -219,13 +219,13 @@ fn tcp_sockets_listen_and_connect() {
     let mut buffer = [0; 5];
     other.read_exact(&mut buffer).unwrap();
     assert_eq!(&buffer, b"world");
-    assert_eq!(client.description(), format!("tcp:127.0.0.1:{port}"));
+    assert_eq!(client.description(), format!("tcp:{}:{port}", loopback()));
     drop((other, listener));
     assert_eq!(client.read(&mut buffer).unwrap(), 0, "the end");
 
     let server = open(ChardevKind::Socket(tcp(port, true))).unwrap();
     for _ in 0..2 {
-        let mut other = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let mut other = std::net::TcpStream::connect((loopback(), port)).unwrap();
         other.write_all(b"again").unwrap();
         hear(&server, b"again");
         drop(other);
@@ -238,7 +238,7 @@ fn tcp_sockets_listen_and_connect() {
 fn a_client_comes_back_when_its_server_does() {
     let dir = TempDir::new().unwrap();
     let path = dir.as_path().join("s");
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let free = std::net::TcpListener::bind((loopback(), 0)).unwrap();
     let port = free.local_addr().unwrap().port();
     drop(free);
     for kind in [
@@ -259,7 +259,7 @@ fn a_client_comes_back_when_its_server_does() {
                 assert!(client.is_connected());
             };
             if is_tcp {
-                let listener = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+                let listener = std::net::TcpListener::bind((loopback(), port)).unwrap();
                 wait_for(&client, || false);
                 serve(Box::new(listener.accept().unwrap().0));
             } else {
