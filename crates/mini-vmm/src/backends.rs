@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use virtio_bus::Activity;
+
 use crate::chardev::{Chardev, Host};
 use crate::drive::Drives;
 use crate::hotplug::Departures;
@@ -16,7 +18,6 @@ use crate::options::{
 };
 use crate::share::Share;
 use crate::workers::{Launcher, Workers};
-use virtio_bus::Activity;
 
 /// Path among QEMU's objects of the device that a user calls `name`: by its identifier, or by its path.
 pub fn path_of(name: &str) -> String {
