@@ -20,21 +20,23 @@ check() {
     if host "$@"; then pass "$name" "$answer"; else fail "$name" "$answer"; fi
 }
 
-# Megabytes that nobody uses any more, but that the host does not know of.
+# Uses so many megabytes.
 fill() {
     dd if=/dev/zero of=/tmp/fill bs=1M count="$1" 2>/dev/null
-    rm /tmp/fill
 }
 
 case $0 in
 *-reporting.sh)
-    host fresh
     fill 192
+    host filled
+    rm /tmp/fill
     check balloon-reporting reported
     check balloon-mmio squeeze
     ;;
 *)
+    # The host does not know that nobody uses them any more.
     fill 224
+    rm /tmp/fill
     check balloon-inflate inflate
     # More than there is: the balloon makes room before anything is killed.
     if dd if=/dev/zero of=/tmp/fill bs=1M count=300 2>/dev/null &&

@@ -68,7 +68,7 @@ fn serve(machine: &Machine, vmm: u32) -> JoinHandle<Result<usize>> {
         let mut host = Host {
             monitor: Qmp::connect(&machine.file(MONITOR))?,
             vmm,
-            fresh: 0,
+            filled: 0,
         };
         errand::serve(&machine.file(PORT), |word| host.obey(word))
     })
@@ -77,16 +77,16 @@ fn serve(machine: &Machine, vmm: u32) -> JoinHandle<Result<usize>> {
 struct Host {
     monitor: Qmp,
     vmm: u32,
-    /// Resident memory, in MiB, before the guest used it.
-    fresh: u64,
+    /// Resident memory, in MiB, while the guest used it.
+    filled: u64,
 }
 
 impl Host {
     fn obey(&mut self, word: &str) -> Result<String> {
         match word {
-            "fresh" => {
-                self.fresh = self.resident()?;
-                Ok(format!("{} MiB", self.fresh))
+            "filled" => {
+                self.filled = self.resident()?;
+                Ok(format!("{} MiB", self.filled))
             }
             "reported" => self.wait_for_reports(),
             "inflate" => self.inflate(),
@@ -119,19 +119,16 @@ impl Host {
         Ok(format!("resident: {before} MiB before, {after} after"))
     }
 
+    /// The guest has let go of what it had filled.
     fn wait_for_reports(&self) -> Result<String> {
-        let (deadline, mut most) = (Instant::now() + PATIENCE, 0);
+        let (deadline, filled) = (Instant::now() + PATIENCE, self.filled);
         loop {
             let now = self.resident()?;
-            most = most.max(now);
-            if most >= self.fresh + ENOUGH && now + ENOUGH <= most {
-                return Ok(format!("resident: {most} MiB at most, {now} now"));
+            if now + ENOUGH <= filled {
+                return Ok(format!("resident: {filled} MiB at most, {now} now"));
             }
-            ensure!(
-                Instant::now() < deadline,
-                "{} MiB were resident, {most} at most, {now} now",
-                self.fresh
-            );
+            let in_time = Instant::now() < deadline;
+            ensure!(in_time, "{filled} MiB were resident, {now} are");
             sleep(PAUSE);
         }
     }
