@@ -19,24 +19,27 @@ use crate::guest::verdict::Verdict;
 /// See the module.
 pub const SCENARIO: Scenario = Scenario {
     name: "balloon",
-    equip: |machine| equip(machine, "virtio-balloon-pci,packed=on,deflate-on-oom=on"),
-    play: Play::Alone(play),
-};
-
-/// On MMIO, with free page reporting.
-pub const REPORTING: Scenario = Scenario {
-    name: "balloon-reporting",
     equip: |machine| {
-        let device = "virtio-balloon-device,free-page-reporting=on";
-        equip(machine, device)
+        let device = "virtio-balloon-pci,packed=on,deflate-on-oom=on";
+        equip(machine, device, "virtio-serial-pci")
     },
     play: Play::Alone(play),
 };
 
-fn equip(machine: &mut Machine, device: &str) -> Result<()> {
+/// On MMIO, with free page reporting; so is the port that the guest is served by.
+pub const REPORTING: Scenario = Scenario {
+    name: "balloon-reporting",
+    equip: |machine| {
+        let device = "virtio-balloon-device,free-page-reporting=on";
+        equip(machine, device, "virtio-serial-device")
+    },
+    play: Play::Alone(play),
+};
+
+fn equip(machine: &mut Machine, device: &str, serial: &str) -> Result<()> {
     machine.spare_processors();
     machine.device(&format!("{device},id=balloon"));
-    machine.device("virtio-serial-pci,id=ports");
+    machine.device(&format!("{serial},id=ports"));
     machine.socket(PORT);
     machine.device(&format!(
         "virtserialport,bus=ports.0,chardev={PORT},name=org.example.{PORT}"

@@ -1,4 +1,5 @@
-//! The guest's `/dev/hwrng` is our virtio-rng, and what comes out passes FIPS 140-2 (`rngtest`).
+//! The guest's `/dev/hwrng` is each of our virtio-rngs in turn, with split and packed rings and on
+//! every bus that there is, and what comes out passes FIPS 140-2 (`rngtest`).
 
 use anyhow::Result;
 
@@ -17,6 +18,11 @@ pub const SCENARIO: Scenario = Scenario {
 };
 
 fn equip(machine: &mut Machine) -> Result<()> {
-    machine.device(&machine.virtio("rng"));
+    let device = machine.virtio("rng");
+    machine.device(&device);
+    machine.device(&format!("{device},packed=on"));
+    if machine.vmm.has_mmio() {
+        machine.device("virtio-rng-device");
+    }
     Ok(())
 }
