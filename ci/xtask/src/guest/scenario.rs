@@ -24,7 +24,7 @@ pub struct Selection {
     #[arg(long, default_value = "", value_name = "TEXT")]
     pub filter: String,
     /// Have guests one level down do all that they do on real KVM, 100 rounds of hot-plug in place of 8
-    /// say, which takes some hours
+    /// say, which takes them ten minutes
     #[arg(long)]
     pub full: bool,
 }
