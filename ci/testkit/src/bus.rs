@@ -73,6 +73,18 @@ impl TestBus {
         Self::with(device, Options::default())
     }
 
+    /// The same with its workers on `runner`.
+    ///
+    /// # Panics
+    /// As [`with`](Self::with).
+    pub fn on(device: impl VirtioDevice, runner: Arc<dyn Runner<Space>>) -> Self {
+        let options = Options {
+            runner: Some(runner),
+            ..Options::default()
+        };
+        Self::with(device, options)
+    }
+
     /// `device` on a bus as `options` say.
     ///
     /// # Panics

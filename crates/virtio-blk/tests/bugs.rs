@@ -393,12 +393,8 @@ fn bug_16_a_chain_as_long_as_the_queue() {
 fn bug_14_a_range_that_changes_while_it_is_read() {
     let file = image();
     let runner = ThreadRunner::new("blk").poll(Duration::ZERO);
-    let options = Options {
-        runner: Some(Arc::new(runner)),
-        ..Options::default()
-    };
     let device = Blk::new(&BlkProps::default(), raw(&file)).unwrap();
-    let mut bus = TestBus::with(device, options);
+    let mut bus = TestBus::on(device, Arc::new(runner));
     bus.boot(Features::VERSION_1 | F_FLUSH);
     let data = segment(0x400, 16, false);
     bus.ram().write(data.address, &range(8, 1, 0));

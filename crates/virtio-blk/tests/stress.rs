@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use common::*;
 use testkit::virtio_bus::ThreadRunner;
-use testkit::{Options, Request, TestBus};
+use testkit::{Request, TestBus};
 use virtio_blk::guest_io::Mode;
 use virtio_blk::virtio_device::Features;
 use virtio_blk::{Blk, BlkProps};
@@ -116,11 +116,8 @@ fn run(mode: Mode, ring: Features, write_through: bool) {
     let file = image();
     let backend = raw(&file).mode(mode).write_through(write_through);
     let props = BlkProps::default().num_queues(QUEUES).queue_size(64);
-    let options = Options {
-        runner: Some(Arc::new(ThreadRunner::new("blk"))),
-        ..Options::default()
-    };
-    let mut bus = TestBus::with(Blk::new(&props, backend).unwrap(), options);
+    let device = Blk::new(&props, backend).unwrap();
+    let mut bus = TestBus::on(device, Arc::new(ThreadRunner::new("blk")));
     bus.boot(Features::VERSION_1 | F_FLUSH | F_CONFIG_WCE | ring);
     let mut random = Xorshift(0x9e37_79b9_7f4a_7c15);
     let mut drivers: Vec<_> = (0..QUEUES).map(Driver::new).collect();

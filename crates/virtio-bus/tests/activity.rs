@@ -4,17 +4,13 @@ use std::sync::{Arc, mpsc};
 use std::thread::spawn;
 use std::time::Duration;
 
-use testkit::{Knobs, Options, Space, TestBus, Toy};
+use testkit::{Knobs, Space, TestBus, Toy};
 use virtio_bus::{Activity, Runner, SharedThread, Status, ThreadRunner};
 use virtio_device::Features;
 
 fn booted(runner: Arc<dyn Runner<Space>>) -> (TestBus, Arc<Knobs>) {
     let (toy, knobs) = Toy::new(2, &[&[0], &[1]]);
-    let options = Options {
-        runner: Some(runner),
-        ..Options::default()
-    };
-    let mut bus = TestBus::with(toy, options);
+    let mut bus = TestBus::on(toy, runner);
     bus.boot(Features::VERSION_1);
     (bus, knobs)
 }

@@ -180,11 +180,7 @@ fn tired(jobs: u32, loses: bool) -> (TestBus, Arc<Knobs>, Arc<Tired>) {
     let left = AtomicU32::new(jobs);
     let runner = Arc::new(Tired { left, loses });
     let (toy, knobs) = Toy::new(3, &[&[0], &[1], &[2]]);
-    let options = Options {
-        runner: Some(runner.clone()),
-        ..Options::default()
-    };
-    (TestBus::with(toy, options), knobs, runner)
+    (TestBus::on(toy, runner.clone()), knobs, runner)
 }
 
 #[test]
@@ -466,11 +462,7 @@ impl Runner<Space> for Hasty {
 #[test]
 fn bug_44_a_notification_during_a_start_is_not_lost() {
     let runner = Arc::new(Hasty(InlineRunner::new(), Mutex::new(None)));
-    let options = Options {
-        runner: Some(runner.clone()),
-        ..Options::default()
-    };
-    let mut bus = TestBus::with(Toy::new(1, &[&[0]]).0, options);
+    let mut bus = TestBus::on(Toy::new(1, &[&[0]]).0, runner.clone());
     bus.boot(MODERN);
     bus.core().pause();
     *runner.1.lock().unwrap() = Some(bus.core().kicks().clone());

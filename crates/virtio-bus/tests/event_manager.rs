@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex};
 
 use event_manager::{EventManager, MutEventSubscriber, SubscriberId, SubscriberOps};
-use testkit::{Knobs, Options, Space, TestBus, Toy};
+use testkit::{Knobs, Space, TestBus, Toy};
 use virtio_bus::{Job, JobSubscriber, NotStarted, Runner, Running};
 use virtio_device::Features;
 
@@ -63,11 +63,8 @@ impl Running<Space> for OnLoop {
 fn on_loop(groups: &[&[u16]]) -> (TestBus, Manager, Arc<Knobs>) {
     let manager: Manager = Arc::new(Mutex::new(EventManager::new().unwrap()));
     let (toy, knobs) = Toy::new(2, groups);
-    let options = Options {
-        runner: Some(Arc::new(LoopRunner(manager.clone()))),
-        ..Options::default()
-    };
-    (TestBus::with(toy, options), manager, knobs)
+    let bus = TestBus::on(toy, Arc::new(LoopRunner(manager.clone())));
+    (bus, manager, knobs)
 }
 
 /// Runs the loop until it has nothing more to do.

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::spawn;
 use std::time::Duration;
 
-use testkit::{Knobs, Options, Space, TestBus, Toy, wait_for};
+use testkit::{Knobs, Space, TestBus, Toy, wait_for};
 use virtio_bus::{Job, NotStarted, Ready, Runner, Running, SharedThread, ThreadRunner};
 use virtio_device::{Features, Progress, Reactor, Source};
 
@@ -58,11 +58,7 @@ impl Reactor for NoSources {
 fn booted(runner: Arc<dyn Runner<Space>>, gathers: bool) -> (TestBus, Arc<Knobs>) {
     let (toy, knobs) = Toy::new(2, &[&[0, 1]]);
     Knobs::set(&knobs.gathers, gathers);
-    let options = Options {
-        runner: Some(runner),
-        ..Options::default()
-    };
-    let mut bus = TestBus::with(toy, options);
+    let mut bus = TestBus::on(toy, runner);
     bus.boot(Features::VERSION_1);
     (bus, knobs)
 }

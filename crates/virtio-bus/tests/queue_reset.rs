@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use testkit::{Knobs, Options, TestBus, Toy};
+use testkit::{Knobs, TestBus, Toy};
 use virtio_bus::ThreadRunner;
 use virtio_device::Features;
 
@@ -10,11 +10,7 @@ const FEATURES: Features = Features::VERSION_1.with(Features::RING_RESET);
 
 fn threaded(groups: &[&[u16]]) -> (TestBus, Arc<Knobs>) {
     let (toy, knobs) = Toy::new(3, groups);
-    let options = Options {
-        runner: Some(Arc::new(ThreadRunner::new("toy"))),
-        ..Options::default()
-    };
-    (TestBus::with(toy, options), knobs)
+    (TestBus::on(toy, Arc::new(ThreadRunner::new("toy"))), knobs)
 }
 
 fn echo(bus: &mut TestBus, queue: u16) {

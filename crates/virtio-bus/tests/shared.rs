@@ -4,7 +4,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
-use testkit::{Knobs, Options, PATIENCE, Space, TestBus, Toy};
+use testkit::{Knobs, PATIENCE, Space, TestBus, Toy};
 use virtio_bus::{SharedThread, Status};
 use virtio_device::Features;
 
@@ -19,11 +19,7 @@ fn shared() -> (Runner, JoinHandle<()>) {
 /// A device of two workers on `runner`.
 fn new_device(runner: &Runner) -> (TestBus, Arc<Knobs>) {
     let (toy, knobs) = Toy::new(2, &[&[0], &[1]]);
-    let options = Options {
-        runner: Some(runner.clone()),
-        ..Options::default()
-    };
-    (TestBus::with(toy, options), knobs)
+    (TestBus::on(toy, runner.clone()), knobs)
 }
 
 /// The same, ready for requests.

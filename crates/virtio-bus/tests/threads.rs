@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::{Duration, Instant};
 
-use testkit::{Knobs, Options, PATIENCE, Segment, Space, TestBus, Toy};
+use testkit::{Knobs, PATIENCE, Segment, Space, TestBus, Toy};
 use virtio_bus::{Runner, SharedThread, Status, ThreadRunner};
 use virtio_device::Features;
 
@@ -16,11 +16,7 @@ fn threaded(runner: ThreadRunner) -> (TestBus, Arc<Knobs>) {
 
 fn on(runner: Arc<dyn Runner<Space>>) -> (TestBus, Arc<Knobs>) {
     let (toy, knobs) = Toy::new(2, &[&[0], &[1]]);
-    let options = Options {
-        runner: Some(runner),
-        ..Options::default()
-    };
-    (TestBus::with(toy, options), knobs)
+    (TestBus::on(toy, runner), knobs)
 }
 
 fn hold_one(bus: &mut TestBus, knobs: &Knobs) {

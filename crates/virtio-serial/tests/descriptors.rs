@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use common::*;
+use testkit::TestBus;
 use testkit::virtio_bus::ThreadRunner;
-use testkit::{Options, TestBus};
 use virtio_serial::{Port, PortBackend};
 
 /// One descriptor for both directions.
@@ -255,11 +255,7 @@ fn ten_megabytes_pass_both_ways_at_once_on_a_thread() {
     for features in formats() {
         let (near, far) = Stream::pair();
         let runner: ThreadRunner = ThreadRunner::new("ports");
-        let options = Options {
-            runner: Some(Arc::new(runner)),
-            ..Options::default()
-        };
-        let mut bus = TestBus::with(serial(vec![Port::serial("thread", near)]), options);
+        let mut bus = TestBus::on(serial(vec![Port::serial("thread", near)]), Arc::new(runner));
         bus.boot(features);
         tell(&mut bus, 1, PORT_OPEN, 1);
         let data = Arc::new(pattern(10 << 20));
