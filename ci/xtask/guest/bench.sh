@@ -1,19 +1,24 @@
-# Four fio runs of some seconds each; begin and end are told, then the rate.
+# Runs of fio, each some seconds long. Begin and end are marked on the disk, below where fio is, and the
+# end says requests per second and KiB in all: no run has the console's accesses in it.
 . /scenarios/lib.sh
-fact cpu-family "$(sed -n 's/^cpu family.*: //p' /proc/cpuinfo | head -n 1)"
+node=/dev/$(disk data)
 # So that starting it reads no disk.
 fio --version > /dev/null
-measure() {
-    fact begin "$1-$2"
-    result=$(fio --minimal --terse-version=3 --name=bench --filename="/dev/$(disk data)" --bs=4k \
-        --ioengine=libaio --direct=1 --runtime=4 --time_based=1 --rw="$1" --iodepth="$2" 2>&1)
-    fact end "$1-$2"
-    reads=$(echo "$result" | grep '^3;' | cut -d ';' -f 8)
-    writes=$(echo "$result" | grep '^3;' | cut -d ';' -f 49)
-    fact rate "$((reads + writes))"
+marks=0
+mark() {
+    marks=$((marks + 1))
+    record "$node" "$*" $marks oflag=direct conv=sync
 }
-for depth in 1 32; do
-    for direction in randread randwrite; do
-        measure "$direction" "$depth"
-    done
+measure() {
+    mark begin
+    result=$(fio --minimal --terse-version=3 --name=bench --filename="$node" --offset=4m --bs=4k \
+        --ioengine=libaio --direct=1 --runtime=4 --time_based=1 --rw="$1" --iodepth="$2")
+    IFS=';'
+    set -- $result
+    unset IFS
+    mark $(($8 + ${49})) $(($6 + ${47}))
+}
+for load in $(parameter loads | tr , ' '); do
+    measure "${load%-*}" "${load#*-}"
 done
+fact cpu-family "$(sed -n 's/^cpu family.*: //p' /proc/cpuinfo | head -n 1)"

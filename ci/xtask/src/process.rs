@@ -89,6 +89,11 @@ impl Process {
         }
     }
 
+    /// Whether the child has not ended yet.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) -> Result<()> {
         Ok(kill_process(Pid::from_child(&self.child), Signal::TERM)?)

@@ -3,21 +3,23 @@
 //!
 //! Nested as it may be, no figure means anything by itself; only the ratios do.
 
+pub mod aims;
 pub mod counters;
+pub mod load;
 pub mod record;
 pub mod sample;
 pub mod table;
 
-use std::fs;
+use std::fs::{self, File};
+use std::io;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::console::{Paint, line};
+use crate::console::{Paint, line, seconds};
 use crate::guest::image::Image;
-use crate::guest::machine::{LOG, Machine, Vmm};
-use crate::guest::scenario::BOOT;
-use crate::guest::session::Guest;
+use crate::guest::machine::{LOG, Vmm};
 use record::Record;
 use sample::Sample;
 use table::Table;
@@ -35,13 +37,13 @@ pub struct Bench {
     pub logs: PathBuf,
 }
 
-/// What one round found of each VMM; nothing where it failed.
-pub type Round = [Option<Sample>; 2];
+/// What one round found of each VMM; not all where it failed.
+pub type Round = [Sample; 2];
 
 impl Bench {
     /// Measures both VMMs `rounds` times with each number of `vcpus` and prints a table for each.
-    /// A round that fails is reported and left out; what the record has of earlier runs is counted,
-    /// too. Returns whether each table has figures of both.
+    /// A boot that fails is reported and left out; what the record has of earlier runs is counted,
+    /// too. Returns whether each table has all figures of both.
     pub fn run(&self, vcpus: &[u32], rounds: u32) -> Result<bool> {
         self.warm_up()?;
         let mut record = Record::open(&self.logs.join(RECORD))?;
@@ -61,11 +63,22 @@ impl Bench {
         }))
     }
 
-    /// The first guest on fresh ground starts a fifth faster than all later ones: one ahead that does
-    /// not count.
+    /// The first guest on fresh ground starts at another speed than all later ones, and files are read for
+    /// the first time: one ahead for each VMM, which does not count.
     fn warm_up(&self) -> Result<()> {
-        let machine = Machine::new(&self.vmms[0], &self.image, &self.work, "virtio-blk-pci")?;
-        Guest::start(&machine)?.ready(BOOT).map(drop)
+        io::copy(
+            &mut File::open(self.image.uncompressed_kernel())?,
+            &mut io::sink(),
+        )?;
+        for vmm in &self.vmms {
+            let (name, start) = (vmm.name(), Instant::now());
+            sample::start(vmm, &self.image, &self.work)?;
+            let time = seconds(start.elapsed());
+            line(format_args!(
+                "  the first start to init of {name}, not counted: {time}"
+            ));
+        }
+        Ok(())
     }
 
     /// The VMMs take turns at being first.
@@ -78,19 +91,17 @@ impl Bench {
         found
     }
 
-    fn measure(&self, vmm: &Vmm, vcpus: u32, round: u32) -> Option<Sample> {
-        let taken = Sample::take(vmm, &self.image, &self.work, vcpus);
+    fn measure(&self, vmm: &Vmm, vcpus: u32, round: u32) -> Sample {
+        let mut sample = Sample::default();
+        let taken = sample.take(vmm, &self.image, &self.work, vcpus);
         let log = format!("bench-{}-{vcpus}-{round}.console.log", vmm.name());
         // Where the machine could not even be described, there is none.
         let _ = fs::copy(self.work.join(LOG), self.logs.join(&log));
-        match taken {
-            Ok(sample) => Some(sample),
-            Err(error) => {
-                let failed = Paint::Bad.on(format!("failed under {}", vmm.name()));
-                line(format_args!("  {failed}, see {log}: {error:#}"));
-                None
-            }
+        if let Err(error) = taken {
+            let failed = Paint::Bad.on(format!("failed under {}", vmm.name()));
+            line(format_args!("  {failed}, see {log}: {error:#}"));
         }
+        sample
     }
 }
 

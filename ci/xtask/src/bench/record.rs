@@ -11,7 +11,6 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use super::Round;
-use super::sample::Sample;
 
 /// Rounds by their numbers of vCPUs, those of earlier runs first.
 #[derive(Debug)]
@@ -50,20 +49,21 @@ impl Record {
 fn lines(vcpus: u32, number: usize, round: &Round) -> String {
     let samples = round.iter().enumerate();
     let figures = samples.flat_map(|(vmm, sample)| {
-        let figures = sample.iter().flat_map(Sample::figures);
-        figures.map(move |(metric, value)| format!("{vcpus}\t{number}\t{vmm}\t{value}\t{metric}\n"))
+        sample
+            .figures()
+            .map(move |(metric, value)| format!("{vcpus}\t{number}\t{vmm}\t{value}\t{metric}\n"))
     });
     figures.collect()
 }
 
-/// A round in which both VMMs failed left no line, and is not counted.
+/// A round in which nothing was found left no line, and is not counted.
 fn parse(text: &str) -> Result<BTreeMap<u32, Vec<Round>>> {
     let mut rounds: BTreeMap<(u32, usize), Round> = BTreeMap::new();
     for line in text.lines() {
         let (round, vmm, value, metric) = figure(line).with_context(|| format!("line {line:?}"))?;
         let sample = rounds.entry(round).or_default().get_mut(vmm);
         let sample = sample.context("there are two VMMs")?;
-        sample.get_or_insert_default().set(metric, value);
+        sample.set(metric, value);
     }
     let mut found: BTreeMap<u32, Vec<Round>> = BTreeMap::new();
     for ((vcpus, _), round) in rounds {
@@ -91,21 +91,19 @@ mod tests {
             let mut sample = Sample::default();
             sample.set("exits to init", value);
             sample.set("  to user space", value / 8.0);
-            Some(sample)
+            sample
         };
         let rounds: [(u32, usize, Round); 3] = [
             (1, 0, [sample(10.0), sample(20.0)]),
-            (2, 0, [None, sample(30.0)]),
-            (1, 1, [sample(40.0), None]),
+            (2, 0, [Sample::default(), sample(30.0)]),
+            (1, 1, [sample(40.0), Sample::default()]),
         ];
         let kept: String = rounds.iter().map(|(v, n, r)| lines(*v, *n, r)).collect();
         let found = parse(&kept).unwrap();
         assert_eq!((found[&1].len(), found[&2].len()), (2, 1));
-        assert_eq!(
-            found[&1][1][0].as_ref().unwrap().value("  to user space"),
-            Some(5.0)
-        );
-        assert!(found[&2][0][0].is_none() && found[&1][1][1].is_none());
+        assert_eq!(found[&1][1][0].value("  to user space"), Some(5.0));
+        let empty = |sample: &Sample| sample.figures().next().is_none();
+        assert!(empty(&found[&2][0][0]) && empty(&found[&1][1][1]));
         assert!(parse("1\t0\t2\t1.5\texits\n").is_err());
         assert!(parse("1\t0\texits\n").is_err());
     }

@@ -1,40 +1,57 @@
-//! One boot of one VMM with everything that is measured in it.
+//! What one round finds of one VMM, in two boots.
 
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 
 use crate::bench::counters::{self, Counters};
+use crate::bench::load::{DISK, LOADS, Load};
+use crate::console::{Paint, line};
 use crate::guest::image::Image;
 use crate::guest::machine::{Machine, Vmm};
-use crate::guest::scenario::BOOT;
+use crate::guest::scenario::{BOOT, SILENCE};
 use crate::guest::session::{Guest, Report};
 
-/// The figures of one boot, by metric, in the order in which they were found.
+/// Figures by metric, in the order in which they were found.
 #[derive(Clone, Debug, Default)]
 pub struct Sample {
     values: Vec<(String, f64)>,
 }
 
 impl Sample {
-    /// Boots with `vcpus`, measures, waits for power-off.
-    pub fn take(vmm: &Vmm, image: &Image, work: &Path, vcpus: u32) -> Result<Self> {
-        let mut machine = Machine::new(vmm, image, work, "virtio-blk-pci")?;
-        machine.disk("virtio-blk-pci", "data", 64 << 20)?;
-        machine.parameter("run=bench");
-        machine.processors = vcpus;
-        let (start, mut sample) = (Instant::now(), Self::default());
-        let mut guest = Guest::start(&machine)?;
-        guest.ready(BOOT)?;
+    /// Boots with `vcpus`, twice: the kernel as an ELF image as far as init, and as a bzImage with all
+    /// that is measured then. What was found before an error stays.
+    pub fn take(&mut self, vmm: &Vmm, image: &Image, work: &Path, vcpus: u32) -> Result<()> {
+        let mut uncompressed = machine(vmm, image, work, vcpus)?;
+        uncompressed.load_uncompressed();
+        drop(self.boot("ELF image", &uncompressed)?);
+        let machine = machine(vmm, image, work, vcpus)?;
+        let mut guest = self.boot("bzImage", &machine)?;
+        for (number, name) in LOADS.iter().enumerate() {
+            self.load(&Load::watch(&mut guest, &machine, number, name)?);
+        }
+        self.listen(&mut guest)?;
+        guest.end()
+    }
+
+    /// Boots as far as init, with a kernel of this form.
+    fn boot(&mut self, form: &str, machine: &Machine) -> Result<Guest> {
+        let start = Instant::now();
+        let mut guest = Guest::start(machine)?;
+        let uptime = guest.ready(BOOT)?;
         let (elapsed, counters) = (start.elapsed(), Counters::read(guest.process())?);
-        sample.set("start to init, s", elapsed.as_secs_f64());
-        sample.set("exits to init", counters.exits);
-        sample.set("  for interrupts of the host", counters.host_interrupts);
-        sample.set("  to user space", counters.user_exits);
-        sample.listen(&mut guest)?;
-        guest.end()?;
-        Ok(sample)
+        let seconds = elapsed.as_secs_f64();
+        self.set(&format!("{form}: start to init, s"), seconds);
+        self.set(&format!("{form}: before its clock, s"), seconds - uptime);
+        self.set(&format!("{form}: exits to init"), counters.exits);
+        for (what, count) in [
+            ("for the host's interrupts", counters.host_interrupts),
+            ("to user space", counters.user_exits),
+        ] {
+            self.set(&format!("{form}: exits {what}"), count);
+        }
+        Ok(guest)
     }
 
     /// The names of the figures.
@@ -59,64 +76,49 @@ impl Sample {
         self.values.push((metric.to_owned(), value));
     }
 
-    fn listen(&mut self, guest: &mut Guest) -> Result<()> {
-        let mut load = Load::default();
-        loop {
-            match guest.report(SILENCE)? {
-                Report::Fact { name, value } => match name.as_str() {
-                    "begin" => load = Load::begin(value, guest)?,
-                    "end" => load.end(guest)?,
-                    "rate" => self.rate(&load, value.parse()?),
-                    _ => self.set(&name, value.parse()?),
-                },
-                Report::Done => return self.weigh(guest),
-                Report::Ended => bail!("the VMM ended too early; {}", guest.last_words()),
-                _ => (),
-            }
+    fn load(&mut self, load: &Load) {
+        let (name, spent) = (load.name, &load.spent);
+        self.set(&format!("{name}: IOPS"), load.rate);
+        for (what, count) in [
+            ("exits", spent.exits),
+            ("exits to user space", spent.user_exits),
+            ("context switches", spent.switches),
+        ] {
+            self.set(&format!("{name}: {what}/request"), count / load.requests);
         }
     }
 
-    fn rate(&mut self, load: &Load, rate: f64) {
-        let (requests, spent) = (rate * SECONDS, &load.counters);
-        self.set(&format!("fio {}, IOPS; per request:", load.name), rate);
-        for (what, count) in [
-            ("exits", spent.exits),
-            ("  to user space", spent.user_exits),
-            ("context switches", spent.switches),
-        ] {
-            self.set(&format!("  {}: {what}", load.name), count / requests);
+    fn listen(&mut self, guest: &mut Guest) -> Result<()> {
+        loop {
+            match guest.report(SILENCE)? {
+                Report::Fact { name, value } => line(Paint::Faint.on(format!("  {name} {value}"))),
+                Report::Done => return self.weigh(guest),
+                Report::Ended => bail!("{}", guest.early_end()),
+                _ => (),
+            }
         }
     }
 
     fn weigh(&mut self, guest: &Guest) -> Result<()> {
         let memory = counters::memory(guest.process())?;
         self.set("memory beyond guest RAM, MiB", memory.resident);
-        self.set("  of it private dirty, MiB", memory.private_dirty);
+        self.set("private dirty, MiB", memory.private_dirty);
         Ok(())
     }
 }
 
-/// One run of fio, and what was counted meanwhile.
-#[derive(Debug, Default)]
-struct Load {
-    name: String,
-    counters: Counters,
+/// Boots the bzImage as far as init, and measures nothing.
+pub fn start(vmm: &Vmm, image: &Image, work: &Path) -> Result<()> {
+    let mut guest = Guest::start(&machine(vmm, image, work, 1)?)?;
+    guest.ready(BOOT).map(drop)
 }
 
-impl Load {
-    fn begin(name: String, guest: &Guest) -> Result<Self> {
-        let counters = Counters::read(guest.process())?;
-        Ok(Self { name, counters })
-    }
-
-    fn end(&mut self, guest: &Guest) -> Result<()> {
-        let now = Counters::read(guest.process()).context("counters after fio")?;
-        self.counters = now.since(&self.counters);
-        Ok(())
-    }
+/// With disks for the system and for fio, in a fresh directory.
+fn machine(vmm: &Vmm, image: &Image, work: &Path, vcpus: u32) -> Result<Machine> {
+    let mut machine = Machine::new(vmm, image, work, "virtio-blk-pci")?;
+    machine.disk("virtio-blk-pci", DISK, 64 << 20)?;
+    machine.parameter("run=bench");
+    machine.parameter(&format!("loads={}", LOADS.join(",")));
+    machine.processors = vcpus;
+    Ok(machine)
 }
-
-/// How long each run of fio takes: `runtime` in `guest/bench.sh`.
-const SECONDS: f64 = 4.0;
-/// How long the guest may say nothing: many times what a run of fio takes.
-const SILENCE: Duration = Duration::from_secs(60);

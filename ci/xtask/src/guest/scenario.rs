@@ -133,13 +133,18 @@ pub fn find_records(disk: &Path, name: &str, acknowledged: u64) -> Result<String
     for record in 1..=acknowledged {
         let expected = format!("{name} {record}\n");
         let mut found = vec![0; expected.len()];
-        file.read_exact_at(&mut found, (4096 + record) * 512)?;
+        file.read_exact_at(&mut found, record_at(record))?;
         ensure!(
             found == expected.as_bytes(),
             "record {record} of {acknowledged} is missing"
         );
     }
     Ok(all_found(acknowledged))
+}
+
+/// Where a record's sector is, in bytes.
+pub fn record_at(record: u64) -> u64 {
+    (4096 + record) * 512
 }
 
 /// What is said of a log in which none is missing.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::process::ExitStatus;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -82,6 +83,21 @@ impl Guest {
                 Err(Silence::Ended) => return Ok(Report::Ended),
                 Err(Silence::TimedOut) => bail!("{}", self.silence(limit)),
             }
+        }
+    }
+
+    /// Looks every so often until there is something, and returns it; an error if that takes longer than
+    /// `limit`, or if the VMM ends. What the guest says meanwhile is kept for [`Guest::report`].
+    pub fn until<T>(&mut self, limit: Duration, look: impl Fn() -> Option<T>) -> Result<T> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let running = self.process.is_running()?;
+            if let Some(found) = look() {
+                return Ok(found);
+            }
+            ensure!(running, "{}", self.early_end());
+            ensure!(Instant::now() < deadline, "{}", self.silence(limit));
+            sleep(LOOK);
         }
     }
 
@@ -251,6 +267,8 @@ const RECENT: usize = 25;
 const PULSELESS: Duration = Duration::from_secs(60);
 /// How often a guest at work is shown to be, at most.
 const SIGN: Duration = Duration::from_secs(20);
+/// Long enough that looking costs the guest nothing.
+const LOOK: Duration = Duration::from_millis(10);
 /// A disk of the host that is busy with others makes a last flush slow.
 const POWER_OFF: Duration = Duration::from_secs(120);
 
