@@ -31,9 +31,6 @@ fn text(arg: OsString) -> Result<String, BadOption> {
 
 fn run(config: &Config) -> ExitCode {
     memory::share_heap();
-    for line in config.unused() {
-        logger::tell(format_args!("{line}"));
-    }
     if let Err(error) = terminal::restore_on_crash() {
         return fail(&Error::Host("cannot take signals", error));
     }

@@ -29,6 +29,7 @@ use crate::exit::{Wish, Wishes};
 use crate::files::{Broker, Files};
 use crate::hardware::{Hardware, Kit};
 use crate::incidents::Incidents;
+use crate::logger;
 use crate::memory::{self, Memory, SharedMemory};
 use crate::net::Announcer;
 use crate::options::{Accel, BadOption, Config};
@@ -58,6 +59,9 @@ pub fn run(config: &Config) -> Result<Wish, Error> {
         let _ = rustix::thread::set_name(&name);
     }
     let mut machine = Machine::new(config)?;
+    for line in config.unused() {
+        logger::tell(format_args!("{line}"));
+    }
     if let Some(wish) = machine.wait_for_clients()? {
         return Ok(wish);
     }

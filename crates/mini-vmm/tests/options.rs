@@ -124,11 +124,16 @@ fn a_drive_may_be_a_disk_by_itself() {
 fn what_no_device_uses_is_told() {
     let all = "-kernel k -chardev null,id=c0 -chardev null,id=c1 -chardev null,id=c2 -serial chardev:c0 \
                -device virtio-serial-pci -device virtconsole,chardev=c1 -drive id=d0,file=x \
-               -device virtio-rng-pci,rng=r0 -object rng-random,id=r0 -object rng-random,id=r1";
+               -device virtio-rng-pci,rng=r0 -object rng-random,id=r0 -object rng-random,id=r1 \
+               -object iothread,id=t0 -object throttle-group,id=g0 -object filter-dump,id=f0,netdev=n0 \
+               -netdev hubport,id=n0,hubid=0 -device virtio-net-pci,netdev=n0 \
+               -fsdev synth,id=s0 -fsdev synth,id=s1 -device virtio-9p-pci,fsdev=s1";
     let expected = [
         "-chardev id=c2: no device uses it; accepted: a -device with chardev=c2",
         "-drive id=d0: no device uses it; accepted: a -device with drive=d0",
+        "-fsdev id=s0: no device uses it; accepted: a -device with fsdev=s0",
         "-object id=r1: no device uses it; accepted: a -device with rng=r1",
+        "-object id=t0: no device uses it; accepted: a -device with iothread=t0",
     ];
     assert_eq!(config(all).unused(), expected);
 }

@@ -34,6 +34,10 @@ fn bad_options_end_with_status_2_and_one_line() {
             "mini-vmm: -kernel text: not a kernel; accepted: ",
         ),
         (&["-kernel", "."], "mini-vmm: -kernel .: Is a directory"),
+        (
+            &["-kernel", "none", "-drive", "id=nobodys,file=none"],
+            "mini-vmm: -kernel none: No such file or directory",
+        ),
         (&["-device", "help,", "-no-such"], ""),
         (
             &["-device", "pvpanik,help"],

@@ -15,15 +15,10 @@ impl Config {
         let drives = drives.filter(|id| !self.refers("drive", id) && !self.is_below(id));
         let netdevs = self.netdevs.iter().map(|netdev| &netdev.id);
         let netdevs = netdevs.filter(|id| !self.refers("netdev", id));
-        let objects = self.objects.iter().map(|object| {
-            let sources_of_entropy = object.kind.starts_with("rng-");
-            let key = if sources_of_entropy {
-                "rng"
-            } else {
-                "iothread"
-            };
-            (key, &object.id)
-        });
+        let fsdevs = self.fsdevs.iter().map(|share| &share.id);
+        let fsdevs = fsdevs.filter(|id| !self.refers("fsdev", id));
+        let objects = self.objects.iter();
+        let objects = objects.filter_map(|object| Some((property(&object.kind)?, &object.id)));
         let objects = objects.filter(|(key, id)| !self.refers(key, id));
         let line = |option, key| {
             move |id| {
@@ -33,6 +28,7 @@ impl Config {
         chardevs
             .map(line("-chardev", "chardev"))
             .chain(drives.map(line("-drive", "drive")))
+            .chain(fsdevs.map(line("-fsdev", "fsdev")))
             .chain(netdevs.map(line("-netdev", "netdev")))
             .chain(objects.map(|(key, id)| line("-object", key)(id)))
             .collect()
@@ -54,5 +50,13 @@ impl Config {
     fn serves(&self, id: &str) -> bool {
         let mut serials = self.serials.iter().flatten();
         serials.any(|serial| matches!(serial, SerialTarget::Shared(shared) if shared == id))
+    }
+}
+
+/// The property by which a device has an object of this `kind`, if it is one that devices have.
+fn property(kind: &str) -> Option<&'static str> {
+    match kind {
+        "iothread" => Some("iothread"),
+        _ => kind.starts_with("rng-").then_some("rng"),
     }
 }
