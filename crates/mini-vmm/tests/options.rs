@@ -145,6 +145,22 @@ fn every_option_refuses_what_it_does_not_know() {
         ("vmlinuz", "vmlinuz: not an option; accepted: "),
         ("-kernel", "-kernel: no value given; accepted: FILE"),
         ("-kernal k", "-kernal: unknown option; accepted: kernel"),
+        (
+            "-kernel k -qmp stdio -serial stdio",
+            "-serial stdio: standard input is taken",
+        ),
+        (
+            "-kernel k -serial null -qmp stdio -mon chardev=c -chardev stdio,id=c",
+            "-qmp stdio: standard input is taken",
+        ),
+        (
+            "-kernel k -name a,proces=b",
+            "-name proces=b: unknown name; accepted: process",
+        ),
+        (
+            "-kernel k -sandbox off,allow=/tmp",
+            "-sandbox allow=/tmp: nothing is refused; accepted: with on",
+        ),
         ("-kernel k -m 12q", "-m 12q: not a size; accepted: "),
         ("-kernel k -m 8", "-m 8: out of range; accepted: 16M to 1T"),
         (
@@ -303,6 +319,38 @@ fn every_option_refuses_what_it_does_not_know() {
             "{line}\n  {error}\n  {expected}"
         );
     }
+}
+
+/// A variable of a shell that is not set is no reason to run another machine than was meant.
+#[test]
+fn a_value_is_empty_only_where_that_means_something() {
+    let given = |option: &str| parse(["-kernel", "k", option, ""].map(str::to_owned));
+    for option in [
+        "-smp",
+        "-machine",
+        "-accel",
+        "-name",
+        "-run-with",
+        "-pidfile",
+        "-initrd",
+    ] {
+        let error = given(option).unwrap_err().to_string();
+        assert!(
+            error.starts_with(&format!("{option}: no value given; accepted: ")),
+            "{error}"
+        );
+    }
+    assert!(given("-append").is_ok());
+}
+
+/// The second row of a name would be dead.
+#[test]
+fn no_option_is_described_twice() {
+    let error = refused("-nothing-like-it");
+    let (_, names) = error.split_once("accepted: ").unwrap();
+    let names: Vec<_> = names.split(", ").collect();
+    let different: std::collections::BTreeSet<_> = names.iter().collect();
+    assert_eq!(names.len(), different.len(), "{names:?}");
 }
 
 #[test]

@@ -169,11 +169,12 @@ impl Config {
 
     /// The places that sockets are to connect to again and again.
     pub fn reconnecting(&self) -> Vec<Endpoint> {
-        let own = self.serials.iter().flatten().chain(&self.monitors);
-        let own = own.filter_map(|target| match target {
-            SerialTarget::Own(kind) => Some(kind),
-            SerialTarget::Shared(_) => None,
-        });
+        let own = self
+            .serials
+            .iter()
+            .flatten()
+            .chain(&self.monitors)
+            .filter_map(own);
         let kinds = own.chain(self.chardevs.iter().map(|chardev| &chardev.kind));
         kinds
             .filter_map(|kind| match kind {
@@ -195,6 +196,7 @@ pub fn parse(args: impl IntoIterator<Item = String>) -> Result<Command, BadOptio
             "" => String::new(),
             wanted => args
                 .next()
+                .filter(|value| !value.is_empty() || spec.may_be_empty())
                 .ok_or_else(|| BadOption::new(&arg, "no value given", wanted))?,
         };
         match (spec.apply)(&mut config, &value)? {
@@ -238,32 +240,38 @@ fn finish(mut config: Config) -> Result<Command, BadOption> {
             .iter()
             .filter_map(|device| device.id.as_deref()),
     )?;
-    let stdio = |kind: &ChardevKind| matches!(kind, ChardevKind::Stdio { .. });
-    let taken = config.chardevs.iter().any(|chardev| stdio(&chardev.kind));
     let defaults = !config.no_defaults && config.accel == Accel::Kvm;
-    if config.serials.is_empty() && defaults && !taken {
-        config
-            .serials
-            .push(Some(SerialTarget::Own(ChardevKind::Stdio {
-                signal: false,
-            })));
+    if config.serials.is_empty() && defaults && users_of_stdio(&config).is_empty() {
+        let stdio = ChardevKind::Stdio { signal: false };
+        config.serials.push(Some(SerialTarget::Own(stdio)));
     }
-    let own = |serial: &&Option<SerialTarget>| matches!(serial, Some(SerialTarget::Own(kind)) if stdio(kind));
-    let uses = config
-        .chardevs
-        .iter()
-        .filter(|chardev| stdio(&chardev.kind))
-        .count()
-        + config.serials.iter().filter(own).count();
-    if uses > 1 {
-        return Err(BadOption::value(
-            "-serial",
-            "stdio",
-            "standard input is taken",
-            "stdio once",
-        ));
+    if let [_, second, ..] = users_of_stdio(&config)[..] {
+        let why = "standard input is taken";
+        return Err(BadOption::value(second, "stdio", why, "stdio once"));
     }
     Ok(Command::Run(Box::new(config)))
+}
+
+/// The options that have something on standard input and output.
+fn users_of_stdio(config: &Config) -> Vec<&'static str> {
+    let chardevs = config.chardevs.iter().map(|chardev| &chardev.kind);
+    let chardevs = chardevs.chain(&config.qtest).map(|kind| ("-chardev", kind));
+    let serials = config.serials.iter().flatten().filter_map(own);
+    let monitors = config.monitors.iter().filter_map(own);
+    let serials = serials.map(|kind| ("-serial", kind));
+    let all = chardevs
+        .chain(monitors.map(|kind| ("-qmp", kind)))
+        .chain(serials);
+    all.filter(|(_, kind)| matches!(kind, ChardevKind::Stdio { .. }))
+        .map(|(option, _)| option)
+        .collect()
+}
+
+fn own(target: &SerialTarget) -> Option<&ChardevKind> {
+    match target {
+        SerialTarget::Own(kind) => Some(kind),
+        SerialTarget::Shared(_) => None,
+    }
 }
 
 fn unique<'a>(option: &str, ids: impl Iterator<Item = &'a str>) -> Result<(), BadOption> {

@@ -19,6 +19,14 @@ pub(super) struct Spec {
     pub(super) apply: Apply,
 }
 
+impl Spec {
+    /// A kernel may have no command line. In the place of any other value, nothing is most likely a
+    /// variable of a shell that is not set.
+    pub(super) fn may_be_empty(&self) -> bool {
+        self.name == "append"
+    }
+}
+
 /// Applies a value; a command returned ends the parsing.
 type Apply = fn(&mut Config, &str) -> Result<Option<Command>, BadOption>;
 
@@ -232,10 +240,7 @@ pub(super) const OPTIONS: &[Spec] = &[
         name: "name",
         value: "NAME",
         help: "name in the process list",
-        apply: |config, value| {
-            let name = KeyVals::parse("-name", value, Some("guest")).take("guest");
-            set(&mut config.name, name)
-        },
+        apply: name,
     },
     Spec {
         name: "pidfile",
@@ -328,12 +333,6 @@ pub(super) const OPTIONS: &[Spec] = &[
         apply: |_, value| only("-monitor", value, &["none"]),
     },
     Spec {
-        name: "nic",
-        value: "none",
-        help: "",
-        apply: |_, value| only("-nic", value, &["none"]),
-    },
-    Spec {
         name: "version",
         value: "",
         help: "print the version",
@@ -393,12 +392,19 @@ fn sandbox(config: &mut Config, value: &str) -> Result<Option<Command>, BadOptio
     let refused = ["obsolete", "elevateprivileges", "spawn", "resourcecontrol"];
     let keys = refused.iter().chain(&["enable", "allow"]);
     kv.check(&keys.map(|name| (*name, "")).collect::<Vec<_>>())?;
-    config.sandbox = Some(on_off("-sandbox", &kv.require("enable", "on, off")?)?);
+    let on = on_off("-sandbox", &kv.require("enable", "on, off")?)?;
+    config.sandbox = Some(on);
     let allowed = kv
         .into_pairs()
         .into_iter()
         .filter(|(key, _)| key == "allow");
-    config.allowed.extend(allowed.map(|(_, path)| path.into()));
+    for (key, path) in allowed {
+        if !on {
+            let why = "nothing is refused";
+            return Err(BadOption::property("-sandbox", &key, &path, why, "with on"));
+        }
+        config.allowed.push(path.into());
+    }
     Ok(None)
 }
 
@@ -407,6 +413,13 @@ fn run_with(config: &mut Config, value: &str) -> Result<Option<Command>, BadOpti
     kv.check(&[("exit-with-parent", "")])?;
     let on = kv.take_switch("exit-with-parent", config.exit_with_parent)?;
     set(&mut config.exit_with_parent, on)
+}
+
+/// QEMU's other keys name the process and its threads, which have names of their own here.
+fn name(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
+    let mut kv = KeyVals::parse("-name", value, Some("guest"));
+    kv.check(&["guest", "process", "debug-threads"].map(|key| (key, "")))?;
+    set(&mut config.name, kv.take("guest"))
 }
 
 fn memory(value: &str) -> Result<u64, BadOption> {
