@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Seek, Write};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use guest_io::{Access, lock};
@@ -60,8 +60,9 @@ impl Drop for PidFile {
 fn take(path: &Path) -> io::Result<File> {
     loop {
         let mut options = File::options();
-        let file = options.read(true).write(true).create(true).truncate(false);
-        let file = file.open(path)?;
+        let options = options.read(true).write(true).create(true).truncate(false);
+        // What is no file is not waited for.
+        let file = options.custom_flags(libc::O_NONBLOCK).open(path)?;
         lock(&file, Access::Write).map_err(|error| match error.kind() {
             ErrorKind::WouldBlock => io::Error::other("its process is running"),
             _ => error,
@@ -109,6 +110,18 @@ mod tests {
         drop(file);
         assert!(!path.exists());
     }
+
+    #[test]
+    fn a_fifo_is_not_waited_for() {
+        let dir = TempDir::new().unwrap();
+        let path = dir.as_path().join("fifo");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let error = PidFile::create(&path).unwrap_err().to_string();
+        assert!(error.contains("not a pid file"), "{error}");
+        assert!(path.exists());
+    }
+
     #[test]
     fn only_what_a_killed_process_left_is_taken_over() {
         let dir = TempDir::new().unwrap();
