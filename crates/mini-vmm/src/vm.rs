@@ -300,9 +300,7 @@ fn files(config: &Config) -> Result<Files, Error> {
     let needed = !config.allowed.is_empty() || !again.is_empty();
     let broker = (config.is_sandboxed() && needed).then(|| Broker::start(&config.allowed, again));
     let broker = broker.transpose();
-    Ok(Files::new(broker.map_err(host(
-        "cannot start the broker of -sandbox allow= and reconnect-ms=",
-    ))?))
+    Ok(Files::new(broker?))
 }
 
 fn allocate(config: &Config) -> Result<Memory, BadOption> {

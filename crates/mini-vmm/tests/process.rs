@@ -24,6 +24,7 @@ fn run(dir: &Path, args: &[&str]) -> Output {
 fn bad_options_end_with_status_2_and_one_line() {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.as_path().join("text"), "no kernel").unwrap();
+    std::fs::write(dir.as_path().join("kernel"), b"\x7fELF\x02\x01\x01").unwrap();
     for (args, expected) in [
         (
             &["-kernel", "none"][..],
@@ -42,6 +43,10 @@ fn bad_options_end_with_status_2_and_one_line() {
         (
             &["-device", "pvpanik,help"],
             "mini-vmm: -device pvpanik: unknown type; accepted: pvpanic",
+        ),
+        (
+            &["-kernel", "kernel", "-sandbox", "on,allow=none"],
+            "mini-vmm: -sandbox allow=none: No such file or directory",
         ),
         (&["-kernel", "a\nb"], "mini-vmm: -kernel a?b: "),
     ] {

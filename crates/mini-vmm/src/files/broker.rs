@@ -21,6 +21,8 @@ use rustix::net::{
 };
 
 use super::address::{Endpoint, connect_tcp, connect_unix, first};
+use crate::error::{Error, host};
+use crate::options::BadOption;
 use crate::sandbox::{self, Class};
 use crate::signals;
 
@@ -66,25 +68,24 @@ impl Broker {
     ///
     /// # Errors
     /// A directory that cannot be opened, a name that is not known, or a host without processes.
-    pub fn start(directories: &[PathBuf], endpoints: Vec<Endpoint>) -> io::Result<Self> {
-        let directories = directories
-            .iter()
-            .map(|directory| std::path::absolute(directory).map(|path| normal(&path)))
-            .collect::<io::Result<Vec<_>>>()?;
-        let grants = Grants::new(&directories, &endpoints)?;
+    pub fn start(directories: &[PathBuf], endpoints: Vec<Endpoint>) -> Result<Self, Error> {
+        let grants = Grants::new(directories, &endpoints)?;
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
             SocketFlags::CLOEXEC,
             None,
-        )?;
+        )
+        .map_err(host(CANNOT_START))?;
+        let directories = grants.directories.iter().map(|(path, _)| path.clone());
+        let directories = directories.collect();
         // SAFETY: the process has one thread, so its copy may do what it likes.
         match unsafe { libc::fork() } {
             0 => {
                 drop(ours);
                 serve(&theirs, &grants);
             }
-            -1 => Err(io::Error::last_os_error()),
+            -1 => Err(host(CANNOT_START)(io::Error::last_os_error())),
             _ => Ok(Self {
                 line: Mutex::new(ours),
                 directories,
@@ -136,25 +137,33 @@ impl Broker {
     }
 }
 
+impl Target {
+    fn of(endpoint: &Endpoint) -> io::Result<Self> {
+        Ok(match endpoint {
+            Endpoint::Unix(path) => Self::Unix(path.clone()),
+            endpoint => Self::Tcp(endpoint.resolve()?),
+        })
+    }
+}
+
 impl Grants {
-    fn new(directories: &[PathBuf], endpoints: &[Endpoint]) -> io::Result<Self> {
-        let directory = |path: &PathBuf| {
-            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            Ok((path.clone(), rustix::fs::open(path, flags, Mode::empty())?))
-        };
-        let endpoint = |endpoint: &Endpoint| {
-            Ok(match endpoint {
-                Endpoint::Unix(path) => Target::Unix(path.clone()),
-                endpoint => Target::Tcp(endpoint.resolve()?),
+    fn new(directories: &[PathBuf], endpoints: &[Endpoint]) -> Result<Self, Error> {
+        let directories = directories.iter().map(|path| {
+            directory(path).map_err(|error| {
+                let given = path.display().to_string();
+                BadOption::property("-sandbox", "allow", &given, error, "a directory")
             })
-        };
+        });
+        let endpoints = endpoints.iter().map(|endpoint| {
+            Target::of(endpoint).map_err(|error| {
+                let accepted = "a place that can be connected to again";
+                BadOption::value("-chardev", &endpoint.to_string(), error, accepted)
+            })
+        });
         Ok(Self {
-            from: std::env::current_dir()?,
-            directories: directories
-                .iter()
-                .map(directory)
-                .collect::<io::Result<_>>()?,
-            endpoints: endpoints.iter().map(endpoint).collect::<io::Result<_>>()?,
+            from: std::env::current_dir().map_err(host(CANNOT_START))?,
+            directories: directories.collect::<Result<_, _>>()?,
+            endpoints: endpoints.collect::<Result<_, _>>()?,
         })
     }
 
@@ -297,6 +306,14 @@ fn receive(line: &OwnedFd, buffer: &mut [u8], keep: &mut dyn FnMut(OwnedFd)) -> 
     Ok(received.bytes)
 }
 
+/// Opens a directory that things are granted below, under the name that paths have.
+fn directory(path: &Path) -> io::Result<(PathBuf, OwnedFd)> {
+    let path = normal(&std::path::absolute(path)?);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(&path, flags, Mode::empty())?;
+    Ok((path, fd))
+}
+
 /// A path without `.`, and with `..` taken back as text: it is the file's name, not a walk.
 fn normal(path: &Path) -> PathBuf {
     let mut normal = PathBuf::new();
@@ -321,6 +338,7 @@ fn no_socket() -> io::Error {
     io::Error::other("the sandbox makes no such socket (one that is passed can be used)")
 }
 
+const CANNOT_START: &str = "cannot start the broker of -sandbox allow= and reconnect-ms=";
 /// Bytes of a message.
 const LONGEST: usize = 8192;
 /// What may be asked of a file.
