@@ -161,6 +161,22 @@ fn every_option_refuses_what_it_does_not_know() {
             "-kernel k -sandbox off,allow=/tmp",
             "-sandbox allow=/tmp: nothing is refused; accepted: with on",
         ),
+        (
+            "-kernel k -chardev ringbuf,id=c,size=3",
+            "-chardev size=3: not accepted; accepted: a power of two",
+        ),
+        (
+            "-kernel k -chardev socket,id=c,path=p,host=h,port=1",
+            "-chardev path=p: a second place; accepted: ",
+        ),
+        (
+            "-kernel k -blockdev null-co,node-name=z,size=-1",
+            "-blockdev size=-1: not a size; accepted: ",
+        ),
+        (
+            "-kernel k -nic none,mac=1",
+            "-nic mac=1: there is nothing to set; accepted: none alone",
+        ),
         ("-kernel k -m 12q", "-m 12q: not a size; accepted: "),
         ("-kernel k -m 8", "-m 8: out of range; accepted: 16M to 1T"),
         (
@@ -364,13 +380,24 @@ fn help_is_printed_wherever_it_is_asked_for() {
         ("-accel help", "kvm"),
         ("-cpu help", "xsave"),
         ("-chardev help", "socket"),
+        ("-chardev socket,help", "reconnect-ms"),
         ("-drive help", "readonly"),
+        ("-blockdev help", "node-name"),
+        ("-fsdev help", "security_model"),
+        ("-virtfs help", "mount_tag"),
+        ("-netdev help", "hubid"),
+        ("-netdev tap,help", "ifname"),
+        ("-nic help", "model"),
         ("-object help", "rng-random"),
     ] {
         match parse(args(line)) {
             Ok(Command::Print(text)) => assert!(text.contains(expected), "{line}: {text}"),
             other => panic!("{line}: {other:?}"),
         }
+    }
+    match parse(args("-netdev tap,help")) {
+        Ok(Command::Print(text)) => assert!(!text.contains("hubid"), "{text}"),
+        other => panic!("{other:?}"),
     }
     assert_eq!(
         parse(args("-device help")),

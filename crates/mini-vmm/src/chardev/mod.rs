@@ -241,8 +241,12 @@ impl Chardev {
 
 fn open(option: &str, label: &str, kind: &ChardevKind, host: &Host) -> Result<Link, BadOption> {
     let bad = |error: io::Error| match kind {
-        ChardevKind::File { path, .. } | ChardevKind::Pipe { path } => {
+        ChardevKind::File { path, .. } => {
             let accepted = "a file that can be written";
+            BadOption::property(option, "path", &path.display().to_string(), error, accepted)
+        }
+        ChardevKind::Pipe { path } => {
+            let accepted = "FIFOs, PATH.in and PATH.out, or one at PATH";
             BadOption::property(option, "path", &path.display().to_string(), error, accepted)
         }
         ChardevKind::Socket(socket) => {
@@ -254,6 +258,10 @@ fn open(option: &str, label: &str, kind: &ChardevKind, host: &Host) -> Result<Li
                 Endpoint::Unix(path) => {
                     let path = path.display().to_string();
                     BadOption::property(option, "path", &path, error, accepted)
+                }
+                Endpoint::Passed(name) => {
+                    let accepted = "the name of a socket that a monitor has passed";
+                    BadOption::property(option, "fd", name, error, accepted)
                 }
                 endpoint => BadOption::value(option, &endpoint.to_string(), error, accepted),
             }

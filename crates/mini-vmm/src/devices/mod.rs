@@ -271,7 +271,15 @@ pub fn properties(driver: &str) -> Result<Vec<PropHelp>, BadOption> {
 /// An unknown type.
 pub fn help(driver: &str) -> Result<String, BadOption> {
     if driver.is_empty() {
-        let line = |row: &Row| format!("  {:<31} bus {:<13} {}\n", row.name, row.bus(), row.help());
+        let width = DEVICES.iter().map(|row| row.name.len()).max().unwrap_or(0);
+        let line = |row: &Row| {
+            format!(
+                "  {:width$} bus {:<13} {}\n",
+                row.name,
+                row.bus(),
+                row.help()
+            )
+        };
         let lines = DEVICES.iter().map(line).collect::<String>();
         return Ok(format!("Devices:\n{lines}"));
     }

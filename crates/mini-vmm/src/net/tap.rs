@@ -31,10 +31,15 @@ impl Tap {
             false => take(options),
         };
         opened.map_err(|error| {
+            let error = explain(error);
+            if let [first, ..] = options.fds[..] {
+                let accepted = "open descriptors of one tap interface";
+                return BadOption::property(option, "fd", &first.to_string(), error, accepted);
+            }
             let name = options.ifname.as_deref().unwrap_or_default();
             let accepted =
                 "an interface that this user may use and nobody else does, with as many queues";
-            BadOption::property(option, "ifname", name, explain(error), accepted)
+            BadOption::property(option, "ifname", name, error, accepted)
         })
     }
 

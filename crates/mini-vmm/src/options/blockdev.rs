@@ -5,14 +5,22 @@ use virtio_blk::ErrorPolicy;
 
 use super::drive::{check_null, discards, null_size};
 use super::{
-    Backing, BadOption, Cache, DriveOptions, DriveSource, KeyVals, Place, Throttling, values,
+    Backing, BadOption, Cache, DriveOptions, DriveSource, Key, KeyVals, Place, Throttling, help,
+    values,
 };
 
 impl DriveOptions {
+    /// What `-blockdev help` prints.
+    pub fn blockdev_help() -> String {
+        let keys: Vec<_> = KEYS.iter().chain(LINKS).copied().collect();
+        let head = "Nodes that disks consist of (-blockdev DRIVER,node-name=ID[,...]):\n";
+        head.to_owned() + &help::keys(&keys, 2)
+    }
+
     /// Parses the value of `-blockdev`, or the arguments of `blockdev-add`: a file, a disk of
     /// zeroes, or one of them below a format.
     pub fn blockdev(mut kv: KeyVals) -> Result<Self, BadOption> {
-        kv.check_with(is_known, KEYS.iter().chain(LINKS).copied())?;
+        kv.check_with(is_known, KEYS.iter().chain(LINKS).map(|(name, _)| *name))?;
         let option = kv.option().to_owned();
         let id = kv.require("node-name", "an identifier")?;
         let (source, throttling) = top(&mut kv)?;
@@ -58,7 +66,8 @@ fn is_known(key: &str) -> bool {
             key = below;
         }
     }
-    LINKS.contains(&key) || KEYS.contains(&key.strip_prefix("file.").unwrap_or(key))
+    let key = key.strip_prefix("file.").unwrap_or(key);
+    KEYS.iter().chain(LINKS).any(|(name, _)| *name == key)
 }
 
 /// The node whose keys begin with `prefix`.
@@ -130,19 +139,37 @@ const GROUP: &str = "throttle-group";
 const DRIVERS: &[&str] = &["raw", "file", "host_device", "null-co", "qcow2", THROTTLE];
 const PROTOCOLS: &[&str] = &["file", "host_device", "null-co"];
 const FILES: &[&str] = &["file", "host_device"];
-const LINKS: &[&str] = &["file", "backing"];
-const KEYS: &[&str] = &[
-    "driver",
-    "node-name",
-    "filename",
-    "size",
-    "read-zeroes",
-    "read-only",
-    "auto-read-only",
-    "discard",
-    "cache.direct",
-    "cache.no-flush",
-    GROUP,
+const LINKS: &[Key] = &[
+    (
+        "file",
+        "under raw, qcow2 and throttle: node-name of another -blockdev, or file.KEY for one of its own",
+    ),
+    (
+        "backing",
+        "under qcow2: node-name of another, or backing.KEY; nothing is opened by the image's word alone",
+    ),
+];
+const KEYS: &[Key] = &[
+    ("driver", "raw, qcow2; file, host_device, null-co; throttle"),
+    ("node-name", "identifier, for a device's drive= property"),
+    (
+        "filename",
+        "of file and host_device: path of an image or a block device",
+    ),
+    ("size", "of null-co: bytes of a disk of zeroes (default 1G)"),
+    ("read-zeroes", ""),
+    ("read-only", "on: refuse writes (default off)"),
+    ("auto-read-only", ""),
+    (
+        "discard",
+        "unmap: hand discards to the host; ignore (default)",
+    ),
+    (
+        "cache.direct",
+        "on: not through the page cache (default off)",
+    ),
+    ("cache.no-flush", ""),
+    (GROUP, "of throttle: id of an -object throttle-group"),
 ];
 
 #[cfg(test)]

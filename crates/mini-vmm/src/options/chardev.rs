@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::keyval::Key;
-use super::{BadOption, KeyVals, near, values};
+use super::{BadOption, KeyVals, help, near, values};
 use crate::files::Endpoint;
 
 /// One `-chardev`.
@@ -106,16 +106,11 @@ impl ChardevOptions {
         })
     }
 
-    /// What `-chardev help` prints.
-    pub fn help() -> String {
-        let mut text = String::from("Character device back-ends (-chardev BACKEND,id=ID[,...]):\n");
-        for (name, keys, _) in BACKENDS {
-            text.push_str(&format!("  {name}\n"));
-            for (key, help) in *keys {
-                text.push_str(&format!("      {key:<10} {help}\n"));
-            }
-        }
-        text
+    /// What `-chardev help` prints, or, of one `kind`, `-chardev KIND,help`.
+    pub fn help(kind: &str) -> String {
+        let kinds = BACKENDS.iter().map(|(name, keys, _)| (*name, *keys));
+        let head = "Character device back-ends (-chardev BACKEND,id=ID[,...]):";
+        help::kinds(head, kinds, kind)
     }
 }
 
@@ -226,6 +221,13 @@ fn endpoint(kv: &mut KeyVals) -> Result<Endpoint, BadOption> {
             let host = host.unwrap_or_default();
             Ok(Endpoint::Tcp { host, port: number })
         }
+        (Some(path), ..) if !path.is_empty() => Err(BadOption::property(
+            &option,
+            "path",
+            &path,
+            "a second place",
+            "path=PATH, or host=HOST and port=PORT",
+        )),
         _ => Err(BadOption::new(
             &option,
             "no place given",
@@ -249,20 +251,21 @@ fn pipe(kv: &mut KeyVals) -> Result<ChardevKind, BadOption> {
 }
 
 fn ring(kv: &mut KeyVals) -> Result<ChardevKind, BadOption> {
-    let size = kv.take("size");
-    let size = size.map(|text| values::size(kv.option(), &text, 1));
-    let size = size.transpose()?.unwrap_or(RING_SIZE);
-    let fits = size.is_power_of_two() && size <= MOST_RING;
-    let size = usize::try_from(size).ok().filter(|_| fits);
+    let Some(text) = kv.take("size") else {
+        return Ok(ChardevKind::Ring { size: RING_SIZE });
+    };
+    let size = values::size(kv.option(), Some("size"), &text, 1)?;
+    let size = usize::try_from(size).ok();
+    let size = size.filter(|size| size.is_power_of_two() && *size <= MOST_RING);
     let size = size.ok_or_else(|| {
         let accepted = "a power of two, up to 1M";
-        BadOption::property(kv.option(), "size", "", "not accepted", accepted)
+        BadOption::property(kv.option(), "size", &text, "not accepted", accepted)
     })?;
     Ok(ChardevKind::Ring { size })
 }
 
-const RING_SIZE: u64 = 64 << 10;
-const MOST_RING: u64 = 1 << 20;
+const RING_SIZE: usize = 64 << 10;
+const MOST_RING: usize = 1 << 20;
 const ID: Key = ("id", "identifier");
 const SOCKET: &[Key] = &[
     ID,

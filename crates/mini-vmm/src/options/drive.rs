@@ -7,7 +7,7 @@ use super::keyval::Key;
 use virtio_blk::ErrorPolicy;
 use virtio_device::props::{OnErrorAuto, PropValue};
 
-use super::{BadOption, KeyVals, Throttling, Zoning, throttling, values, zoning};
+use super::{BadOption, KeyVals, Throttling, Zoning, help, throttling, values, zoning};
 
 /// One `-drive` or `-blockdev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,11 +115,8 @@ impl DriveOptions {
 
     /// What `-drive help` prints.
     pub fn help() -> String {
-        let mut text = String::from("Drives (-drive id=ID,file=PATH[,...]):\n");
-        for (key, help) in keys().iter().filter(|(_, help)| !help.is_empty()) {
-            text.push_str(&format!("  {key:<32} {help}\n"));
-        }
-        text
+        let head = "Drives (-drive id=ID,file=PATH[,...]):\n";
+        head.to_owned() + &help::keys(&keys(), 2)
     }
 }
 
@@ -199,7 +196,7 @@ fn backing(kv: &mut KeyVals) -> Result<Option<Box<Backing>>, BadOption> {
 pub(super) fn null_size(kv: &mut KeyVals, key: &str) -> Result<u64, BadOption> {
     match kv.take(key) {
         None => Ok(NULL_SIZE),
-        Some(text) => values::size(kv.option(), &text, 1),
+        Some(text) => values::size(kv.option(), Some(key), &text, 1),
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use p9_server::{LocalOptions, MultiDevs, SecurityModel};
 
-use super::{BadOption, DeviceOptions, Key, KeyVals, values};
+use super::{BadOption, DeviceOptions, Key, KeyVals, help, values};
 
 /// One `-fsdev`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ impl FsdevOptions {
     /// Parses the value of `-virtfs`: what is shared, and the device that the guest mounts it by.
     pub fn virtfs(text: &str) -> Result<(Self, DeviceOptions), BadOption> {
         let mut kv = KeyVals::parse("-virtfs", text, Some("fsdriver"));
-        let keys: Vec<_> = KEYS.iter().copied().chain([("mount_tag", "")]).collect();
+        let keys: Vec<_> = KEYS.iter().copied().chain([TAG]).collect();
         kv.check(&keys)?;
         let tag = kv.require("mount_tag", "the name by which the guest mounts it")?;
         let id = kv.take("id").unwrap_or_else(|| tag.clone());
@@ -56,11 +56,15 @@ impl FsdevOptions {
 
     /// What `-fsdev help` prints.
     pub fn help() -> String {
-        let mut text = String::from("Shared directories (-fsdev local|synth,id=ID[,...]):\n");
-        for (key, help) in KEYS.iter().filter(|(_, help)| !help.is_empty()) {
-            text.push_str(&format!("  {key:<15} {help}\n"));
-        }
-        text
+        let head = "Shared directories (-fsdev local|synth,id=ID[,...]):\n";
+        head.to_owned() + &help::keys(KEYS, 2)
+    }
+
+    /// What `-virtfs help` prints.
+    pub fn virtfs_help() -> String {
+        let head = "Shared directory and a virtio-9p-pci for it (-virtfs local|synth,mount_tag=TAG[,...]):\n";
+        let keys: Vec<_> = [TAG].iter().chain(KEYS).copied().collect();
+        head.to_owned() + &help::keys(&keys, 2)
     }
 
     fn of(mut kv: KeyVals, id: String) -> Result<Self, BadOption> {
@@ -156,6 +160,7 @@ fn immediate(kv: &mut KeyVals) -> Result<bool, BadOption> {
 const FSDEV: &str = "-fsdev";
 /// QEMU's.
 const MAX_XATTR: u64 = 1024;
+const TAG: Key = ("mount_tag", "name by which the guest mounts it");
 const KEYS: &[Key] = &[
     ("fsdriver", ""),
     ("id", "identifier, for a device's fsdev= property"),

@@ -1,5 +1,6 @@
 //! `--help` and its kin.
 
+use super::Key;
 use super::table::OPTIONS;
 
 /// What `--help` prints.
@@ -23,6 +24,29 @@ pub(super) fn version() -> String {
 pub(super) fn cpu() -> String {
     let names = crate::cpu::feature_names().collect::<Vec<_>>().join(" ");
     format!("CPU models: host, max (the same)\nFeatures to take away or ask for:\n  {names}\n")
+}
+
+/// A list of kinds with their keys, of all or of the one that is asked for.
+pub(super) fn kinds<'a>(
+    head: &str,
+    all: impl Iterator<Item = (&'a str, &'a [Key])> + Clone,
+    kind: &str,
+) -> String {
+    let known = all.clone().any(|(name, _)| name == kind);
+    let mut text = format!("{head}\n");
+    for (name, all) in all.filter(|(name, _)| !known || *name == kind) {
+        text.push_str(&format!("  {name}\n"));
+        text.push_str(&keys(all, 6));
+    }
+    text
+}
+
+/// Lines of keys that have something to teach.
+pub(super) fn keys(keys: &[Key], indent: usize) -> String {
+    let taught = keys.iter().filter(|(_, help)| !help.is_empty());
+    let width = taught.clone().map(|(key, _)| key.len()).max().unwrap_or(0);
+    let line = |(key, help): &Key| format!("{:indent$}{key:width$} {help}\n", "");
+    taught.map(line).collect()
 }
 
 const HEAD: &str = "mini-vmm: boots a Linux kernel on KVM, with virtio devices

@@ -1,7 +1,7 @@
 //! `-netdev`: the host end of a network device.
 
 use super::keyval::Key;
-use super::{BadOption, DatagramOptions, KeyVals, near, values};
+use super::{BadOption, DatagramOptions, KeyVals, help, near, values};
 use crate::files::Endpoint;
 
 /// One `-netdev`.
@@ -84,16 +84,10 @@ impl NetdevOptions {
         KINDS.iter().map(|(name, ..)| *name)
     }
 
-    /// What `-netdev help` prints.
-    pub fn help() -> String {
-        let mut text = String::from("Network back-ends (-netdev TYPE,id=ID[,...]):\n");
-        for (name, keys, _) in KINDS {
-            text.push_str(&format!("  {name}\n"));
-            for (key, help) in *keys {
-                text.push_str(&format!("      {key:<12} {help}\n"));
-            }
-        }
-        text
+    /// What `-netdev help` prints, or, of one `kind`, `-netdev KIND,help`.
+    pub fn help(kind: &str) -> String {
+        let kinds = KINDS.iter().map(|(name, keys, _)| (*name, *keys));
+        help::kinds("Network back-ends (-netdev TYPE,id=ID[,...]):", kinds, kind)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `-nic`: the host end of a network, and a device on it, in one option.
 
-use super::{BadOption, DeviceOptions, Key, KeyVals, NetdevOptions, near};
+use super::{BadOption, DeviceOptions, Key, KeyVals, NetdevOptions, help, near};
 
 /// One `-nic`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,14 @@ impl NicOptions {
         let names: Vec<_> = NetdevOptions::kinds().chain([NONE]).collect();
         let kind = kv.require("type", &names.join(", "))?;
         if kind == NONE {
-            return kv.check(&[]).map(|()| None);
+            let more = kv.into_pairs();
+            return match more.first() {
+                None => Ok(None),
+                Some((key, value)) => {
+                    let why = "there is nothing to set";
+                    Err(BadOption::property(NIC, key, value, why, "none alone"))
+                }
+            };
         }
         if !names.contains(&kind.as_str()) {
             let names = near::accepted(&kind, names.into_iter());
@@ -33,17 +40,13 @@ impl NicOptions {
         Ok(Some(Self { netdev, device }))
     }
 
-    /// What `-nic help` prints.
-    pub fn help() -> String {
+    /// What `-nic help` prints, or, of one `kind` of network, `-nic KIND,help`.
+    pub fn help(kind: &str) -> String {
+        let keys: Vec<_> = DEVICE.iter().chain(OTHER).copied().collect();
         let mut text = String::from("A network and a device on it (-nic TYPE[,...], or none):\n");
-        for (key, help) in DEVICE {
-            text.push_str(&format!("  {key:<12} {help}\n"));
-        }
-        let models = MODELS.join("\n      ");
-        text.push_str(&format!("  model        one of\n      {models}\n"));
-        text.push_str("  id           identifier of the network (default nic0, nic1, ...)\n");
+        text.push_str(&help::keys(&keys, 2));
         text.push_str("and the properties of the type, as for -netdev:\n");
-        text + &NetdevOptions::help()
+        text + &NetdevOptions::help(kind)
     }
 }
 
@@ -81,6 +84,13 @@ const DEVICE: &[Key] = &[
     ("mac", "address of the device, as 52:54:00:12:34:56"),
     ("addr", "slot on the bus"),
     ("vectors", "interrupt messages"),
+];
+const OTHER: &[Key] = &[
+    (
+        "model",
+        "virtio-net-pci (default), also with -transitional or -non-transitional, or virtio-net-device",
+    ),
+    ("id", "identifier of the network (default nic0, nic1, ...)"),
 ];
 
 #[cfg(test)]

@@ -129,18 +129,18 @@ pub(super) const OPTIONS: &[Spec] = &[
         name: "chardev",
         value: "BACKEND,id=ID[,...]",
         help: "character device on the host; -chardev help lists the back-ends",
-        apply: |config, value| match value {
-            "help" | "?" => print(ChardevOptions::help()),
-            _ => push(&mut config.chardevs, ChardevOptions::parse(value)?),
+        apply: |config, value| match help_on(value, "backend") {
+            Some(kind) => print(ChardevOptions::help(&kind)),
+            None => push(&mut config.chardevs, ChardevOptions::parse(value)?),
         },
     },
     Spec {
         name: "drive",
         value: "file=PATH,id=ID|if=virtio[,...]",
         help: "disk image; -drive help lists the properties",
-        apply: |config, value| match value {
-            "help" | "?" => print(DriveOptions::help()),
-            _ => {
+        apply: |config, value| match help_on(value, "file") {
+            Some(_) => print(DriveOptions::help()),
+            None => {
                 let drive = DriveOptions::parse(value, config.drives.len())?;
                 push(&mut config.drives, drive)
             }
@@ -151,46 +151,52 @@ pub(super) const OPTIONS: &[Spec] = &[
         value: "DRIVER,node-name=ID[,...]",
         help: "disk: file,filename=PATH or null-co,size=SIZE, on its own or below raw or qcow2 \
                (file.*, or file=ID); under qcow2 may be another disk (backing.*, or backing=ID)",
-        apply: |config, value| {
-            let kv = KeyVals::parse("-blockdev", value, Some("driver"));
-            push(&mut config.drives, DriveOptions::blockdev(kv)?)
+        apply: |config, value| match help_on(value, "driver") {
+            Some(_) => print(DriveOptions::blockdev_help()),
+            None => {
+                let kv = KeyVals::parse("-blockdev", value, Some("driver"));
+                push(&mut config.drives, DriveOptions::blockdev(kv)?)
+            }
         },
     },
     Spec {
         name: "fsdev",
         value: "local,id=ID,path=DIR,security_model=MODEL[,...]|synth,id=ID",
         help: "shared directory; -fsdev help lists the properties",
-        apply: |config, value| match value {
-            "help" | "?" => print(FsdevOptions::help()),
-            _ => push(&mut config.fsdevs, FsdevOptions::parse(value)?),
+        apply: |config, value| match help_on(value, "fsdriver") {
+            Some(_) => print(FsdevOptions::help()),
+            None => push(&mut config.fsdevs, FsdevOptions::parse(value)?),
         },
     },
     Spec {
         name: "virtfs",
         value: "local,path=DIR,mount_tag=TAG,security_model=MODEL[,...]",
         help: "shared directory and a virtio-9p-pci for it",
-        apply: |config, value| {
-            let (share, device) = FsdevOptions::virtfs(value)?;
-            config.devices.push(device);
-            push(&mut config.fsdevs, share)
+        apply: |config, value| match help_on(value, "fsdriver") {
+            Some(_) => print(FsdevOptions::virtfs_help()),
+            None => {
+                let (share, device) = FsdevOptions::virtfs(value)?;
+                config.devices.push(device);
+                push(&mut config.fsdevs, share)
+            }
         },
     },
     Spec {
         name: "netdev",
         value: "TYPE,id=ID[,...]",
         help: "network on the host; -netdev help lists the types",
-        apply: |config, value| match value {
-            "help" | "?" => print(NetdevOptions::help()),
-            _ => push(&mut config.netdevs, NetdevOptions::parse(value)?),
+        apply: |config, value| match help_on(value, "type") {
+            Some(kind) => print(NetdevOptions::help(&kind)),
+            None => push(&mut config.netdevs, NetdevOptions::parse(value)?),
         },
     },
     Spec {
         name: "nic",
         value: "TYPE[,model=virtio-net-pci][,mac=ADDRESS][,...]|none",
         help: "network on the host and a device on it; -nic help lists the types",
-        apply: |config, value| match value {
-            "help" | "?" => print(NicOptions::help()),
-            _ => {
+        apply: |config, value| match help_on(value, "type") {
+            Some(kind) => print(NicOptions::help(&kind)),
+            None => {
                 if let Some(nic) = NicOptions::parse(value, config.netdevs.len())? {
                     config.netdevs.push(nic.netdev);
                     config.devices.push(nic.device);
@@ -425,7 +431,7 @@ fn name(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption> 
 fn memory(value: &str) -> Result<u64, BadOption> {
     let mut kv = KeyVals::parse("-m", value, Some("size"));
     kv.check(&[("size", "")])?;
-    let bytes = values::size("-m", &kv.require("size", "a size such as 512M")?, MIB)?;
+    let bytes = values::size("-m", None, &kv.require("size", "a size such as 512M")?, MIB)?;
     if !(LEAST_MEMORY..=MOST_MEMORY).contains(&bytes) {
         return Err(BadOption::value("-m", value, "out of range", "16M to 1T"));
     }
@@ -468,24 +474,34 @@ fn monitor(config: &mut Config, value: &str) -> Result<Option<Command>, BadOptio
 }
 
 fn device(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
-    let mut kv = KeyVals::parse("-device", value, Some("driver"));
-    if kv.asks_help() {
-        let driver = kv
-            .take("driver")
-            .filter(|driver| driver != "help" && driver != "?");
-        return Ok(Some(Command::DeviceHelp(driver.unwrap_or_default())));
+    match help_on(value, "driver") {
+        Some(driver) => Ok(Some(Command::DeviceHelp(driver))),
+        None => push(&mut config.devices, DeviceOptions::parse(value)?),
     }
-    push(&mut config.devices, DeviceOptions::parse(value)?)
 }
 
 fn object(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption> {
-    let mut kv = KeyVals::parse("-object", value, Some("qom-type"));
-    if kv.asks_help() {
-        let kind = kv.take("qom-type");
-        let kind = kind.filter(|kind| kind != "help" && kind != "?");
-        return print(crate::objects::help(&kind.unwrap_or_default())?);
+    if let Some(kind) = help_on(value, "qom-type") {
+        return print(crate::objects::help(&kind)?);
     }
+    let kv = KeyVals::parse("-object", value, Some("qom-type"));
     push(&mut config.objects, ObjectOptions::of(kv)?)
+}
+
+/// What a value asks help on: the kind that it names by `key`, or all, which is empty. `None` where
+/// it does not.
+fn help_on(value: &str, key: &str) -> Option<String> {
+    let mut kv = KeyVals::parse("", value, Some(key));
+    let asked = kv.asks_help();
+    asked.then(|| {
+        kv.take(key)
+            .filter(|kind| !is_help(kind))
+            .unwrap_or_default()
+    })
+}
+
+fn is_help(word: &str) -> bool {
+    matches!(word, "help" | "?")
 }
 
 const MIB: u64 = 1 << 20;

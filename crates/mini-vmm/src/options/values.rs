@@ -2,15 +2,23 @@
 
 use super::BadOption;
 
-/// Bytes from a size such as `512`, `512M`, `1.5G` or `0x1000`; a plain number counts `unit` bytes.
-pub(super) fn size(option: &str, text: &str, unit: u64) -> Result<u64, BadOption> {
+/// Bytes from a size such as `512`, `512M`, `1.5G` or `0x1000`, the value of `key` where it has one;
+/// a plain number counts `unit` bytes.
+pub(super) fn size(
+    option: &str,
+    key: Option<&str>,
+    text: &str,
+    unit: u64,
+) -> Result<u64, BadOption> {
     parse_size(text, unit).ok_or_else(|| {
-        BadOption::value(
-            option,
-            text,
+        let (why, accepted) = (
             "not a size",
             "a number, with K, M, G or T as its last letter",
-        )
+        );
+        match key {
+            Some(key) => BadOption::property(option, key, text, why, accepted),
+            None => BadOption::value(option, text, why, accepted),
+        }
     })
 }
 
@@ -110,7 +118,7 @@ mod tests {
             ("100b", 100),
             ("0x10", 16 << 20),
         ] {
-            assert_eq!(size("-m", text, 1 << 20), Ok(bytes), "{text}");
+            assert_eq!(size("-m", None, text, 1 << 20), Ok(bytes), "{text}");
         }
     }
 
@@ -129,7 +137,7 @@ mod tests {
             "1 G",
             "٣M",
         ] {
-            let error = size("-m", text, 1 << 20).unwrap_err().to_string();
+            let error = size("-m", None, text, 1 << 20).unwrap_err().to_string();
             assert!(
                 error.starts_with(&format!("-m {text}: not a size; accepted: ")),
                 "{error}"

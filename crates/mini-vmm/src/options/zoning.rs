@@ -55,7 +55,7 @@ pub(super) fn take(kv: &mut KeyVals, recorded: bool) -> Result<Option<Zoning>, B
 
 fn size(kv: &mut KeyVals, key: &str) -> Result<Option<u64>, BadOption> {
     let text = kv.take(key);
-    text.map(|text| values::size(kv.option(), &text, 1))
+    text.map(|text| values::size(kv.option(), Some(key), &text, 1))
         .transpose()
 }
 
