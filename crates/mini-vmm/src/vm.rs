@@ -201,6 +201,8 @@ impl Machine {
 
     /// Starts the launcher and the processors, which wait, inside the sandbox.
     fn launch(&mut self, launcher: Launcher, sandboxed: bool) -> Result<(), Error> {
+        let settled = self.backends.host.files.settle();
+        settled.map_err(host("cannot empty a file"))?;
         // In a sandbox of their own: they open files in what is shared.
         for launcher in self.backends.take_launchers() {
             launcher.start().map_err(host("cannot start a thread"))?;
@@ -300,7 +302,7 @@ fn files(config: &Config) -> Result<Files, Error> {
     let needed = !config.allowed.is_empty() || !again.is_empty();
     let broker = (config.is_sandboxed() && needed).then(|| Broker::start(&config.allowed, again));
     let broker = broker.transpose();
-    Ok(Files::new(broker?))
+    Ok(Files::new(broker?).provisional())
 }
 
 fn allocate(config: &Config) -> Result<Memory, BadOption> {

@@ -109,15 +109,30 @@ fn networks_that_cannot_be_had_are_named() {
 #[test]
 fn a_failed_start_leaves_nothing_behind() {
     let dir = TempDir::new().unwrap();
-    std::fs::write(dir.as_path().join("text"), "no kernel").unwrap();
+    let there = |name: &str, text: &[u8]| std::fs::write(dir.as_path().join(name), text).unwrap();
+    there("text", b"no kernel");
+    there("kernel", b"\x7fELF\x02\x01\x01");
+    there("log", b"of the last machine");
+    there("disk", &[0; 65536]);
     let socket = "unix:sock,server=on,wait=off";
-    let args = ["-kernel", "text", "-pidfile", "pid", "-serial", socket];
-    assert_eq!(run(dir.as_path(), &args).status.code(), Some(2));
-    let left: Vec<_> = std::fs::read_dir(dir.as_path())
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
-    assert_eq!(left, ["text"]);
+    let zones = "id=d,file=disk,x-zoned.zone_size=32K,x-zoned.record=record";
+    for (kernel, more) in [
+        ("text", &["-pidfile", "pid"][..]),
+        ("kernel", &["-serial", "file:new"]),
+        ("kernel", &["-serial", "file:log"]),
+        ("kernel", &["-drive", zones]),
+    ] {
+        let args = ["-kernel", kernel, "-serial", socket];
+        let wrong = ["-device", "virtio-rng-pci,period=0"];
+        let output = run(dir.as_path(), &[&args, more, &wrong].concat());
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+    }
+    let left = std::fs::read_dir(dir.as_path()).unwrap();
+    let mut left: Vec<_> = left.map(|e| e.unwrap().file_name()).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["disk", "kernel", "log", "text"]);
+    let log = std::fs::read_to_string(dir.as_path().join("log"));
+    assert_eq!(log.unwrap(), "of the last machine");
 }
 
 /// QEMU's own tests start every VMM so.

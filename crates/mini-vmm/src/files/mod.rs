@@ -6,6 +6,7 @@
 
 mod address;
 mod broker;
+mod draft;
 mod fdset;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use rustix::fs::{Mode, OFlags};
 pub use address::Endpoint;
 pub(crate) use address::connected;
 pub use broker::Broker;
+use draft::Draft;
 pub use fdset::{FdSets, Passed};
 
 /// The ways to open something.
@@ -29,6 +31,8 @@ pub struct Files {
     sealed: AtomicBool,
     broker: Option<Broker>,
     passed: Mutex<PassedFds>,
+    /// What is taken back unless it is settled.
+    draft: Mutex<Option<Draft>>,
 }
 
 /// Descriptors that monitors have passed.
@@ -47,6 +51,22 @@ impl Files {
             broker,
             ..Self::default()
         }
+    }
+
+    /// The same, but files that it makes or empties are so for good only once they are
+    /// [settled](Files::settle).
+    pub fn provisional(self) -> Self {
+        *self.draft() = Some(Draft::default());
+        self
+    }
+
+    /// What was made and emptied stays so, and so will what follows.
+    ///
+    /// # Errors
+    /// A file that cannot be emptied.
+    pub fn settle(&self) -> io::Result<()> {
+        let draft = self.draft().take();
+        draft.map_or(Ok(()), Draft::settle)
     }
 
     /// From now on this process opens nothing itself.
@@ -70,7 +90,7 @@ impl Files {
             return self.passed().sets.open(set, flags).map(File::from);
         }
         let opened = match self.door()? {
-            Door::Own => rustix::fs::open(path, flags, Mode::from_raw_mode(0o666))?,
+            Door::Own => self.open_here(path, flags)?,
             Door::Broker(broker) => broker.open(path, flags)?,
         };
         Ok(opened.into())
@@ -125,6 +145,18 @@ impl Files {
     pub fn take_named(&self, name: &str) -> io::Result<OwnedFd> {
         let fd = self.passed().named.remove(name);
         fd.ok_or_else(|| io::Error::other(format!("no descriptor called '{name}' was passed")))
+    }
+
+    fn open_here(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let mode = Mode::from_raw_mode(0o666);
+        match &mut *self.draft() {
+            Some(draft) => draft.open(path, flags, mode),
+            None => Ok(rustix::fs::open(path, flags, mode)?),
+        }
+    }
+
+    fn draft(&self) -> MutexGuard<'_, Option<Draft>> {
+        self.draft.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn door(&self) -> io::Result<Door<'_>> {

@@ -146,3 +146,29 @@ fn a_set_gives_the_descriptor_whose_mode_is_asked_for() {
     }
     assert_eq!(sets.sets.iter().count(), 256, "bounded");
 }
+
+#[test]
+fn what_was_made_and_emptied_is_so_once_it_is_settled() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.as_path().join(name);
+    std::fs::write(path("old"), "what it had").unwrap();
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC;
+    let open = |settled: bool| {
+        let files = Files::new(None).provisional();
+        let [mut new, mut old] = ["new", "old"].map(|name| files.open(&path(name), flags).unwrap());
+        new.write_all(b"new").unwrap();
+        old.write_all(b"W").unwrap();
+        if settled {
+            files.settle().unwrap();
+            old.write_all(b"HAT").unwrap();
+            files.open(&path("later"), flags).unwrap();
+        }
+    };
+    let text = |name: &str| std::fs::read_to_string(path(name)).unwrap();
+    open(false);
+    assert!(!path("new").exists());
+    assert_eq!(text("old"), "What it had");
+    open(true);
+    assert_eq!((text("new"), text("old")), ("new".into(), "WHAT".into()));
+    assert!(path("later").exists());
+}
