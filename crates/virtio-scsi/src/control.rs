@@ -20,6 +20,8 @@ use crate::tasks::Scope;
 /// Serves the control queue and the event queue.
 pub(crate) struct ControlWorker<B> {
     office: Arc<Office<B>>,
+    /// Numbers of the request queues that have a worker.
+    served: Vec<u16>,
     order: ByteOrder,
     chain: Chain,
     waiting: Vec<Waiting>,
@@ -55,9 +57,11 @@ enum Request {
 }
 
 impl<B: Backend> ControlWorker<B> {
-    pub(crate) fn new(office: Arc<Office<B>>, order: ByteOrder) -> Self {
+    /// A worker beside those of the request queues `served`.
+    pub(crate) fn new(office: Arc<Office<B>>, served: Vec<u16>, order: ByteOrder) -> Self {
         Self {
             office,
+            served,
             order,
             chain: Chain::new(),
             waiting: Vec::new(),
@@ -165,7 +169,7 @@ impl<B: Backend> ControlWorker<B> {
         }
     }
 
-    /// Hands the function to all request queues.
+    /// Hands the function to all request queues that somebody serves: nobody else would carry it out.
     fn begin(&mut self, function: Function) {
         let found = Arc::new(AtomicBool::new(false));
         let ticket = Arc::new(Ticket::new(self.office.control.clone(), found.clone()));
@@ -175,7 +179,10 @@ impl<B: Backend> ControlWorker<B> {
             function,
             found,
         });
-        for inbox in &self.office.inboxes {
+        for &number in &self.served {
+            let Some(inbox) = self.office.inboxes.get(usize::from(number)) else {
+                continue;
+            };
             inbox.put(Order {
                 scope: function.scope,
                 fate: function.fate,

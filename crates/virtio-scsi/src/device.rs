@@ -147,15 +147,16 @@ impl<B: Backend> VirtioDevice for Scsi<B> {
             host: _,
         } = activation;
         self.office.events().want(features);
-        let control = ControlWorker::new(self.office.clone(), order);
+        // A queue that is being reset is not enabled now but may be later.
+        let later = features.contains(Features::RING_RESET);
+        let used = |&number: &u16| later || queues.contains(&(number + FIRST_REQUEST_QUEUE));
+        let served: Vec<_> = (0..self.queues).filter(used).collect();
+        let control = ControlWorker::new(self.office.clone(), served.clone(), order);
         let control = Placed {
             worker: ScsiWorker(Role::Control(control)),
             queues: vec![CONTROL_QUEUE, EVENT_QUEUE],
         };
-        // A queue that is being reset is not enabled now but may be later.
-        let later = features.contains(Features::RING_RESET);
-        let used = |&number: &u16| later || queues.contains(&(number + FIRST_REQUEST_QUEUE));
-        let requests = (0..self.queues).filter(used);
+        let requests = served.into_iter();
         let requests = requests.map(|number| self.requests::<AS>(number, order));
         Ok(std::iter::once(control).chain(requests).collect())
     }

@@ -40,6 +40,22 @@ fn functions_say_what_they_have_come_to() {
     assert_eq!(manage(&mut bus, 5, [9; 8], 0), BAD_TARGET);
 }
 
+/// Firmware uses one request queue of many.
+#[test]
+fn functions_end_where_not_all_queues_are_used() {
+    use virtio_scsi::virtio_device::Features;
+    let scsi = virtio_scsi::Scsi::new(&virtio_scsi::ScsiProps::default().num_queues(4)).unwrap();
+    scsi.handle().add(at(1, 0), disk(&image())).unwrap();
+    let mut bus = TestBus::new(scsi);
+    assert!(bus.negotiate(Features::VERSION_1));
+    (CONTROL..=REQUEST).for_each(|queue| bus.set_up_queue(queue, 16));
+    bus.driver_ok();
+    settle(&mut bus, 1, 0);
+    assert_eq!(manage(&mut bus, 1, lun_field(1, 0), 0), OK);
+    assert_eq!(manage(&mut bus, 5, lun_field(1, 0), 0), OK);
+    assert_eq!(command(&mut bus, &[0; 6], &[], 0).refused(), (6, 0x2903));
+}
+
 #[test]
 fn resets_are_told_by_unit_attentions() {
     let (mut bus, handle) = ready(&image());
