@@ -11,7 +11,7 @@ use crate::fill::Fill;
 use crate::path::{Path, fitting};
 use crate::ranges::{self, RangeKind, Ranges};
 use crate::reply::parameters;
-use crate::scratch::Scratch;
+use crate::scratch::{Permit, Scratch};
 use crate::task::Plan;
 use crate::vital::max_compare;
 use crate::{Buffers, Ending, Sense, Status};
@@ -120,7 +120,9 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Path<B, G> {
     }
 
     /// Memory to look at data in, and the channel for it.
-    fn scratch(&mut self) -> Result<Scratch, Sense> {
+    fn scratch(&mut self) -> Result<Scratch, Ending> {
+        let permit = Permit::take(&self.unit.scratches);
+        let permit = permit.ok_or(Ending::status(Status::Busy))?;
         let failed = |error: io::Error| {
             self.unit.failures.report(&error);
             Sense::TARGET_FAILURE
@@ -128,7 +130,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Path<B, G> {
         if self.own.is_none() {
             self.own = Some(self.medium.channel(self.depth).map_err(failed)?);
         }
-        Scratch::new().map_err(failed)
+        Ok(Scratch::new(permit).map_err(failed)?)
     }
 }
 

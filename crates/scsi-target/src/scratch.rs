@@ -15,14 +15,29 @@ pub(crate) type Own = Arc<GuestMemoryMmap<()>>;
 pub(crate) struct Scratch {
     memory: Own,
     storage: Storage,
+    _permit: Permit,
+}
+
+/// Leave to have one. A unit is shared by all of them.
+#[derive(Debug)]
+pub(crate) struct Permit(#[expect(dead_code, reason = "counted, not read")] Arc<()>);
+
+impl Permit {
+    /// `None` where a unit has [`MOST`] scratches: an initiator decides how many commands wait.
+    pub(crate) fn take(unit: &Arc<()>) -> Option<Self> {
+        let permit = Self(unit.clone());
+        // The unit itself has one.
+        (Arc::strong_count(unit) <= 1 + MOST).then_some(permit)
+    }
 }
 
 impl Scratch {
-    pub(crate) fn new() -> io::Result<Self> {
+    pub(crate) fn new(permit: Permit) -> io::Result<Self> {
         let memory = GuestMemoryMmap::from_ranges(&[(START, CHUNK as usize)]);
         Ok(Self {
             memory: Arc::new(memory.map_err(io::Error::other)?),
             storage: Storage::new(),
+            _permit: permit,
         })
     }
 
@@ -84,4 +99,6 @@ fn deferred(token: u64, memory: &Own, len: u32) -> Deferred<'_, Own, [guest_io::
 
 /// Bytes of a [`Scratch`]: whole blocks of any size.
 pub(crate) const CHUNK: u32 = 2 << 20;
+/// Scratches that a unit has at a time.
+const MOST: usize = 16;
 const START: GuestAddress = GuestAddress(0);

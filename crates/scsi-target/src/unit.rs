@@ -26,6 +26,8 @@ pub struct LogicalUnit<B> {
     descriptor_sense: AtomicBool,
     /// Set while a COMPARE AND WRITE is in progress.
     pub(crate) exclusive: Arc<AtomicBool>,
+    /// Held by what commands look at data in, too.
+    pub(crate) scratches: Arc<()>,
     pub(crate) failures: Failures,
 }
 
@@ -76,6 +78,7 @@ impl<B: Backend> LogicalUnit<B> {
             write_back: AtomicBool::new(default.write_back),
             descriptor_sense: AtomicBool::new(default.descriptor_sense),
             exclusive: Arc::default(),
+            scratches: Arc::default(),
             failures: Failures::default(),
         })
     }

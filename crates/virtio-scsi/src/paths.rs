@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use guest_io::MemoryGuard;
 use guest_io::block::Backend;
-use scsi_target::{Access, Buffers, Ending, LogicalUnit, PATH_FDS, Path, Sense, Task};
+use scsi_target::{Access, Buffers, Ending, LogicalUnit, PATH_FDS, Path, Sense, Status, Task};
 use virtio_device::{AddressSpace, Cx, Interest, Source};
 
 use crate::Address;
@@ -185,7 +185,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
 
     /// The number of a current path to the medium of `unit`, made if need be.
     #[inline]
-    fn to(&mut self, address: Address, unit: &Arc<LogicalUnit<B>>) -> Result<usize, Sense> {
+    fn to(&mut self, address: Address, unit: &Arc<LogicalUnit<B>>) -> Result<usize, Ending> {
         if let Some(&number) = self.by_unit.get(&address)
             && let Some(Some(slot)) = self.slots.get(number)
             && slot.path.is_current()
@@ -196,17 +196,20 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
     }
 
     #[cold]
-    fn open(&mut self, address: Address, unit: &Arc<LogicalUnit<B>>) -> Result<usize, Sense> {
+    fn open(&mut self, address: Address, unit: &Arc<LogicalUnit<B>>) -> Result<usize, Ending> {
         if let Some(old) = self.by_unit.remove(&address)
             && let Some(Some(slot)) = self.slots.get_mut(old)
         {
             slot.retire();
             self.changed = true;
         }
+        if self.retired() >= MOST_RETIRED {
+            return Err(BUSY);
+        }
         let number = self.slots.iter().position(Option::is_none);
         let number = number.unwrap_or(self.slots.len());
         if number >= MOST {
-            return Err(Sense::TARGET_FAILURE);
+            return Err(Sense::TARGET_FAILURE.into());
         }
         let path = unit.path(self.depth)?;
         if number == self.slots.len() {
@@ -221,6 +224,11 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
         self.by_unit.insert(address, number);
         self.changed = true;
         Ok(number)
+    }
+
+    /// How many there are that no command is started on any more.
+    fn retired(&self) -> usize {
+        self.slots.iter().flatten().count() - self.by_unit.len()
     }
 }
 
@@ -267,3 +275,11 @@ fn tokens(number: usize) -> impl Iterator<Item = u16> {
 
 /// Paths that there are tokens for.
 const MOST: usize = u16::MAX as usize / PATH_FDS;
+/// Those that are on their way out. An initiator that stops and starts a unit while its commands are
+/// in flight makes one each time, with descriptors of the host.
+const MOST_RETIRED: usize = 16;
+const BUSY: Ending = Ending::Status {
+    status: Status::Busy,
+    sense: None,
+    transferred: 0,
+};

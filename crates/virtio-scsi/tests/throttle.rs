@@ -54,15 +54,27 @@ fn submit_reads(bus: &mut TestBus, lun: u16, count: u64) -> Vec<Request> {
     requests
 }
 
-/// What has ended, in order: identifiers of chains, and what became of the commands.
-fn collect(bus: &mut TestBus, requests: &[Request]) -> Vec<(u16, u8)> {
+/// What has ended, in order: identifiers of chains, and the answers.
+fn answers(bus: &mut TestBus, requests: &[Request]) -> Vec<(u16, Answer)> {
     let mut ended = Vec::new();
     while let Some(used) = bus.queue(REQUEST).collect() {
         let request = requests.iter().find(|request| request.id == used.id);
         let answer = Answer::of(&bus.response(request.unwrap(), used), 96);
-        ended.push((request.unwrap().id, answer.response));
+        ended.push((request.unwrap().id, answer));
     }
     ended
+}
+
+/// The same, with what became of the commands.
+fn collect(bus: &mut TestBus, requests: &[Request]) -> Vec<(u16, u8)> {
+    let ended = answers(bus, requests).into_iter();
+    ended.map(|(id, answer)| (id, answer.response)).collect()
+}
+
+/// The statuses of what has ended.
+fn statuses(bus: &mut TestBus, requests: &[Request]) -> Vec<u8> {
+    let ended = answers(bus, requests).into_iter();
+    ended.map(|(_, answer)| answer.status).collect()
 }
 
 fn pass(bus: &mut TestBus, clock: &Clock, time: Duration) {
@@ -151,4 +163,53 @@ fn a_unit_that_is_removed_while_commands_wait_lets_go_of_its_image() {
     bus.run();
     assert_eq!(collect(&mut bus, &requests).len(), 5);
     assert_eq!(Arc::strong_count(&unit), 1, "nobody else has it");
+}
+
+/// Commands to the disk, all at once.
+fn submit_all(bus: &mut TestBus, commands: &[Vec<u8>], room: u32) -> Vec<Request> {
+    let submit = |command: &Vec<u8>| bus.submit(REQUEST, &[command], &[108, room]);
+    let requests = commands.iter().map(submit).collect();
+    bus.notify(REQUEST);
+    bus.run();
+    requests
+}
+
+#[test]
+fn commands_that_look_at_data_wait_with_memory_in_bounds() {
+    let (mut bus, _, _) = slow();
+    // WRITE SAME of something other than zeroes.
+    let command = [
+        header(lun_field(1, 0), 7, &transfer10(0x41, 0, 1)),
+        pattern(512),
+    ]
+    .concat();
+    let requests = submit_all(&mut bus, &vec![command; 60], 0);
+    let ended = statuses(&mut bus, &requests);
+    let count = |status| ended.iter().filter(|&&ended| ended == status).count();
+    assert_eq!((count(GOOD), count(BUSY)), (1, 43), "16 wait");
+    bus.core().pause();
+    bus.core().resume();
+    assert_eq!(statuses(&mut bus, &requests), [GOOD; 16]);
+}
+
+#[test]
+fn a_disk_that_is_stopped_over_and_over_has_descriptors_in_bounds() {
+    let (mut bus, _, _) = slow();
+    let header = |cdb: &[u8]| header(lun_field(1, 0), 7, cdb);
+    let stop_and_start = [
+        header(&[0x1b, 0, 0, 0, 0, 0]),
+        header(&[0x1b, 0, 0, 0, 1, 0]),
+    ];
+    let round = [&[header(&read10(0, 1))][..], &stop_and_start].concat();
+    let rounds: Vec<_> = std::iter::repeat_n(&round, 20).flatten().cloned().collect();
+    let requests = submit_all(&mut bus, &rounds, 512);
+    let ended = statuses(&mut bus, &requests);
+    let count = |status| ended.iter().filter(|&&ended| ended == status).count();
+    assert_eq!(
+        (count(GOOD), count(BUSY)),
+        (56, 4),
+        "16 were on their way out"
+    );
+    let next = submit_all(&mut bus, &round[..1], 512);
+    assert!(statuses(&mut bus, &next).is_empty(), "it waits");
 }
