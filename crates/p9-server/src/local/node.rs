@@ -46,6 +46,8 @@ pub(super) struct Tree {
     /// a file may have names by the thousand.
     known: Mutex<HashMap<u64, Vec<Weak<Node>>>>,
     hasher: RandomState,
+    /// Whose turn it is to give nodes another parent, so that none comes to be its own ancestor.
+    moving: Mutex<()>,
     descriptors: Arc<AtomicUsize>,
     max: usize,
 }
@@ -58,6 +60,7 @@ impl Tree {
         Self {
             known: Mutex::default(),
             hasher: RandomState::new(),
+            moving: Mutex::default(),
             descriptors: Arc::default(),
             max,
         }
@@ -104,7 +107,7 @@ impl Tree {
         Ok((node, stat))
     }
 
-    /// What was at `from` is at `to` now.
+    /// What was at `from` is at `to` now, unless somebody else has moved things meanwhile.
     pub(super) fn moved(&self, from: (&Arc<Node>, Name<'_>), to: (&Arc<Node>, Name<'_>)) {
         let Ok(fd) = open_entry(to.0, to.1, OFlags::PATH, Mode::empty()) else {
             return;
@@ -114,7 +117,11 @@ impl Tree {
         };
         let (identity, [from, to]) = (Identity::of(&stat), [from, to].map(Place::new));
         let [old_key, new_key] = [&from, &to].map(|place| self.key(identity, place));
+        let _turn = self.moving.lock().unwrap_or_else(PoisonError::into_inner);
         for node in self.nodes(old_key, identity, &from) {
+            if to.parent.is_below(&node) {
+                continue;
+            }
             self.forget(old_key, &node);
             let old = node.place_lock().replace(to.clone());
             self.learn(new_key, &node);
@@ -210,6 +217,20 @@ impl Node {
             true => Ok(place),
             false => Err(Errno::NOENT),
         }
+    }
+
+    /// Whether `other` is this directory or, as far as is known, above it. What is known may be older
+    /// than what the host has, where a directory can be moved into what was below it. Nodes that keep
+    /// one another are never given up.
+    fn is_below(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        let mut next = Some(Arc::clone(self));
+        while let Some(node) = next {
+            if Arc::ptr_eq(&node, other) {
+                return true;
+            }
+            next = node.place().map(|place| place.parent);
+        }
+        false
     }
 
     fn is(&self, identity: Identity, place: &Place) -> bool {
@@ -337,6 +358,31 @@ mod tests {
         assert!(Arc::ptr_eq(&nodes[7], &find(1000)));
         assert_eq!(tree.known().len(), 500);
         drop(nodes);
+        assert_eq!(tree.known().len(), 0);
+    }
+
+    /// A client and the host, or two clients, move directories into one another by turns.
+    #[test]
+    fn bug_75_no_directory_is_kept_by_itself() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        ["a", "b"]
+            .iter()
+            .for_each(|name| std::fs::create_dir(path(name)).unwrap());
+        let flags = OFlags::PATH | OFlags::DIRECTORY;
+        let root = rustix::fs::open(directory.path(), flags, Mode::empty()).unwrap();
+        let (tree, stat) = (Arc::new(Tree::new(1000)), rustix::fs::fstat(&root).unwrap());
+        let root = tree.root(root, &stat).unwrap();
+        let [a, b] = [&b"a"[..], b"b"].map(|name| Name::new(name).unwrap());
+        let [first, second] = [a, b].map(|name| tree.lookup(&root, name).unwrap().0);
+        // The client moves one into the other, and the host moves it back, of which nobody hears.
+        std::fs::rename(path("a"), path("b/a")).unwrap();
+        tree.moved((&root, a), (&second, a));
+        std::fs::rename(path("b/a"), path("a")).unwrap();
+        std::fs::rename(path("b"), path("a/b")).unwrap();
+        tree.moved((&root, b), (&first, b));
+        drop((first, second, root));
+        assert_eq!(tree.descriptors.load(Ordering::Relaxed), 0);
         assert_eq!(tree.known().len(), 0);
     }
 }
