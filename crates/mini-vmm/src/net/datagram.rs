@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, ToSocketAddrs, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 
+use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, recv, send, sendto,
     socket_with, sockopt,
@@ -49,15 +50,14 @@ impl Datagram {
     /// As [`virtio_net::Line::receive`].
     pub(super) fn receive<B: BitmapSlice>(&self, packet: &mut Iovecs<'_, B>) -> io::Result<usize> {
         let mut frame = lock(&self.frame);
-        let (len, _) = recv(&self.socket, &mut frame[..], RecvFlags::DONTWAIT)?;
-        match frame.get(..len) {
-            // Anybody can send one, which is no frame and not the end.
-            None | Some([]) => Err(ErrorKind::InvalidData.into()),
-            Some(frame) => {
-                packet.copy_in(frame);
-                Ok(len)
-            }
-        }
+        let (len, _) = match recv(&self.socket, &mut frame[..], RecvFlags::DONTWAIT) {
+            // An empty datagram, which anybody can send, and word that nobody was there for what we
+            // have sent: neither is a frame, nor are many of them the end.
+            Ok((0, _)) | Err(Errno::CONNREFUSED) => return Err(ErrorKind::WouldBlock.into()),
+            received => received?,
+        };
+        packet.copy_in(frame.get(..len).unwrap_or_default());
+        Ok(len)
     }
 
     /// As [`virtio_net::Line::send`].
