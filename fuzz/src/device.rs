@@ -319,6 +319,11 @@ impl Guest {
 
     fn offer(&mut self, queue: u8, chain: &[Segment]) {
         if let Some(queue) = self.set_up(queue) {
+            // The device may write over rings then.
+            let low = |segment: &Segment| segment.writable && segment.address < BOUNDARY;
+            if chain.iter().any(low) {
+                self.honest.clear();
+            }
             let driver = self.bus.queue(queue);
             // The model has no indirect table that is longer than the queue.
             let long = chain.len() > usize::from(driver.config().size.get());
