@@ -26,9 +26,57 @@ pub(crate) enum Fault {
     Refused,
 }
 
+/// What a target has of its disk: a valve, and limits, if the disk is to have any.
+pub(crate) struct Reins {
+    valve: Valve,
+    limits: Limits,
+}
+
+impl Reins {
+    pub(crate) fn new(limited: bool) -> Self {
+        Self {
+            valve: Valve::new().expect("an event descriptor"),
+            limits: Limits::new(limited),
+        }
+    }
+
+    /// The disk on `image`.
+    pub(crate) fn disk(&self, image: RawImage) -> Throttled<Slow> {
+        let valve = self.valve.clone();
+        self.limits.above(Slow { image, valve })
+    }
+
+    /// From now on requests wait.
+    pub(crate) fn hold(&self) {
+        self.valve.close();
+        self.limits.change();
+    }
+
+    /// Requests end again, and some that had to wait begin.
+    pub(crate) fn let_go(&self) {
+        self.valve.open();
+        self.limits.pass_an_hour();
+    }
+
+    /// Requests that have begun end.
+    pub(crate) fn release(&self) {
+        self.valve.open();
+    }
+
+    pub(crate) fn fail(&self, fault: Fault) {
+        self.valve.fail(fault);
+    }
+
+    /// Nothing waits or fails any more.
+    pub(crate) fn repair(&self) {
+        self.valve.repair();
+        self.limits.lift();
+    }
+}
+
 /// Holds completions back while it is closed. Clones are one valve.
 #[derive(Clone)]
-pub(crate) struct Valve(Arc<Inner>);
+struct Valve(Arc<Inner>);
 
 struct Inner {
     state: Mutex<State>,
@@ -44,22 +92,22 @@ struct State {
 }
 
 impl Valve {
-    pub(crate) fn new() -> io::Result<Self> {
+    fn new() -> io::Result<Self> {
         let (state, event) = (Mutex::default(), eventfd(0, EventfdFlags::NONBLOCK)?);
         Ok(Self(Arc::new(Inner { state, event })))
     }
 
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         self.state().closed = true;
         self.signal();
     }
 
-    pub(crate) fn open(&self) {
+    fn open(&self) {
         self.state().closed = false;
         self.signal();
     }
 
-    pub(crate) fn fail(&self, fault: Fault) {
+    fn fail(&self, fault: Fault) {
         let faults = &mut self.state().faults;
         if faults.len() < 16 {
             faults.push_back(fault);
@@ -67,7 +115,7 @@ impl Valve {
     }
 
     /// Nothing fails any more.
-    pub(crate) fn repair(&self) {
+    fn repair(&self) {
         self.state().faults.clear();
         self.open();
     }
@@ -137,26 +185,26 @@ impl Valve {
 }
 
 /// Limits of a disk, if it is to have any, under a clock that goes by the hour.
-pub(crate) struct Limits {
+struct Limits {
     on: bool,
     clock: Clock,
     member: Arc<ThrottleMember>,
 }
 
 impl Limits {
-    pub(crate) fn new(on: bool) -> Self {
+    fn new(on: bool) -> Self {
         let (clock, member) = (Clock::default(), Arc::default());
         let this = Self { on, clock, member };
         this.change();
         this
     }
 
-    pub(crate) fn above(&self, slow: Slow) -> Throttled<Slow> {
+    fn above(&self, slow: Slow) -> Throttled<Slow> {
         Throttled::new(slow, self.member.clone())
     }
 
     /// Puts the disk into another group: a byte a second, and for each direction.
-    pub(crate) fn change(&self) {
+    fn change(&self) {
         let rate = Some(Rate::new(NonZeroU64::MIN));
         let rates = Rates {
             bytes: rate.map(Limit::Total),
@@ -169,19 +217,19 @@ impl Limits {
         self.member.join(self.on.then(|| self.clock.group(rates)));
     }
 
-    pub(crate) fn pass_an_hour(&self) {
+    fn pass_an_hour(&self) {
         self.clock.advance(Duration::from_secs(3600));
     }
 
-    pub(crate) fn lift(&self) {
+    fn lift(&self) {
         self.member.join(None);
     }
 }
 
 /// A [`RawImage`] behind a [`Valve`].
 pub(crate) struct Slow {
-    pub(crate) image: RawImage,
-    pub(crate) valve: Valve,
+    image: RawImage,
+    valve: Valve,
 }
 
 impl Backend for Slow {

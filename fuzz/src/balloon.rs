@@ -133,7 +133,7 @@ impl Reclaim for Looker {
 
     fn reclaim<B: BitmapSlice>(&mut self, memory: &VolatileSlice<'_, B>) -> io::Result<()> {
         assert!(!memory.is_empty(), "nothing is reclaimed");
-        if memory.len() % 3 == 0 {
+        if memory.len().is_multiple_of(3) {
             return Err(io::ErrorKind::Other.into());
         }
         Ok(())

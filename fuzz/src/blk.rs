@@ -7,7 +7,7 @@ use testkit::TestBus;
 use virtio_blk::guest_io::Mode;
 use virtio_blk::{Blk, BlkProps, RawImage, Throttled, ZoneLayout, Zones};
 
-use crate::backend::{Fault, Limits, Slow, Valve};
+use crate::backend::{Fault, Reins, Slow};
 use crate::device::{Subject, play};
 
 /// The block device, on a file in memory that may take its time and may fail.
@@ -32,8 +32,7 @@ pub(crate) struct Look {
 pub(crate) struct Disk {
     look: Look,
     file: File,
-    valve: Valve,
-    limits: Limits,
+    reins: Reins,
 }
 
 /// A request.
@@ -76,14 +75,8 @@ impl Disk {
     pub(crate) fn new(look: Look) -> Self {
         let file = memory();
         file.set_len(SECTORS * 512).expect("some sectors");
-        let valve = Valve::new().expect("an event descriptor");
-        let limits = Limits::new(look.order & 0x10 != 0);
-        Self {
-            look,
-            file,
-            valve,
-            limits,
-        }
+        let reins = Reins::new(look.order & 0x10 != 0);
+        Self { look, file, reins }
     }
 
     fn props(&self) -> BlkProps {
@@ -137,10 +130,7 @@ impl Subject for Disk {
         let image = image
             .read_only(self.look.read_only)
             .write_through(self.look.write_through);
-        let backend = self.limits.above(Slow {
-            image,
-            valve: self.valve.clone(),
-        });
+        let backend = self.reins.disk(image);
         match self.is_zoned() {
             true => {
                 let zones = Zones::new(ZONES, SECTORS * 512, Some(memory()));
@@ -156,25 +146,18 @@ impl Subject for Disk {
 
     fn host(&mut self, event: Event) {
         match event {
-            Event::Hold => {
-                self.valve.close();
-                self.limits.change();
-            }
-            Event::Release => {
-                self.valve.open();
-                self.limits.pass_an_hour();
-            }
-            Event::Fault(fault) => self.valve.fail(fault),
+            Event::Hold => self.reins.hold(),
+            Event::Release => self.reins.let_go(),
+            Event::Fault(fault) => self.reins.fail(fault),
         }
     }
 
     fn release(&mut self) {
-        self.valve.open();
+        self.reins.release();
     }
 
     fn repair(&mut self) {
-        self.valve.repair();
-        self.limits.lift();
+        self.reins.repair();
     }
 
     fn probe(&mut self, bus: &mut TestBus) {

@@ -10,7 +10,7 @@ use virtio_blk::guest_io::Mode;
 use virtio_blk::{RawImage, Throttled};
 use virtio_scsi::{Address, Scsi, ScsiHandle, ScsiProps, Wish};
 
-use crate::backend::{Fault, Limits, Slow, Valve};
+use crate::backend::{Fault, Reins, Slow};
 use crate::device::{Subject, play};
 
 /// The SCSI host device: a disk or a CD-ROM drive that may take its time, may fail, and may be
@@ -34,8 +34,7 @@ pub(crate) struct Look {
 struct Host {
     look: Look,
     file: File,
-    valve: Valve,
-    limits: Limits,
+    reins: Reins,
     unit: Option<Arc<LogicalUnit<Throttled<Slow>>>>,
     handle: Option<ScsiHandle<Throttled<Slow>>>,
 }
@@ -92,13 +91,11 @@ impl Host {
         let file = rustix::fs::memfd_create("disk", rustix::fs::MemfdFlags::CLOEXEC);
         let file = File::from(file.expect("a file in memory"));
         file.set_len(SIZE).expect("some blocks");
-        let valve = Valve::new().expect("an event descriptor");
-        let limits = Limits::new(look.order & 0x10 != 0);
+        let reins = Reins::new(look.order & 0x10 != 0);
         Self {
             look,
             file,
-            valve,
-            limits,
+            reins,
             unit: None,
             handle: None,
         }
@@ -124,10 +121,7 @@ impl Subject for Host {
     fn device(&mut self) -> Scsi<Throttled<Slow>> {
         let image = RawImage::new(self.file.try_clone().expect("a descriptor"));
         let image = image.expect("an image").mode(Mode::Sync).discard(true);
-        let backend = self.limits.above(Slow {
-            image: image.read_only(self.look.cdrom),
-            valve: self.valve.clone(),
-        });
+        let backend = self.reins.disk(image.read_only(self.look.cdrom));
         let kind = match self.look.cdrom {
             true => Kind::Cdrom,
             false => Kind::Disk {
@@ -157,15 +151,9 @@ impl Subject for Host {
             return;
         };
         match event {
-            Event::Hold => {
-                self.valve.close();
-                self.limits.change();
-            }
-            Event::Release => {
-                self.valve.open();
-                self.limits.pass_an_hour();
-            }
-            Event::Fault(fault) => self.valve.fail(fault),
+            Event::Hold => self.reins.hold(),
+            Event::Release => self.reins.let_go(),
+            Event::Fault(fault) => self.reins.fail(fault),
             Event::Remove => drop(handle.remove(PLACE)),
             Event::Add => self.add(),
             Event::Resize(blocks) => {
@@ -182,12 +170,11 @@ impl Subject for Host {
     }
 
     fn release(&mut self) {
-        self.valve.open();
+        self.reins.release();
     }
 
     fn repair(&mut self) {
-        self.valve.repair();
-        self.limits.lift();
+        self.reins.repair();
     }
 
     fn probe(&mut self, bus: &mut TestBus) {
