@@ -46,12 +46,14 @@ pub fn allocate(bytes: u64) -> io::Result<Memory> {
 
 /// Has all threads share one heap: nothing on the way of a request allocates, a heap for each
 /// thread costs memory, and the C library would look for the number of processors in a file, which
-/// the sandbox refuses, before it makes the ninth. To be called before there is a second thread.
+/// the sandbox refuses, before it makes the ninth. What is large goes back to the host when it is freed, even after
+/// something larger was (a decoder's dictionary). To be called before there is a second thread.
 pub fn share_heap() {
     #[cfg(target_env = "gnu")]
-    // SAFETY: sets a number that the allocator reads when a thread allocates for the first time.
+    // SAFETY: sets numbers that the allocator reads, before another thread can allocate.
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 1);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 << 10);
     }
 }
 

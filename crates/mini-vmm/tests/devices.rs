@@ -1,5 +1,7 @@
 //! Options of virtio devices that are wrong: one line each, status 2, and no KVM needed to say so.
 
+mod kernel;
+
 use std::fs::File;
 use std::path::Path;
 use std::process::Command;
@@ -30,7 +32,7 @@ fn refused(dir: &Path, line: &str) -> String {
 
 fn directory() -> TempDir {
     let dir = TempDir::new().unwrap();
-    std::fs::write(dir.as_path().join("kernel"), b"\x7fELF\x02\x01\x01").unwrap();
+    std::fs::write(dir.as_path().join("kernel"), kernel::header()).unwrap();
     for (name, size) in [
         ("disk", 4096),
         ("other", 4096),

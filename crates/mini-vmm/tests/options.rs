@@ -2,7 +2,8 @@
 
 use mini_vmm::files::Endpoint;
 use mini_vmm::options::{
-    Accel, Cache, ChardevKind, Command, Config, MachineType, SerialTarget, SocketOptions, parse,
+    Accel, Cache, ChardevKind, Command, Config, KernelStore, MachineType, SerialTarget,
+    SocketOptions, parse,
 };
 
 fn args(line: &str) -> Vec<String> {
@@ -53,6 +54,21 @@ fn a_command_line_as_qemus_users_write_it() {
         config.devices[0].properties,
         [("ioport".to_owned(), "0x600".to_owned())]
     );
+}
+
+#[test]
+fn unpacked_kernels_are_kept_where_the_user_says() {
+    for (arguments, store) in [
+        ("-kernel k", KernelStore::Cache),
+        ("-kernel k -M q35,kernel-store=off", KernelStore::Off),
+        ("-kernel k -M q35,nokernel-store", KernelStore::Off),
+        (
+            "-kernel k -M kernel-store=a/b",
+            KernelStore::At("a/b".into()),
+        ),
+    ] {
+        assert_eq!(config(arguments).kernel_store, store, "{arguments}");
+    }
 }
 
 #[test]
@@ -210,6 +226,14 @@ fn every_option_refuses_what_it_does_not_know() {
         (
             "-kernel k -machine pc,conf1=off",
             "-machine conf1=off: nothing else leads to this machine's devices; accepted: on",
+        ),
+        (
+            "-kernel k -machine q35,kernel-store=",
+            "-machine kernel-store=: not a directory; accepted: off, or a directory",
+        ),
+        (
+            "-kernel k -machine kernel-stor=off",
+            "-machine kernel-stor=off: unknown name; accepted: kernel-store",
         ),
         (
             "-kernel k -machine none",
@@ -377,6 +401,7 @@ fn help_is_printed_wherever_it_is_asked_for() {
         ("-h", "-kernel FILE"),
         ("-version", "mini-vmm "),
         ("-m 512 -machine help", "q35"),
+        ("-machine help", "kernel-store=DIR|off"),
         ("-accel help", "kvm"),
         ("-cpu help", "xsave"),
         ("-chardev help", "socket"),

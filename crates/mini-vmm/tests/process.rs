@@ -1,5 +1,7 @@
 //! The process: exit status, one line on standard error, and nothing left behind.
 
+mod kernel;
+
 use std::ffi::OsStr;
 use std::fs::Permissions;
 use std::net::{TcpListener, UdpSocket};
@@ -38,6 +40,10 @@ fn bad_options_end_with_status_2_and_one_line() {
         (
             &["-kernel", "none", "-drive", "id=nobodys,file=none"],
             "mini-vmm: -kernel none: No such file or directory",
+        ),
+        (
+            &["-kernel", "text", "-machine", "kernel-store=text"],
+            "mini-vmm: -machine kernel-store=text: not a directory; accepted: off, or a directory",
         ),
         (&["-device", "help,", "-no-such"], ""),
         (
@@ -184,7 +190,7 @@ fn a_source_of_entropy_is_a_file_and_is_not_waited_for() {
     let fifo = dir.as_path().join("fifo");
     let made = Command::new("mkfifo").arg(&fifo).status().unwrap();
     assert!(made.success());
-    std::fs::write(dir.as_path().join("kernel"), b"\x7fELF\x02\x01\x01").unwrap();
+    std::fs::write(dir.as_path().join("kernel"), kernel::header()).unwrap();
     for (source, expected) in [
         (
             ".",

@@ -1,5 +1,7 @@
 //! `-machine` and `-accel`: the kind of board, and what runs its processors.
 
+use std::path::PathBuf;
+
 use super::{BadOption, Config, KeyVals, values};
 
 /// The kind of machine, as QEMU names them.
@@ -24,6 +26,41 @@ pub enum Accel {
     Qtest,
 }
 
+/// Where unpacked kernels are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum KernelStore {
+    /// In the user's cache, if there is one.
+    #[default]
+    Cache,
+    /// In this directory.
+    At(PathBuf),
+    /// Nowhere.
+    Off,
+}
+
+impl KernelStore {
+    /// Its property of `-machine`.
+    pub const NAME: &str = "kernel-store";
+
+    fn parse(text: String) -> Result<Self, BadOption> {
+        match text.as_str() {
+            "" | "on" => {
+                let why = "not a directory";
+                let accepted = "off, or a directory";
+                Err(BadOption::property(
+                    "-machine",
+                    Self::NAME,
+                    &text,
+                    why,
+                    accepted,
+                ))
+            }
+            "off" => Ok(Self::Off),
+            _ => Ok(Self::At(text.into())),
+        }
+    }
+}
+
 impl MachineType {
     /// All types with their names.
     pub const ALL: [(&str, Self); 3] = [("q35", Self::Q35), ("pc", Self::Pc), ("none", Self::None)];
@@ -35,7 +72,9 @@ impl MachineType {
         none  memory only, for -accel qtest\n\
         Properties:\n  \
         conf1=on|off  PCI configuration space at I/O ports, too (default: only for pc, which has\n                \
-        no other, and for -accel qtest)\n";
+        no other, and for -accel qtest)\n  \
+        kernel-store=DIR|off  where unpacked kernels are kept for the next start (default:\n                        \
+        $XDG_CACHE_HOME/mini-vmm or ~/.cache/mini-vmm); off: each unpacks itself\n";
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -56,13 +95,21 @@ impl Config {
 
 /// Applies the value of `-machine`.
 pub(super) fn machine(config: &mut Config, mut kv: KeyVals) -> Result<(), BadOption> {
-    kv.check(&[("type", ""), ("accel", ""), ("conf1", "")])?;
+    kv.check(&[
+        ("type", ""),
+        ("accel", ""),
+        ("conf1", ""),
+        (KernelStore::NAME, ""),
+    ])?;
     let name = kv.take_word("type", &MachineType::ALL.map(|(name, _)| name))?;
     let found = MachineType::ALL.iter().find(|(other, _)| *other == name);
     config.machine = found.map(|(_, kind)| *kind).unwrap_or_default();
     let conf1 = kv.take("conf1");
     let conf1 = conf1.map(|text| values::switch("-machine", "conf1", &text));
     config.conf1 = conf1.transpose()?;
+    if let Some(text) = kv.take(KernelStore::NAME) {
+        config.kernel_store = KernelStore::parse(text)?;
+    }
     match kv.take("accel") {
         Some(name) => accel(config, &name),
         None => Ok(()),

@@ -35,7 +35,7 @@ pub use drive::{Backing, Cache, DriveOptions, DriveSource, Place};
 pub use error::BadOption;
 pub use fsdev::{FsdevKind, FsdevOptions};
 pub use keyval::{Key, KeyVals};
-pub use machine::{Accel, MachineType};
+pub use machine::{Accel, KernelStore, MachineType};
 pub use near::accepted as near_matches;
 pub use netdev::{NetdevKind, NetdevOptions, StreamOptions, TapOptions};
 pub use nic::NicOptions;
@@ -70,6 +70,8 @@ pub struct Config {
     pub qtest: Option<ChardevKind>,
     /// `-kernel`: a bzImage or an ELF image.
     pub kernel: PathBuf,
+    /// `kernel-store` of `-machine`.
+    pub kernel_store: KernelStore,
     /// `-initrd`.
     pub initrd: Option<PathBuf>,
     /// `-append`: the kernel's command line.
@@ -134,6 +136,7 @@ impl Default for Config {
             accel: Accel::default(),
             qtest: None,
             kernel: PathBuf::new(),
+            kernel_store: KernelStore::default(),
             initrd: None,
             append: String::new(),
             memory: DEFAULT_MEMORY,

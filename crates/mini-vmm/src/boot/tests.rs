@@ -1,28 +1,17 @@
 use std::path::PathBuf;
 
+use linux_loader::bootparam::boot_params;
 use vmm_sys_util::tempdir::TempDir;
 
+use super::fixture::{BASE, ENTRY, address, elf, xz};
+use super::parameters::{E820_RAM, E820_RESERVED, memory_map};
 use super::*;
+use crate::memory;
+use crate::options::KernelStore;
 
-/// A bzImage with a header alone, wanting `size` bytes from 16 MiB on.
+/// A bzImage without a payload, wanting `size` bytes from 16 MiB on.
 fn bzimage(size: u32) -> Vec<u8> {
-    let header = setup_header {
-        setup_sects: 1,
-        header: HEADER_MAGIC,
-        version: PROTOCOL_64_BIT,
-        loadflags: 1,
-        xloadflags: XLF_KERNEL_64,
-        pref_address: 16 * MIB,
-        init_size: size,
-        cmdline_size: 100,
-        initrd_addr_max: INITRD_LAST,
-        ..Default::default()
-    };
-    let mut image = vec![0; 0x1f1];
-    image.extend_from_slice(header.as_slice());
-    image.resize(1024, 0);
-    image.extend_from_slice(&[0xf4; 512]);
-    image
+    fixture::bzimage(&[], size.into())
 }
 
 struct Files {
@@ -37,6 +26,7 @@ impl Files {
             dir,
             config: Config {
                 memory: 64 * MIB,
+                kernel_store: KernelStore::Off,
                 ..Config::default()
             },
         };
@@ -57,13 +47,12 @@ impl Files {
             base: layout::ECAM_BASE,
             size: MIB,
         };
-        // A second load is what a reboot does.
-        let first = images.load(&memory, reserved);
-        let entry = images
+        images
             .load(&memory, reserved)
             .map_err(|error| error.to_string())?;
-        assert_eq!(first, Ok(entry));
-        Ok((memory, entry))
+        // A second load is what a reboot does.
+        let entry = images.load(&memory, reserved);
+        Ok((memory, entry.map_err(|error| error.to_string())?))
     }
 }
 
@@ -94,13 +83,11 @@ fn bzimage_is_loaded_where_it_wants_to_be() {
 
 #[test]
 fn memory_map_covers_ram_and_reserves_the_rest() {
-    let mut files = Files::new(&bzimage(MIB as u32));
-    files.config.memory = 5 << 30;
-    let images = Images::open(&files.config).unwrap();
-    let map = images.memory_map(Range {
+    let ecam = Range {
         base: layout::ECAM_BASE,
         size: MIB,
-    });
+    };
+    let map = memory_map(5 << 30, ecam);
     let map: Vec<_> = map
         .iter()
         .map(|e| ({ e.addr }, { e.size }, { e.r#type }))
@@ -177,4 +164,71 @@ fn missing_files_and_long_command_lines_are_refused() {
     files.config.kernel = files.dir.as_path().into();
     let error = files.load().err().unwrap();
     assert!(error.contains("Is a directory"), "{error}");
+}
+
+fn parameters_in(memory: &Memory) -> boot_params {
+    memory.read_obj(GuestAddress(layout::BOOT_PARAMS)).unwrap()
+}
+
+#[test]
+fn bzimages_are_unpacked_where_that_is_kept() {
+    let kernel = elf(&[0, address(0x100), 0]);
+    let mut files = Files::new(&fixture::bzimage(&xz(&kernel), MIB));
+    files.config.initrd = Some(files.file("initrd", &[7; 5000]));
+    for store in [
+        KernelStore::Off,
+        KernelStore::At(files.dir.as_path().into()),
+    ] {
+        files.config.kernel_store = store.clone();
+        files.config.append = "nokaslr".into();
+        let (memory, entry) = files.load().unwrap();
+        let unpacked = store != KernelStore::Off;
+        let offset = if unpacked { ENTRY } else { 0x200 };
+        assert_eq!(entry.0, BASE + offset);
+        assert_eq!({ parameters_in(&memory).hdr.loadflags }, 1);
+        files.config.append = "quiet".into();
+        let (memory, entry) = files.load().unwrap();
+        let header = parameters_in(&memory).hdr;
+        assert_eq!((entry.0 - offset) % (2 * MIB), 0);
+        assert!(unpacked || entry.0 == BASE + offset);
+        assert_eq!({ header.loadflags }, if unpacked { 3 } else { 1 });
+        assert_eq!({ header.init_size }, MIB as u32);
+        let initrd = u64::from(header.ramdisk_image);
+        assert!(entry.0 + MIB <= initrd || entry.0 > initrd);
+        let first: u8 = memory.read_obj(GuestAddress(initrd)).unwrap();
+        assert_eq!(first, 7);
+    }
+}
+
+#[test]
+fn kernels_that_cannot_be_unpacked_unpack_themselves() {
+    let cut = |mut kernel: Vec<u8>| {
+        kernel[0] = 0;
+        xz(&kernel)
+    };
+    for payload in [
+        vec![],
+        b"not packed".to_vec(),
+        cut(elf(&[])),
+        xz(b"no ELF image"),
+    ] {
+        let mut files = Files::new(&fixture::bzimage(&payload, MIB));
+        files.config.kernel_store = KernelStore::At(files.dir.as_path().into());
+        let (_, entry) = files.load().unwrap();
+        assert_eq!(entry.0, BASE + 0x200);
+    }
+}
+
+#[test]
+fn elf_kernels_move_with_relocations_alone() {
+    for (table, moves) in [(&[0, 0][..], true), (&[][..], false)] {
+        let files = Files::new(&elf(table));
+        let mut entries = (0..64).map(|_| files.load().unwrap().1.0 - ENTRY);
+        // 64 times the same one of 24 is no chance.
+        assert_eq!(entries.any(|base| base != BASE), moves);
+    }
+    let mut files = Files::new(&elf(&[]));
+    files.config.memory = 16 * MIB;
+    let error = files.load().err().unwrap();
+    assert!(error.starts_with("-m 16M: too small"), "{error}");
 }
