@@ -88,7 +88,7 @@ impl<AS: AddressSpace> Core<AS> {
             features,
         } = parts;
         let (info, config) = (device.info(), device.config());
-        let offered = bus.features(features | info.features);
+        let offered = bus.features(features | info.features) - NOT_SERVED;
         if (features - offered).contains(Features::ACCESS_PLATFORM) {
             return Err(Error::Misuse(
                 "ACCESS_PLATFORM is not for transports of legacy drivers alone",
@@ -304,3 +304,6 @@ impl<AS: AddressSpace> Drop for Core<AS> {
         drop(self.collect_jobs());
     }
 }
+
+/// What would be the core's to do, and is not done.
+const NOT_SERVED: Features = Features::SUSPEND;

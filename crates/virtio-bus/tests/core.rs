@@ -234,6 +234,17 @@ fn an_offer_that_contradicts_itself_is_misuse() {
     TestBus::with(Toy::new(1, &[&[0]]).0, options);
 }
 
+/// The status has no bit for it.
+#[test]
+fn a_device_cannot_be_suspended_by_its_driver() {
+    let options = Options {
+        features: Options::default().features | Features::SUSPEND,
+        ..Options::default()
+    };
+    let mut bus = TestBus::with(Toy::new(1, &[&[0]]).0, options);
+    assert!(!bus.core().offered().contains(Features::SUSPEND));
+}
+
 #[test]
 fn address_registers_are_written_in_halves() {
     let mut bus = TestBus::new(Toy::new(1, &[&[0]]).0);

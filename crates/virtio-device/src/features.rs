@@ -39,6 +39,8 @@ impl Features {
     pub const RING_RESET: Self = Self::bit(40);
     /// VIRTIO_F_ADMIN_VQ: the device has administration virtqueues.
     pub const ADMIN_VQ: Self = Self::bit(41);
+    /// VIRTIO_F_SUSPEND: the driver can suspend the device by its status.
+    pub const SUSPEND: Self = Self::bit(43);
 
     /// The set of just the bit numbered `n`; empty where `n` is 128 or more.
     pub const fn bit(n: u8) -> Self {
@@ -136,6 +138,7 @@ impl Dependency {
         Self::new(Features::NOTIF_CONFIG_DATA, Features::VERSION_1),
         Self::new(Features::RING_RESET, Features::VERSION_1),
         Self::new(Features::ADMIN_VQ, Features::VERSION_1),
+        Self::new(Features::SUSPEND, Features::VERSION_1),
     ];
 }
 

@@ -19,6 +19,7 @@ fn numbers_are_those_of_the_specification() {
         (Features::NOTIF_CONFIG_DATA, 39),
         (Features::RING_RESET, 40),
         (Features::ADMIN_VQ, 41),
+        (Features::SUSPEND, 43),
     ];
     for (feature, bit) in bits {
         assert_eq!(feature.bits(), 1 << bit);
