@@ -41,6 +41,8 @@ pub fn complete(workspace: &Path) -> Result<Vec<Fault>> {
                 .filter(|section| !readme.contains(&format!("\n## {section}\n")));
             faults.extend(missing.map(|section| format!("{name}/README.md: no section {section}")));
         }
+        let hidden = manifest.contains("[features]") && !manifest.contains(ALL_DOCUMENTED);
+        faults.extend(hidden.then(|| format!("{name}/Cargo.toml: no {ALL_DOCUMENTED}")));
         let missing = KEYS.iter().filter(|key| !manifest.contains(*key));
         faults.extend(missing.map(|key| format!("{name}/Cargo.toml: no {key}")));
     }
@@ -66,6 +68,16 @@ fn shown(workspace: &Path, path: &Path) -> String {
 
 /// guest-io works on guest memory, mini-vmm on KVM.
 const UNSAFE: [&str; 2] = ["guest-io", "mini-vmm"];
-const FILES: [&str; 3] = ["README.md", "CHANGELOG.md", "src"];
+const FILES: [&str; 4] = ["README.md", "CHANGELOG.md", "src", "examples"];
 const SECTIONS: [&str; 5] = ["Design", "Usage", "Threat model", "Examples", "License"];
-const KEYS: [&str; 3] = ["description", "license", "repository"];
+const KEYS: [&str; 7] = [
+    "description",
+    "license",
+    "repository",
+    "readme",
+    "keywords",
+    "categories",
+    "rust-version",
+];
+/// docs.rs shows what is behind features, too.
+const ALL_DOCUMENTED: &str = "[package.metadata.docs.rs]\nall-features = true";

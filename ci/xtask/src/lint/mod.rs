@@ -3,6 +3,7 @@
 
 pub mod crates;
 pub mod dependencies;
+pub mod links;
 pub mod sources;
 pub mod tables;
 
@@ -30,7 +31,7 @@ pub type Fault = String;
 /// Checks every rule and prints what breaks it.
 pub fn run(workspace: &Path) -> Result<Count> {
     let (sources, mut count) = (sources_of(workspace)?, Count::default());
-    let rules: [(&str, Vec<Fault>); 7] = [
+    let rules: [(&str, Vec<Fault>); 8] = [
         ("nothing unfinished", sources::unfinished(&sources)),
         ("no paths of one machine", sources::machine_paths(&sources)),
         (
@@ -42,6 +43,7 @@ pub fn run(workspace: &Path) -> Result<Count> {
             crates::complete(workspace)?,
         ),
         ("dependencies fit", dependencies::fit(workspace)?),
+        ("links lead somewhere", links::lead_somewhere(&sources)),
         ("tests in docs/ exist", tables::named_tests_exist(&sources)),
         ("past bugs are listed", tables::bugs_are_listed(&sources)),
     ];
