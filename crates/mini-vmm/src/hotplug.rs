@@ -179,12 +179,16 @@ impl Departures {
         let _ = self.event.write(1);
     }
 
-    /// A tray has moved. A guest that moves it over and over has some of that forgotten.
+    /// A tray has moved. A guest that moves it over and over has some of that forgotten, but not where
+    /// it is in the end.
     pub fn tray_moved(&self, id: String, device: String, open: bool) {
         let mut trays = self.trays();
-        if trays.len() < MOST_MOVES {
-            trays.push((id, device, open));
+        if trays.len() >= MOST_MOVES
+            && let Some(first) = trays.iter().position(|(known, ..)| *known == id)
+        {
+            trays.remove(first);
         }
+        trays.push((id, device, open));
         drop(trays);
         self.wake();
     }
@@ -275,6 +279,18 @@ mod tests {
 
     fn eject(registers: &PciHotplug, slots: u32) {
         registers.pio_write(PioAddress(0), EJECT, &slots.to_le_bytes());
+    }
+
+    #[test]
+    fn the_last_move_of_each_tray_is_kept() {
+        let departures = Departures::new().unwrap();
+        let say = |id: &str, open| departures.tray_moved(id.to_owned(), String::new(), open);
+        say("cd0", true);
+        (0..1000).for_each(|round| say("cd1", round % 2 == 0));
+        let moves = departures.take_trays();
+        assert_eq!(moves.len(), MOST_MOVES);
+        assert_eq!((moves[0].0.as_str(), moves[0].2), ("cd0", true));
+        assert!(!moves[MOST_MOVES - 1].2);
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod monitors;
 mod news;
 mod ports;
 mod state;
+mod tray_news;
 mod trays;
 mod window;
 
@@ -44,6 +45,7 @@ use errors::Errors;
 use monitors::Monitors;
 use ports::PortNews;
 pub use state::{Cause, RunState};
+use tray_news::TrayNews;
 pub(crate) use trays::DriveName;
 
 /// Makes the machine that `config` describes, runs it, and returns what ended it.
@@ -96,6 +98,7 @@ pub struct Machine {
     monitors: Monitors,
     balloon_news: BalloonNews,
     port_news: PortNews,
+    tray_news: TrayNews,
     incidents: Arc<Incidents>,
     errors: Errors,
     /// Descriptors that came with the command that is being executed.
@@ -160,6 +163,7 @@ impl Machine {
             monitors: Monitors::default(),
             balloon_news: BalloonNews::new().map_err(host("cannot make a timer"))?,
             port_news: PortNews::new().map_err(host("cannot make a timer"))?,
+            tray_news: TrayNews::new().map_err(host("cannot make a timer"))?,
             incidents,
             errors: Errors::default(),
             received: VecDeque::new(),
@@ -180,7 +184,8 @@ impl Machine {
     fn subscribe(&mut self) {
         self.events
             .add_subscriber(Arc::clone(&self.control) as Subscriber);
-        for news in [&self.balloon_news.timer, &self.port_news.timer] {
+        let (balloon, ports) = (&self.balloon_news.timer, &self.port_news.timer);
+        for news in [balloon, ports, &self.tray_news.timer] {
             self.events.add_subscriber(Arc::clone(news) as Subscriber);
         }
         let incidents = Arc::clone(&self.incidents);

@@ -55,4 +55,4 @@ impl EventSubscriber for NewsTimer {
     }
 }
 
-const PERIOD: Duration = Duration::from_secs(1);
+pub(super) const PERIOD: Duration = Duration::from_secs(1);

@@ -1,6 +1,7 @@
 //! Trays of drives, as monitors move them.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use scsi_target::{LogicalUnit, TrayError};
 use serde_json::json;
@@ -137,7 +138,8 @@ impl Machine {
 
     /// Tells monitors of trays that have moved, whoever moved them.
     pub(super) fn tell_trays(&mut self) {
-        for (id, device, open) in self.hardware.pci.departures().take_trays() {
+        let moved = self.hardware.pci.departures().take_trays();
+        for (id, device, open) in self.tray_news.due(moved, Instant::now()) {
             let data = json!({"device": device, "id": id, "tray-open": open});
             self.tell(&Event::new("DEVICE_TRAY_MOVED", data));
         }
