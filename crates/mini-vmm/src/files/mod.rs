@@ -79,7 +79,8 @@ impl Files {
         self.broker.iter().flat_map(Broker::directories)
     }
 
-    /// Opens a file; one that is made can be read and written by all whom the umask lets.
+    /// Opens a file; one that is made can be read and written by all whom the umask lets. Nobody at
+    /// another end is waited for: a FIFO that nobody writes is open, one that nobody reads cannot be.
     ///
     /// # Errors
     /// Those of the host, and a sandbox that does not open it.
@@ -89,10 +90,14 @@ impl Files {
             let set = set.parse().map_err(|_| unknown_set())?;
             return self.passed().sets.open(set, flags).map(File::from);
         }
+        let at_once = flags | OFlags::NONBLOCK;
         let opened = match self.door()? {
-            Door::Own => self.open_here(path, flags)?,
-            Door::Broker(broker) => broker.open(path, flags)?,
+            Door::Own => self.open_here(path, at_once)?,
+            Door::Broker(broker) => broker.open(path, at_once)?,
         };
+        if !flags.contains(OFlags::NONBLOCK) {
+            rustix::io::ioctl_fionbio(&opened, false)?;
+        }
         Ok(opened.into())
     }
 

@@ -148,6 +148,33 @@ fn a_set_gives_the_descriptor_whose_mode_is_asked_for() {
 }
 
 #[test]
+fn nobody_at_the_other_end_is_waited_for() {
+    if !apart("nobody_at_the_other_end_is_waited_for") {
+        return;
+    }
+    let dir = TempDir::new().unwrap();
+    let fifo = dir.as_path().join("fifo");
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let (tell, heard) = std::sync::mpsc::channel();
+    let files = [sealed(&[dir.as_path()], Vec::new()), Files::default()];
+    std::thread::spawn(move || {
+        for files in files {
+            let open = |flags| files.open(&fifo, flags);
+            assert!(open(OFlags::WRONLY).is_err(), "nobody reads it");
+            let reader = open(OFlags::RDONLY).unwrap();
+            let flags = rustix::fs::fcntl_getfl(&reader).unwrap();
+            assert!(!flags.contains(OFlags::NONBLOCK), "only the opening");
+            open(OFlags::WRONLY).unwrap();
+        }
+        tell.send(()).unwrap();
+    });
+    heard
+        .recv_timeout(std::time::Duration::from_secs(60))
+        .unwrap();
+}
+
+#[test]
 fn what_was_made_and_emptied_is_so_once_it_is_settled() {
     let dir = TempDir::new().unwrap();
     let path = |name: &str| dir.as_path().join(name);
