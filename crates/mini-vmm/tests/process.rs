@@ -3,13 +3,13 @@
 mod kernel;
 
 use std::ffi::OsStr;
-use std::fs::Permissions;
+use std::fs::{File, Permissions};
 use std::net::{TcpListener, UdpSocket};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use testkit::wait_for;
 use vmm_sys_util::tempdir::TempDir;
@@ -26,7 +26,15 @@ fn run(dir: &Path, args: &[&str]) -> Output {
 fn bad_options_end_with_status_2_and_one_line() {
     let dir = TempDir::new().unwrap();
     std::fs::write(dir.as_path().join("text"), "no kernel").unwrap();
-    std::fs::write(dir.as_path().join("kernel"), b"\x7fELF\x02\x01\x01").unwrap();
+    std::fs::write(dir.as_path().join("kernel"), kernel::header()).unwrap();
+    let fifo = dir.as_path().join("fifo");
+    assert!(
+        Command::new("mkfifo")
+            .arg(&fifo)
+            .status()
+            .unwrap()
+            .success()
+    );
     for (args, expected) in [
         (
             &["-kernel", "none"][..],
@@ -37,6 +45,14 @@ fn bad_options_end_with_status_2_and_one_line() {
             "mini-vmm: -kernel text: not a kernel; accepted: ",
         ),
         (&["-kernel", "."], "mini-vmm: -kernel .: Is a directory"),
+        (
+            &["-kernel", "fifo"],
+            "mini-vmm: -kernel fifo: neither a regular file nor a block device; accepted: ",
+        ),
+        (
+            &["-kernel", "kernel", "-initrd", "/dev/zero"],
+            "mini-vmm: -initrd /dev/zero: neither a regular file nor a block device; accepted: ",
+        ),
         (
             &["-kernel", "none", "-drive", "id=nobodys,file=none"],
             "mini-vmm: -kernel none: No such file or directory",
@@ -117,21 +133,24 @@ fn a_failed_start_leaves_nothing_behind() {
     let dir = TempDir::new().unwrap();
     let there = |name: &str, text: &[u8]| std::fs::write(dir.as_path().join(name), text).unwrap();
     there("text", b"no kernel");
-    there("kernel", b"\x7fELF\x02\x01\x01");
+    there("kernel", &kernel::header());
     there("log", b"of the last machine");
     there("disk", &[0; 65536]);
     let socket = "unix:sock,server=on,wait=off";
     let zones = "id=d,file=disk,x-zoned.zone_size=32K,x-zoned.record=record";
-    for (kernel, more) in [
-        ("text", &["-pidfile", "pid"][..]),
-        ("kernel", &["-serial", "file:new"]),
-        ("kernel", &["-serial", "file:log"]),
-        ("kernel", &["-drive", zones]),
+    let device = "-device virtio-rng-pci period=0";
+    for (kernel, more, wrong) in [
+        ("text", &["-pidfile", "pid"][..], "-kernel text"),
+        ("kernel", &["-serial", "file:new"], device),
+        ("kernel", &["-serial", "file:log"], device),
+        ("kernel", &["-drive", zones], device),
     ] {
         let args = ["-kernel", kernel, "-serial", socket];
-        let wrong = ["-device", "virtio-rng-pci,period=0"];
-        let output = run(dir.as_path(), &[&args, more, &wrong].concat());
+        let last = ["-device", "virtio-rng-pci,period=0"];
+        let output = run(dir.as_path(), &[&args, more, &last].concat());
         assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.starts_with(&format!("mini-vmm: {wrong}")), "{error}");
     }
     let left = std::fs::read_dir(dir.as_path()).unwrap();
     let mut left: Vec<_> = left.map(|e| e.unwrap().file_name()).collect();
@@ -224,6 +243,21 @@ fn help_goes_to_standard_output() {
         "Exit status:",
     ] {
         assert!(text.contains(part), "{part}");
+    }
+}
+
+/// A pager may have seen enough; a disk that is full is another matter.
+#[test]
+fn help_need_not_be_read_but_is_not_lost_in_silence() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    for (stdout, status) in [(Stdio::from(writer), 0), (full.into(), 1)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mini-vmm"));
+        let output = command.arg("--help").stdout(stdout).stderr(Stdio::piped());
+        let output = output.spawn().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        assert_eq!(output.stderr.is_empty(), status == 0, "{output:?}");
     }
 }
 

@@ -23,6 +23,7 @@ mod store;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use linux_loader::bootparam::setup_header;
@@ -179,7 +180,16 @@ fn free(room: u64, initrd: Option<Range>) -> [Range; 2] {
 
 /// Opens the file that `option` names.
 fn open(option: &str, path: &Path) -> Result<Extent, BadOption> {
-    let opened = File::open(path).and_then(|mut file| {
+    // What is no file is not waited for.
+    let mut how = File::options();
+    let opened = how.read(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let opened = opened.and_then(|mut file| {
+        let kind = file.metadata()?.file_type();
+        if !(kind.is_file() || kind.is_block_device() || kind.is_dir()) {
+            return Err(io::Error::other(
+                "neither a regular file nor a block device",
+            ));
+        }
         // A directory opens but does not read.
         let _ = file.read(&mut [0])?;
         Extent::whole(file)
