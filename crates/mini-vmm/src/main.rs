@@ -1,7 +1,7 @@
 //! `mini-vmm`: boots a Linux kernel on KVM, with virtio devices. See `mini-vmm --help`.
 
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::process::ExitCode;
 
 use mini_vmm::exit::Wish;
@@ -57,6 +57,10 @@ fn refuse(bad: &BadOption) -> ExitCode {
 
 /// A reader that has seen enough is no failure.
 fn print(text: &str) -> ExitCode {
-    let _ = std::io::stdout().write_all(text.as_bytes());
-    ExitCode::SUCCESS
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            fail(&Error::Host("cannot write to standard output", error))
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }

@@ -150,13 +150,15 @@ pub fn split_options(text: &str) -> Vec<(String, Option<String>)> {
     words.into_iter().map(pair).collect()
 }
 
-/// Those of `names` that a person who typed `word` may have meant, best first, at most three.
+/// Those of `names` that a person who typed `word`, in whatever case, may have meant, best first, at
+/// most three.
 pub fn near<'a>(word: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
+    let word = word.to_lowercase();
     let mut scored: Vec<_> = names
         .into_iter()
-        .map(|name| (distance(word, name), name))
+        .map(|name| (distance(&word, &name.to_lowercase()), name))
         .collect();
-    scored.retain(|&(d, name)| d <= 1 + name.len() / 4 || (word.len() > 2 && name.contains(word)));
+    scored.retain(|&(d, name)| d <= 1 + name.len() / 4 || (word.len() > 2 && name.contains(&word)));
     scored.sort_unstable();
     scored.dedup();
     scored.into_iter().take(3).map(|(_, name)| name).collect()

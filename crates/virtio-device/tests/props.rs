@@ -152,6 +152,7 @@ fn near_names_come_best_first() {
     let names = ["drive", "driver", "serial", "write-cache", "num-queues"];
     assert_eq!(near("drvie", names), ["drive", "driver"]);
     assert_eq!(near("cache", names), ["write-cache"]);
+    assert_eq!(near("Write-Cache", names), ["write-cache"]);
     assert!(near("x", names).is_empty());
     assert!(near("é", names).is_empty());
 }
