@@ -34,6 +34,9 @@ impl BzImage {
         if header.version < PROTOCOL_64_BIT || header.xloadflags & XLF_KERNEL_64 == 0 {
             return Err(Unfit("has no 64-bit entry point"));
         }
+        if header.pref_address >= layout::LOW_RAM.size {
+            return Err(Unfit("is linked for an address that is not mapped"));
+        }
         Ok(Self {
             header,
             size: file.size(),

@@ -108,11 +108,14 @@ fn memory_map_covers_ram_and_reserves_the_rest() {
 fn what_is_no_kernel_is_refused() {
     let mut no_entry = bzimage(0);
     no_entry[0x236] = 0;
+    let mut far = bzimage(0);
+    far[0x258..0x260].fill(0xff);
     for (bytes, why) in [
         (Vec::new(), "not a kernel"),
         (vec![0; 100], "not a kernel"),
         (vec![0xff; 4096], "not a kernel"),
         (no_entry, "no 64-bit entry point"),
+        (far, "an address that is not mapped"),
         (b"\x7fELF".to_vec(), ""),
         ([b"\x7fELF\x02\x01\x01".as_slice(), &[0; 4096]].concat(), ""),
     ] {
