@@ -70,16 +70,12 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
         if !descriptor.is_available(ring.avail_wrap) {
             return Err(ring.drain());
         }
+        if descriptor.has(INDIRECT) {
+            let popped = self.pop_indirect(ring, tables, chain, descriptor);
+            return popped.map_err(|e| ring.fail(e));
+        }
         let mut extent = Extent::default();
         for slot in chain.storage(self.size) {
-            if descriptor.has(INDIRECT) {
-                // It goes with NEXT neither here nor in descriptors before it.
-                let popped = match extent.buffers() {
-                    0 => self.pop_indirect(ring, tables, chain, descriptor),
-                    _ => Err(QueueError::Indirect),
-                };
-                return popped.map_err(|e| ring.fail(e));
-            }
             extent
                 .add(slot, descriptor.buffer(), descriptor.has(WRITE))
                 .map_err(|e| ring.fail(e))?;
@@ -90,12 +86,16 @@ impl<'a, M: GuestMemory> PackedAreas<'a, M> {
                 return taken.map_err(|e| ring.fail(e));
             }
             (at, descriptor) = self.following(at);
+            if descriptor.has(INDIRECT) {
+                // It does not go with NEXT.
+                return Err(ring.fail(QueueError::Indirect));
+            }
         }
         Err(ring.fail(QueueError::TooLong))
     }
 
     /// Takes a chain that is an indirect table, which `first` names.
-    #[inline(never)]
+    #[inline(always)]
     fn pop_indirect(
         &mut self,
         ring: &mut Ring,

@@ -87,13 +87,13 @@ impl<'a, M: GuestMemory, const BIG: bool> SplitAreas<'a, M, BIG> {
             .avail_ring
             .load_wrapping(ring.next_avail, Ordering::Relaxed);
         let head = word16::<BIG>(head);
-        let (mut index, mut extent) = (u32::from(head), Extent::default());
+        let mut descriptor = self.descriptor(head.into()).map_err(|e| ring.fail(e))?;
+        if descriptor.has(INDIRECT) {
+            let popped = self.pop_indirect(ring, tables, chain, head, descriptor);
+            return popped.map_err(|e| ring.fail(e));
+        }
+        let mut extent = Extent::default();
         for slot in chain.storage(self.size) {
-            let descriptor = self.descriptor(index).map_err(|e| ring.fail(e))?;
-            if descriptor.has(INDIRECT) {
-                let popped = self.pop_indirect(ring, tables, chain, head);
-                return popped.map_err(|e| ring.fail(e));
-            }
             extent
                 .add(slot, descriptor.buffer(), descriptor.has(WRITE))
                 .map_err(|e| ring.fail(e))?;
@@ -101,25 +101,26 @@ impl<'a, M: GuestMemory, const BIG: bool> SplitAreas<'a, M, BIG> {
                 let taken = self.take(ring, chain, head, extent);
                 return taken.map_err(|e| ring.fail(e));
             }
-            index = descriptor.next();
+            let next = self.descriptor(descriptor.next());
+            descriptor = next.map_err(|e| ring.fail(e))?;
+            if descriptor.has(INDIRECT) {
+                let popped = self.pop_mixed(ring, tables.memory(), chain, head);
+                return popped.map_err(|e| ring.fail(e));
+            }
         }
         Err(ring.fail(QueueError::TooLong))
     }
 
-    /// Takes a chain with an indirect table. It begins anew: to take over what has been walked costs
-    /// more, and keeps that in memory where there is no such table, too.
-    #[inline(never)]
+    /// Takes a chain that is an indirect table, which `first` names.
+    #[inline(always)]
     fn pop_indirect(
         &mut self,
         ring: &mut Ring,
         tables: &mut GuestView<'a, M>,
         chain: &mut Chain,
         head: u16,
+        first: Descriptor<SPLIT>,
     ) -> Result<(), QueueError> {
-        let first = self.descriptor(head.into())?;
-        if !first.has(INDIRECT) {
-            return self.pop_mixed(ring, tables.memory(), chain, head);
-        }
         let Some(table) = IndirectTable::named_by(first, ring.indirect)?.resolve(tables) else {
             return self.pop_mixed(ring, tables.memory(), chain, head);
         };
