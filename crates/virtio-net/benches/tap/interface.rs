@@ -1,7 +1,7 @@
 //! A tap interface in a network namespace of its own, and a socket that sends by it.
 
 use std::ffi::CString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::mem::{size_of, zeroed};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -32,6 +32,8 @@ pub(crate) fn tap() -> io::Result<(OwnedFd, Injector)> {
     done(unsafe { libc::ioctl(queue.as_raw_fd(), TUNSETOFFLOAD, 7 as c_ulong) })?;
     rustix::io::ioctl_fionbio(&queue, true)?;
     let socket = packet_socket()?;
+    // No frames of the kernel's own among those that are counted. Without IPv6 there are none.
+    let _ = fs::write(format!("/proc/sys/net/ipv6/conf/{NAME}/disable_ipv6"), "1");
     up(&socket)?;
     Ok((queue, Injector(socket)))
 }
