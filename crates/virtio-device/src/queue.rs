@@ -133,14 +133,17 @@ impl<'a, M: GuestMemory> Virtqueue<'a, M> {
     /// that the driver sees either none of them or all: buffers that belong together.
     pub fn push_together<'c>(
         &mut self,
-        chains: impl ExactSizeIterator<Item = (&'c mut Chain, u32)>,
+        mut chains: impl ExactSizeIterator<Item = (&'c mut Chain, u32)>,
     ) {
-        if chains.len() <= 1 {
-            chains.for_each(|(chain, written)| self.push(chain, written));
+        let count = chains.len() as u32;
+        if count <= 1 {
+            if let Some((chain, written)) = chains.next() {
+                self.push(chain, written);
+            }
             return;
         }
         self.expose();
-        self.until_exposed = chains.len() as u32 + 1;
+        self.until_exposed = count + 1;
         for (chain, written) in chains {
             self.push(chain, written);
         }

@@ -10,6 +10,7 @@ pub(crate) struct Expected {
 }
 
 impl Expected {
+    #[inline]
     pub(crate) fn bytes(self, terms: &Terms<'_>) -> u64 {
         if self.large > 0 {
             LONGEST as u64
@@ -18,6 +19,7 @@ impl Expected {
         }
     }
 
+    #[inline]
     pub(crate) fn learn(&mut self, len: u64, terms: &Terms<'_>) {
         self.large = if len > terms.short() {
             PATIENCE

@@ -85,6 +85,7 @@ impl Filter {
     }
 
     /// Whether nobody needs to look at frames.
+    #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.modes.promisc
     }

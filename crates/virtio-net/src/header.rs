@@ -32,6 +32,7 @@ pub(crate) struct Report {
 
 impl Header {
     /// The header in the first 10 of these bytes.
+    #[inline]
     pub(crate) fn parse(bytes: [u8; HEADER], order: ByteOrder) -> Self {
         let [flags, gso_type, a, b, c, d, e, g, h, i, ..] = bytes;
         Self {
@@ -45,6 +46,7 @@ impl Header {
     }
 
     /// Its bytes for a line.
+    #[inline]
     pub(crate) fn to_line(self) -> [u8; HEADER] {
         let mut bytes = [0; HEADER];
         self.encode(&mut bytes, ByteOrder::Little);
@@ -52,6 +54,7 @@ impl Header {
     }
 
     /// Its bytes for a driver: `len` of them are valid.
+    #[inline]
     pub(crate) fn to_driver(self, report: Report, order: ByteOrder) -> [u8; MAX] {
         let mut bytes = [0; MAX];
         self.encode(&mut bytes, order);
@@ -63,6 +66,7 @@ impl Header {
 
     /// The header of a frame that the driver sends, with what it may not say left out; `None`
     /// where the frame is of no use without that.
+    #[inline]
     pub(crate) fn sent_by_driver(self, negotiated: &Negotiated) -> Option<Self> {
         let needs_csum = self.flags & NEEDS_CSUM != 0 && negotiated.has(f::CSUM);
         if !needs_csum {
@@ -81,6 +85,7 @@ impl Header {
     /// The header of a frame from a line, with what the driver cannot take left out; `None` where
     /// it cannot take the frame. The line was told what it can, but frames may have been on
     /// their way.
+    #[inline]
     pub(crate) fn for_driver(self, taken: Features) -> Option<Self> {
         let needed = gso_features(self.gso_type, RECEIVED)?;
         let takes_gso = needed.is_empty() || taken.intersects(needed);
@@ -102,6 +107,7 @@ impl Header {
         self.gso_type & !ECN == GSO_NONE
     }
 
+    #[inline]
     fn encode(self, bytes: &mut [u8], order: ByteOrder) {
         put(bytes, 0, [self.flags, self.gso_type]);
         put(bytes, 2, order.u16_bytes(self.hdr_len));
@@ -124,6 +130,7 @@ pub(crate) fn len(features: Features) -> u32 {
 
 /// The features of which one is needed for a frame of this GSO type, none for a plain one; `None`
 /// for types that are not known.
+#[inline]
 fn gso_features(gso_type: u8, by_type: [Features; 4]) -> Option<Features> {
     let [tcp4, tcp6, udp, udp_l4] = by_type;
     match gso_type & !ECN {

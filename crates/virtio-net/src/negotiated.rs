@@ -32,11 +32,13 @@ impl Negotiated {
     }
 
     /// Whether `feature` was negotiated.
+    #[inline]
     pub(crate) fn has(&self, feature: Features) -> bool {
         self.features.contains(feature)
     }
 
     /// Whether any of `features` was.
+    #[inline]
     pub(crate) fn any(&self, features: Features) -> bool {
         self.features.intersects(features)
     }

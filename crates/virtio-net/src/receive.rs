@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
-use virtio_device::vm_memory::GuestMemory;
+use virtio_device::vm_memory::{GuestMemory, Permissions};
 use virtio_device::{Chain, GuestView, QueueError, Virtqueue};
 
 use crate::expected::Expected;
@@ -163,6 +163,7 @@ impl Receiver {
     }
 
     /// What came of a call of the line: a frame, none, or the end of the batch.
+    #[inline]
     pub(crate) fn outcome(&mut self, result: io::Result<usize>) -> Result<Option<usize>, Received> {
         match result {
             Ok(len) => {
@@ -284,6 +285,7 @@ impl Receiver {
         self.window.write(view, 0, bytes.unwrap_or_default());
     }
 
+    #[inline]
     pub(crate) fn allocate(&mut self) {
         if self.bytes.is_empty() {
             self.bytes = vec![0; LONGEST].into();
@@ -297,12 +299,13 @@ fn is_of_use<M: GuestMemory>(
     view: &mut GuestView<'_, M>,
     terms: &Terms<'_>,
 ) -> bool {
-    let len = chain.writable_len();
-    let is_memory = chain.writable_slices(view, 0, len, |_| ()).is_ok();
+    let mut buffers = chain.writable().iter();
+    let is_memory =
+        buffers.all(|buffer| view.check(buffer.address, buffer.len, Permissions::Write));
     if !is_memory {
         terms.host.needs_reset();
     }
-    is_memory && len > terms.negotiated.header_len
+    is_memory && chain.writable_len() > terms.negotiated.header_len
 }
 
 /// Frames in one call, after which others have their turn.

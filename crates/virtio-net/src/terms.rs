@@ -22,6 +22,7 @@ pub(crate) struct Terms<'a> {
 
 impl Terms<'_> {
     /// Length of the frame in what a line has given, if it is one.
+    #[inline]
     pub(crate) fn frame(&self, len: usize) -> Option<usize> {
         let header = if self.facts.header { HEADER } else { 0 };
         len.checked_sub(header)
@@ -30,11 +31,13 @@ impl Terms<'_> {
 
     /// Bytes that a frame takes which is not segmented, with the driver's header: no more than the
     /// mergeable buffers have that Linux makes, so that one is enough.
+    #[inline]
     pub(crate) fn short(&self) -> u64 {
         u64::from(self.negotiated.header_len) + SHORT
     }
 
     /// How much of a frame has to be looked at.
+    #[inline]
     pub(crate) fn looks_at(&self) -> usize {
         let hashed = self.rules.steering.hash.is_some();
         let looked = match (hashed, self.rules.filter.is_open() && self.mtu == 0) {
@@ -47,6 +50,7 @@ impl Terms<'_> {
 
     /// Whether the driver gets a frame of `len` bytes that begins with `start`, with which header and
     /// hash.
+    #[inline]
     pub(crate) fn admit(
         &self,
         head: [u8; HEADER],
@@ -63,6 +67,7 @@ impl Terms<'_> {
         wanted.then(|| (header, self.hash(start)))
     }
 
+    #[inline]
     pub(crate) fn hash(&self, start: &[u8]) -> Option<Hash> {
         let rules = self.rules.steering.hash?;
         hash(start, rules.types, &rules.key)

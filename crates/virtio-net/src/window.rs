@@ -14,21 +14,25 @@ pub(crate) struct Window {
 }
 
 impl Window {
+    #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// Bytes of its chains.
+    #[inline]
     pub(crate) fn room(&self) -> u64 {
         self.room
     }
 
     /// Its chains, in the order in which they were popped.
+    #[inline]
     pub(crate) fn chains(&self) -> &[Chain] {
         &self.chains[..self.len]
     }
 
     /// A chain to pop into.
+    #[inline]
     pub(crate) fn spare(&mut self) -> &mut Chain {
         if self.chains.len() == self.len {
             self.chains.push(Chain::new());
@@ -37,6 +41,7 @@ impl Window {
     }
 
     /// Takes the [`spare`](Self::spare) chain in, now that it was popped into.
+    #[inline]
     pub(crate) fn grow(&mut self) {
         if let Some(chain) = self.chains.get(self.len) {
             self.room += u64::from(chain.writable_len());
@@ -45,6 +50,7 @@ impl Window {
     }
 
     /// How many of its chains the first `bytes` take.
+    #[inline]
     pub(crate) fn count(&self, bytes: u64) -> usize {
         let mut rest = bytes;
         let taken = self.chains().iter().take_while(|chain| {
