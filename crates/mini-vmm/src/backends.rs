@@ -10,7 +10,7 @@ use crate::chardev::{Chardev, Host};
 use crate::drive::Drives;
 use crate::hotplug::Departures;
 use crate::incidents::Incidents;
-use crate::net::{Hubs, Macs, Netdev};
+use crate::net::{Clients, Hubs, Macs, Netdev};
 use crate::objects::{Object, Objects, THROTTLE_GROUP};
 use crate::options::{
     BadOption, ChardevKind, ChardevOptions, Config, FsdevOptions, NetdevOptions, ObjectOptions,
@@ -41,6 +41,8 @@ pub struct Backends {
     hubs: Hubs,
     /// Addresses of network devices.
     pub macs: Macs,
+    /// Their names.
+    pub clients: Clients,
     /// Those of `-object`.
     pub objects: Objects,
     /// What opens them.
@@ -70,6 +72,7 @@ impl Backends {
             netdevs: BTreeMap::new(),
             hubs: Hubs::default(),
             macs: Macs::default(),
+            clients: Clients::default(),
             objects: Objects::default(),
             host,
             departures: Arc::new(departures),

@@ -4,6 +4,7 @@ mod balloon;
 mod devices;
 mod errors;
 mod monitors;
+mod named;
 mod news;
 mod ports;
 mod state;

@@ -57,7 +57,14 @@ fn objects_come_and_go_and_are_found_in_the_tree() {
     });
     run(&mut vmm, "device_add", device);
     let path = "/machine/peripheral/dev0";
-    assert_eq!(run(&mut vmm, "qom-get", get(path, "max-bytes")), 4);
+    for name in [path, "/machine/peripheral/dev0/virtio-backend", "dev0"] {
+        assert_eq!(run(&mut vmm, "qom-get", get(name, "max-bytes")), 4);
+    }
+    assert_eq!(
+        run(&mut vmm, "qom-get", get("rng0", "type")),
+        "rng-builtin",
+        "objects have identifiers as well"
+    );
     assert_eq!(run(&mut vmm, "qom-get", get(path, "rng")), "rng0");
     let (class, desc) = refused(&mut vmm, "qom-get", get(path, "none"));
     assert_eq!(class, "GenericError");

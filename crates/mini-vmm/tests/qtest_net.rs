@@ -8,7 +8,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::io::FdFlags;
-use serde_json::json;
+use serde_json::{Value, json};
 use testkit::loopback;
 use testkit::qtest::{Part, PciDevice, VirtioPci, VirtioQueue, Vmm};
 
@@ -361,6 +361,29 @@ fn the_filter_is_told_and_asked_for() {
         (&json!(false), &json!("normal"))
     );
     assert_eq!(after[0]["main-mac"], "52:54:00:12:34:56");
+}
+
+#[test]
+fn devices_without_identifier_have_names_of_their_own() {
+    let mut vmm = start(
+        "-M pc -device virtio-net-pci -device virtio-net-pci,id=n1 -device virtio-net-pci,addr=9",
+    );
+    let mut names = |name: Value| {
+        let reports = vmm.qmp().execute("query-rx-filter", name).unwrap();
+        let names = reports.as_array().unwrap().iter();
+        let names = names.map(|report| report["name"].as_str().unwrap().to_owned());
+        names.collect::<Vec<_>>()
+    };
+    let all = ["virtio-net-pci.0", "n1", "virtio-net-pci.2"];
+    assert_eq!(names(json!({})), all);
+    for name in all {
+        assert_eq!(names(json!({"name": name})), [name]);
+    }
+    let pci = VirtioPci::find(&mut vmm, 9, 0xe020_0000);
+    let link = json!({"name": all[2], "up": false});
+    vmm.qmp().execute("set_link", link).unwrap();
+    assert_eq!(pci.config(&mut vmm, 6, 2), 0);
+    assert_eq!(vmm.terminate(), Some(0));
 }
 
 #[test]

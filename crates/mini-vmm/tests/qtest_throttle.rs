@@ -153,10 +153,45 @@ fn what_waits_begins_when_its_limit_is_lifted() {
     let waits = machine.waiting_read();
     machine.run(
         SET,
-        limits("id", "/machine/peripheral/b0", json!({"bps_wr": 1})),
+        limits(
+            "id",
+            "/machine/peripheral/b0/virtio-backend",
+            json!({"bps_wr": 1}),
+        ),
     );
     machine.ends(waits);
     assert_eq!(machine.vmm.terminate(), Some(0));
+}
+
+#[test]
+fn a_disk_without_identifier_goes_by_its_path() {
+    let backends = format!("{DRIVE}throttling.bps-total=1");
+    let blk = (0, "-device virtio-blk-pci,drive=d0,addr=4");
+    let scsi = "-device virtio-scsi-pci,addr=4 -device scsi-hd,drive=d0,scsi-id=1,lun=0";
+    for ((queue, devices), paths) in [
+        (blk, &["device[0]/virtio-backend", "device[0]"][..]),
+        ((2, scsi), &["device[1]"]),
+    ] {
+        let anonymous = |name| format!("/machine/peripheral-anon/{name}");
+        let paths: Vec<_> = paths.iter().map(anonymous).collect();
+        let mut machine = Machine::start(&backends, devices, queue);
+        let user = machine.run("query-block", json!({}))[0]["qdev"].take();
+        assert_eq!(user, paths[0]);
+        for path in &paths {
+            machine.run(SET, limits("id", path, json!({"bps": 7})));
+            assert_eq!(machine.inserted()["bps"], 7, "{path}");
+            machine.run(SET, limits("id", path, json!({})));
+        }
+        for nobody in [
+            "device[0]",
+            "/machine/peripheral-anon",
+            "/machine/peripheral-anon/device[7]",
+        ] {
+            let desc = machine.refused(SET, limits("id", nobody, json!({})));
+            assert_eq!(desc, format!("Device '{nobody}' not found"));
+        }
+        assert_eq!(machine.vmm.terminate(), Some(0));
+    }
 }
 
 #[test]

@@ -163,6 +163,7 @@ pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOp
             Kind::Virtio(model, proxy) => {
                 let parts = Parts {
                     backends,
+                    driver: row.name,
                     path,
                     cpus: config.cpus,
                     ports: ports.remove(&index).unwrap_or_default(),
@@ -170,7 +171,7 @@ pub fn make(config: &Config, backends: &mut Backends) -> Result<Vec<Plug>, BadOp
                     control: Control::None,
                     workers: None,
                 };
-                virtio::make((options, row.name), model, proxy, parts)?
+                virtio::make(options, model, proxy, parts)?
             }
         });
     }
@@ -191,6 +192,7 @@ pub fn make_pci(
     let made = match row.kind {
         Kind::Virtio(model, proxy) => {
             let parts = Parts {
+                driver: row.name,
                 path: backends.path_of_new(options.id.as_deref()),
                 backends,
                 cpus,
@@ -199,7 +201,7 @@ pub fn make_pci(
                 control: Control::None,
                 workers: None,
             };
-            Some(virtio::make((options, row.name), model, proxy, parts)?)
+            Some(virtio::make(options, model, proxy, parts)?)
         }
         Kind::Board { .. } | Kind::Port(_) | Kind::Unit(_) => None,
     };
@@ -308,6 +310,8 @@ fn list(properties: Vec<PropHelp>) -> String {
 /// What a device can be made of.
 struct Parts<'a> {
     backends: &'a mut Backends,
+    /// Name of its type.
+    driver: &'static str,
     /// Its path among QEMU's objects.
     path: String,
     /// Number of vCPUs.

@@ -18,6 +18,8 @@ pub(super) const MODEL: Model = Model {
 
 /// What can be done to a network device.
 pub struct NetControl {
+    /// What it is called if it has no identifier.
+    pub name: String,
     /// The device.
     pub handle: NetHandle,
     /// Its back-end, if it has one.
@@ -73,9 +75,15 @@ impl ModelProps for NetProps {
         let mac = parts.backends.macs.assign(self.mac);
         self.mac = Some(mac);
         let host = |error| BadOption::new(option, error, "fewer devices");
+        let lines = match &netdev {
+            Some(netdev) => netdev.lines(),
+            None => NetLine::loose().map(|line| vec![line]),
+        };
+        let lines = lines.map_err(host)?;
+        let pairs = lines.len();
         let made = match &netdev {
-            Some(netdev) => Net::new(self, netdev.clone(), netdev.lines().map_err(host)?),
-            None => Net::new(self, Plain, vec![NetLine::loose().map_err(host)?]),
+            Some(netdev) => Net::new(self, netdev.clone(), lines),
+            None => Net::new(self, Plain, lines),
         };
         let device = made.map_err(|error| match error {
             NetError::Property(error) => bad_property(option, error),
@@ -86,6 +94,7 @@ impl ModelProps for NetProps {
             handle.set_link(netdev.link());
         }
         parts.control = Control::Net(Box::new(NetControl {
+            name: parts.backends.clients.name(parts.driver, pairs),
             news: FilterNews::watch(&handle, parts.backends.departures()),
             handle,
             netdev,

@@ -21,7 +21,7 @@ use crate::storage::Storage;
 
 /// The path of the device behind the transport's at `path`.
 pub(super) fn backend_path(path: &str) -> String {
-    format!("{path}/virtio-backend")
+    format!("{path}{VIRTIO_BACKEND}")
 }
 
 /// A virtio device in its place.
@@ -111,6 +111,12 @@ impl Plugged {
         backend_path(&self.path)
     }
 
+    /// Whether `path` is that of its transport or of the device behind it, which are one to monitors.
+    pub fn is_at(&self, path: &str) -> bool {
+        let behind = path.strip_suffix(VIRTIO_BACKEND);
+        self.path == behind.unwrap_or(path)
+    }
+
     /// Where it is, on PCI.
     pub fn place(&self) -> Option<Location> {
         match &self.seat {
@@ -146,3 +152,5 @@ impl Plugged {
         }
     }
 }
+
+const VIRTIO_BACKEND: &str = "/virtio-backend";

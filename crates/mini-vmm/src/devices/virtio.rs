@@ -32,14 +32,14 @@ pub(super) trait ModelProps: DynProps {
 /// A virtio device.
 pub(super) type Device = Box<dyn DynDevice<SharedMemory>>;
 
-/// Makes the device of `options`, whose type is called `driver`.
+/// Makes the device of `options`.
 pub(super) fn make(
-    (options, driver): (&DeviceOptions, &'static str),
+    options: &DeviceOptions,
     model: Model,
     proxy: Proxy,
     mut parts: Parts<'_>,
 ) -> Result<Plug, BadOption> {
-    let option = option(options);
+    let (option, driver) = (option(options), parts.driver);
     let (mut model, mut common, mut proxy) =
         ((model.props)(), VirtioProps::default(), proxy.props());
     let mut threads = Threads::of(driver);

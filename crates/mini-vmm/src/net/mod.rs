@@ -1,6 +1,7 @@
 //! Network back-ends: the host ends of virtio-net devices, as `-netdev` describes them.
 
 mod announce;
+mod clients;
 mod datagram;
 mod dump;
 mod hub;
@@ -21,6 +22,7 @@ use virtio_net::{Backend, Facts, HEADER, Offloads, Plain};
 use crate::files::{Endpoint, Files};
 use crate::options::{BadOption, DatagramOptions, NetdevKind, NetdevOptions, StreamOptions};
 pub use announce::{Announcer, Rounds};
+pub use clients::Clients;
 use datagram::Datagram;
 use dump::Dumps;
 pub use dump::{Dump, DumpQueue};

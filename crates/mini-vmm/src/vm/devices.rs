@@ -3,15 +3,12 @@
 use std::time::Instant;
 
 use serde_json::json;
-use virtio_scsi::ScsiHandle;
-use virtio_serial::SerialHandle;
 
 use super::Machine;
 use crate::backends::path_of;
 use crate::devices::{self, Bay, Control, Plugged, PluggedPort, PluggedUnit};
 use crate::options::{BadOption, DeviceOptions};
 use crate::qmp::{Event, QmpError};
-use crate::storage::Storage;
 
 impl Machine {
     /// Makes the device of `options`, plugs it in and tells the guest.
@@ -83,25 +80,6 @@ impl Machine {
         Ok(())
     }
 
-    fn has_device(&mut self, path: &str) -> bool {
-        let mut devices = self.hardware.devices.iter();
-        devices.any(|device| device.path == path)
-            || self.port_mut(path).is_some()
-            || self.unit_mut(path).is_some()
-    }
-
-    /// The port at `path`, and the means to change the ports of its device.
-    fn port_mut(&mut self, path: &str) -> Option<(&SerialHandle, &mut PluggedPort)> {
-        let mut devices = self.hardware.devices.iter_mut();
-        devices.find_map(|device| {
-            let Control::Serial(handle, ports) = &mut device.control else {
-                return None;
-            };
-            let port = ports.iter_mut().find(|port| port.path == path);
-            Some((&*handle, port?))
-        })
-    }
-
     /// Tells monitors of drivers that have changed what they receive.
     fn tell_filters(&self) {
         for device in &self.hardware.devices {
@@ -115,18 +93,6 @@ impl Machine {
                 self.tell(&Event::new("NIC_RX_FILTER_CHANGED", data));
             }
         }
-    }
-
-    /// The unit at `path`, and the means to change those of its device.
-    fn unit_mut(&mut self, path: &str) -> Option<(&ScsiHandle<Storage>, &mut PluggedUnit)> {
-        let mut devices = self.hardware.devices.iter_mut();
-        devices.find_map(|device| {
-            let Control::Scsi(handle, units) = &mut device.control else {
-                return None;
-            };
-            let unit = units.iter_mut().find(|unit| unit.path == path);
-            Some((&*handle, unit?))
-        })
     }
 
     /// Ends devices that are off their bus, when what they have in flight is done, and tells

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Machine, RunState};
 use crate::devices::Control;
 use crate::incidents::Incident;
-use crate::qmp::{Event, QmpError};
+use crate::qmp::Event;
 
 /// What stopped the machine, by drive.
 pub(super) type Errors = BTreeMap<String, IoStatus>;
@@ -112,44 +112,5 @@ impl Machine {
             }
             _ => None,
         })
-    }
-
-    /// What QEMU calls the device that has a drive: its identifier, or its path if it has none.
-    pub(crate) fn user_of(&self, drive: &str) -> Option<String> {
-        let mut devices = self.hardware.devices.iter();
-        devices.find_map(|device| match &device.control {
-            Control::Blk(own) if own.options.id == drive => Some(device.backend_path()),
-            Control::Scsi(_, units) => {
-                let mut units = units.iter().filter(|unit| unit.drive.is_some());
-                let unit = units.find(|unit| {
-                    let own = unit.drive.as_ref();
-                    own.is_some_and(|own| own.options.id == drive)
-                })?;
-                Some(unit.id.as_ref().unwrap_or(&unit.path).clone())
-            }
-            _ => None,
-        })
-    }
-
-    /// The drive of this name, or that of the device `id`, which may be its path.
-    ///
-    /// # Errors
-    /// A drive or device that is not there.
-    pub(crate) fn drive_named(
-        &self,
-        device: Option<&str>,
-        id: Option<&str>,
-    ) -> Result<String, QmpError> {
-        let id = id.map(|id| id.strip_prefix("/machine/peripheral/").unwrap_or(id));
-        let name = device.or(id).unwrap_or_default();
-        let mut drives = self.backends.drives.iter().map(|(drive, _)| drive);
-        let drive = match (device, id) {
-            (Some(device), _) => drives.find(|drive| *drive == device),
-            (None, id) => drives.find(|drive| {
-                let user = self.user_of(drive);
-                user.is_some_and(|path| path.split('/').any(|part| Some(part) == id))
-            }),
-        };
-        drive.cloned().ok_or_else(|| QmpError::no_device(name))
     }
 }

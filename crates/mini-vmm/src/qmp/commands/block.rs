@@ -2,7 +2,6 @@
 
 use serde_json::{Value, json};
 
-use crate::drive::Drive;
 use crate::options::{DriveOptions, KeyVals, Throttling, throttling};
 use crate::qmp::arguments::{Arguments, Parameter};
 use crate::qmp::error::QmpError;
@@ -63,20 +62,20 @@ pub(in crate::qmp) fn throttle(
     machine: &mut Machine,
     arguments: Arguments,
 ) -> Result<Value, QmpError> {
-    let id = machine.drive_named(arguments.optional("device"), arguments.optional("id"))?;
+    let drive = machine.drive_named(arguments.optional("device"), arguments.optional("id"))?;
+    let id = drive.options.id.clone();
+    if drive.is_zoned_device() {
+        let desc = format_args!("Node '{id}' is a zoned device, which takes no limits");
+        return Err(QmpError::generic(desc));
+    }
+    if let Throttling::Group(group) = &drive.options.throttling {
+        let desc = format_args!("Node '{id}' has the limits of the throttle-group '{group}'");
+        return Err(QmpError::generic(desc));
+    }
     let group = arguments.optional("group").map(str::to_owned);
     let mut kv = KeyVals::of("block_set_io_throttle", arguments.into_pairs());
     let rates = throttling::rates(&mut kv, &limit)?;
     let drives = &mut machine.backends.drives;
-    if drives.find(&id).is_some_and(Drive::is_zoned_device) {
-        let desc = format_args!("Node '{id}' is a zoned device, which takes no limits");
-        return Err(QmpError::generic(desc));
-    }
-    let options = drives.find(&id).map(|drive| &drive.options.throttling);
-    if let Some(Throttling::Group(group)) = options {
-        let desc = format_args!("Node '{id}' has the limits of the throttle-group '{group}'");
-        return Err(QmpError::generic(desc));
-    }
     drives.throttle(&id, rates, group.as_deref());
     Ok(json!({}))
 }

@@ -42,7 +42,7 @@ pub(in crate::qmp) fn set_link(
     let (name, up) = (arguments.text("name"), arguments.switch("up"));
     let mut found = machine.backends.set_link(name, up);
     for (id, net) in devices(machine) {
-        if id == Some(name) || net.netdev_id.as_deref() == Some(name) {
+        if id == name || net.netdev_id.as_deref() == Some(name) {
             net.handle.set_link(up);
             found = true;
         }
@@ -60,9 +60,8 @@ pub(in crate::qmp) fn announce(
     let milliseconds = |name| Duration::from_millis(arguments.number(name).min(MOST));
     let wanted = arguments.list("interfaces");
     let named = devices(machine).filter(|(id, _)| {
-        wanted
-            .as_ref()
-            .is_none_or(|names| id.is_some_and(|id| names.contains(&id)))
+        let names = wanted.as_ref();
+        names.is_none_or(|names| names.contains(id))
     });
     let rounds = Rounds {
         id: arguments.text("id").to_owned(),
@@ -84,9 +83,9 @@ pub(in crate::qmp) fn query_filter(
     let name = arguments.optional("name");
     let mut reports = Vec::new();
     for (id, net) in devices(machine) {
-        if name.is_none_or(|name| id == Some(name)) {
+        if name.is_none_or(|name| id == name) {
             net.news.arm();
-            reports.push(report(id.unwrap_or(UNNAMED), &net.handle.filter()));
+            reports.push(report(id, &net.handle.filter()));
         }
     }
     match (name, reports.is_empty()) {
@@ -97,10 +96,11 @@ pub(in crate::qmp) fn query_filter(
     }
 }
 
-fn devices(machine: &Machine) -> impl Iterator<Item = (Option<&str>, &NetControl)> {
+/// Network devices by their identifiers, or what else they are called.
+fn devices(machine: &Machine) -> impl Iterator<Item = (&str, &NetControl)> {
     let devices = machine.hardware.devices.iter();
     devices.filter_map(|device| match &device.control {
-        Control::Net(net) => Some((device.id.as_deref(), &**net)),
+        Control::Net(net) => Some((device.id.as_deref().unwrap_or(&net.name), &**net)),
         _ => None,
     })
 }
@@ -128,7 +128,5 @@ fn report(name: &str, report: &FilterReport) -> Value {
     })
 }
 
-/// What a device without an identifier is called.
-const UNNAMED: &str = "virtio-net";
 /// Milliseconds; QEMU's limit.
 const MOST: u64 = 100_000;

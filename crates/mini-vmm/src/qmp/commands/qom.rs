@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use virtio_blk::Rates;
 use virtio_device::props::PropHelp;
 
+use crate::backends::path_of;
 use crate::devices::Plugged;
 use crate::objects::Object;
 use crate::options::throttling;
@@ -138,12 +139,16 @@ fn object_mut<'a>(machine: &'a mut Machine, path: &str) -> Result<&'a mut Object
     object.ok_or_else(|| QmpError::no_device(path))
 }
 
+/// What is at `path`, or has this identifier.
 fn find<'a>(machine: &'a Machine, path: &str) -> Result<Node<'a>, QmpError> {
-    let missing = || QmpError::no_device(path);
-    let inside = path.strip_prefix('/').ok_or_else(missing)?;
-    let parts: Vec<_> = inside.split('/').filter(|part| !part.is_empty()).collect();
     let (objects, devices) = (&machine.backends.objects, &machine.hardware.devices);
+    let device_at = |path: &str| devices.iter().find(|device| device.is_at(path));
+    let parts: Vec<_> = path.split('/').filter(|part| !part.is_empty()).collect();
     let node = match parts.as_slice() {
+        _ if !path.starts_with('/') => {
+            let object = objects.find(path).map(Node::Object);
+            object.or_else(|| device_at(&path_of(path)).map(Node::Device))
+        }
         [] => Some(containers(&["machine", "objects"])),
         ["machine"] => Some(containers(&["peripheral", "peripheral-anon"])),
         ["objects"] => Some(Node::Container(
@@ -156,14 +161,9 @@ fn find<'a>(machine: &'a Machine, path: &str) -> Result<Node<'a>, QmpError> {
             Some(Node::Container(devices_below(parent, devices)))
         }
         ["objects", id] => objects.find(id).map(Node::Object),
-        ["machine", parent, name] | ["machine", parent, name, "virtio-backend"] => {
-            let path = format!("/machine/{parent}/{name}");
-            let device = devices.iter().find(|device| device.path == path);
-            device.map(Node::Device)
-        }
-        _ => None,
+        parts => device_at(&format!("/{}", parts.join("/"))).map(Node::Device),
     };
-    node.ok_or_else(missing)
+    node.ok_or_else(|| QmpError::no_device(path))
 }
 
 /// Names and types of the devices that are in `/machine/PARENT`.
