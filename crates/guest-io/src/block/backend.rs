@@ -138,6 +138,7 @@ pub trait Channel<G: MemoryGuard>: Send + 'static {
     /// next polled. For whoever is about to stop.
     fn drain(&mut self, _on: bool) {}
 
-    /// Has the request under `token` end with an error if it has not begun. It is polled as any other.
+    /// Has the request under `token` end as [`Cancelled`](super::Cancelled) if it has not begun. It is
+    /// polled as any other.
     fn cancel(&mut self, _token: u64) {}
 }

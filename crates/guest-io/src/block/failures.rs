@@ -60,6 +60,10 @@ pub struct Failure<'a> {
     pub error: &'a io::Error,
 }
 
+/// The error of a request that was [cancelled](super::Channel::cancel) before it began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cancelled;
+
 /// Judges the requests of one disk that its back-end has failed.
 ///
 /// The default reports all of them.
@@ -83,9 +87,13 @@ impl Failures {
         let _ = self.court.set((policy, Box::new(witness)));
     }
 
-    /// What becomes of a request that has failed with `error`. The log and the witness are told.
+    /// What becomes of a request that has failed with `error`. The log and the witness are told, but for
+    /// one that was [`Cancelled`]: that has not failed, and is kept.
     #[cold]
     pub fn judge(&self, direction: Direction, error: &io::Error) -> Verdict {
+        if Cancelled::is(error) {
+            return Verdict::Keep;
+        }
         self.report(error);
         let Some((policy, witness)) = self.court.get() else {
             return Verdict::Report;
@@ -113,6 +121,26 @@ impl Failure<'_> {
     /// Whether the host's storage is full.
     pub fn is_no_space(&self) -> bool {
         is_no_space(self.error)
+    }
+}
+
+impl Cancelled {
+    fn is(error: &io::Error) -> bool {
+        error.get_ref().is_some_and(|error| error.is::<Self>())
+    }
+}
+
+impl From<Cancelled> for io::Error {
+    fn from(cancelled: Cancelled) -> Self {
+        Self::other(cancelled)
+    }
+}
+
+impl std::error::Error for Cancelled {}
+
+impl fmt::Display for Cancelled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("cancelled before it began")
     }
 }
 

@@ -14,7 +14,7 @@ mod throttle;
 mod zones;
 
 pub use backend::{Backend, Channel, Facts};
-pub use failures::{Direction, ErrorPolicy, Failure, Failures, OnError, Verdict};
+pub use failures::{Cancelled, Direction, ErrorPolicy, Failure, Failures, OnError, Verdict};
 pub use null::{NullChannel, NullDisk};
 pub use raw::{RawChannel, RawImage};
 pub use throttle::{

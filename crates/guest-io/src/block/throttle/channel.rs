@@ -12,7 +12,7 @@ use super::group::DIRECTIONS;
 use super::line::Place;
 use super::waiting::{Data, Waiting, Work};
 use super::{ThrottleGroup, ThrottleMember};
-use crate::block::{Backend, Channel, Direction, Facts};
+use crate::block::{Backend, Cancelled, Channel, Direction, Facts};
 use crate::{
     Completion, Deferred, FileRange, Flags, Iovecs, MemoryGuard, Segment, Storage, SubmitError,
     Submitted,
@@ -21,7 +21,8 @@ use crate::{
 /// A back-end that keeps to the limits of the group that its member is in.
 ///
 /// A stop does not wait for what waits: while a channel is [drained](Channel::drain) its requests
-/// begin at once, and are counted, as QEMU has it.
+/// begin at once, and are counted, as QEMU has it. Where it is the guest who has them stop, by a reset,
+/// a device [cancels](Channel::cancel) them first, or resets would be a way around the limits.
 #[derive(Debug)]
 pub struct Throttled<B> {
     backend: B,
@@ -170,7 +171,7 @@ impl<C: Channel<G>, G: MemoryGuard> ThrottledChannel<C, G> {
             match request.begin(&mut self.inner, &mut self.storage) {
                 Ok(Submitted::InFlight) => {}
                 Ok(Submitted::Done(result)) => return Some(Completion { token, result }),
-                Err(_) => return Some(failed(token, libc::EIO)),
+                Err(_) => return Some(failed(token, io::Error::from_raw_os_error(libc::EIO))),
             }
         }
         None
@@ -265,7 +266,7 @@ impl<C: Channel<G>, G: MemoryGuard + Send + Sync> Channel<G> for ThrottledChanne
             return ended;
         }
         match self.cancelled.pop_front() {
-            Some(token) => Some(failed(token, libc::ECANCELED)),
+            Some(token) => Some(failed(token, Cancelled.into())),
             None => self.begin_waiting(),
         }
     }
@@ -303,9 +304,9 @@ impl<C: Channel<G>, G: MemoryGuard + Send + Sync> Channel<G> for ThrottledChanne
 
 /// The end of a request that waited and does not begin.
 #[cold]
-fn failed(token: u64, errno: i32) -> Completion {
+fn failed(token: u64, error: io::Error) -> Completion {
     Completion {
         token,
-        result: Err(io::Error::from_raw_os_error(errno)),
+        result: Err(error),
     }
 }

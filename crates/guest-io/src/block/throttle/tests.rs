@@ -10,7 +10,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use vm_memory::{Bytes, GuestAddress, GuestMemoryBackend, GuestMemoryMmap};
 
 use super::*;
-use crate::block::{Backend, Channel, Direction, NullChannel, NullDisk, RawImage};
+use crate::block::{
+    Backend, Channel, Direction, Failures, NullChannel, NullDisk, RawImage, Verdict,
+};
 use crate::{Deferred, FileRange, Flags, Iovecs, Mode, Storage, SubmitError, Submitted};
 
 type Guard = Arc<GuestMemoryMmap>;
@@ -284,9 +286,16 @@ fn a_request_that_waits_can_be_called_off() {
         Channel::<Guard>::cancel(&mut first, token);
     }
     let errors: Vec<_> = std::iter::from_fn(|| Channel::<Guard>::poll(&mut first))
-        .map(|it| (it.token, it.result.unwrap_err().raw_os_error()))
+        .map(|it| (it.token, it.result.unwrap_err()))
         .collect();
-    assert_eq!(errors, [2, 3].map(|token| (token, Some(libc::ECANCELED))));
+    assert_eq!(errors.len(), 2);
+    for ((token, error), expected) in errors.into_iter().zip([2, 3]) {
+        assert_eq!(token, expected);
+        assert_eq!(
+            Failures::default().judge(Direction::Read, &error),
+            Verdict::Keep
+        );
+    }
     clock.advance(100);
     assert_eq!(ended(&mut second), [0], "its turn comes at once");
 }
