@@ -266,7 +266,7 @@ fn monitors_are_told_of_limits() {
 }
 
 #[test]
-fn a_stop_and_an_end_do_not_wait() {
+fn stops_and_ends_do_not_wait() {
     let mut machine = Machine::blk(&format!("{DRIVE}throttling.bps-total=1"));
     let waits = machine.waiting_read();
     machine.run("stop", json!({}));
@@ -280,10 +280,19 @@ fn a_stop_and_an_end_do_not_wait() {
     machine.vmm.output(0xae08, 4, 1 << 4);
     machine.vmm.qmp().event("DEVICE_DELETED");
     machine.vmm.qmp().event("DEVICE_DELETED");
-    assert!(machine.has_read(waits), "it has ended");
+    assert!(!machine.has_read(waits), "nobody is there to wait for it");
 
     let mut machine = Machine::blk(&format!("{DRIVE}throttling.bps-total=1"));
     machine.waiting_read();
+    assert_eq!(machine.vmm.terminate(), Some(0));
+}
+
+#[test]
+fn a_reset_lets_nothing_through() {
+    let mut machine = Machine::blk(&format!("{DRIVE}throttling.bps-total=1"));
+    let waits = machine.waiting_read();
+    VirtioPci::find(&mut machine.vmm, 4, 0xe000_0000);
+    assert!(!machine.has_read(waits));
     assert_eq!(machine.vmm.terminate(), Some(0));
 }
 

@@ -69,6 +69,11 @@ impl Requests {
         }
     }
 
+    /// Indices of all, in flight or not.
+    pub(crate) fn indices(&self) -> std::ops::Range<usize> {
+        0..self.all.len()
+    }
+
     /// Whether any is.
     pub(crate) fn in_flight(&self) -> bool {
         self.free.len() < self.all.len()

@@ -30,7 +30,7 @@ pub struct BlkWorker<C> {
     size_max: u32,
     /// Requests that an earlier worker has kept, to be begun before any other.
     again: vec::IntoIter<Chain>,
-    /// Requests that failed, for the next worker.
+    /// Requests that failed or were called off, for the next worker.
     kept: Vec<Chain>,
     /// No new requests are taken, until the next kick.
     draining: bool,
@@ -88,6 +88,16 @@ impl<C> BlkWorker<C> {
         if self.draining != on {
             self.draining = on;
             self.channel.drain(on);
+        }
+    }
+
+    /// Has requests that wait for their turn never begin. They are kept, and the reset drops them.
+    fn call_off<AS: AddressSpace>(&mut self)
+    where
+        C: Channel<AS::T>,
+    {
+        for index in self.requests.indices() {
+            self.channel.cancel(index as u64);
         }
     }
 
@@ -201,6 +211,9 @@ impl<C: Channel<AS::T>, AS: AddressSpace> Worker<AS> for BlkWorker<C> {
     }
 
     fn quiesce(&mut self, cx: &mut Cx<'_, AS>) -> Result<Progress> {
+        if !self.draining && cx.host().is_reset(self.queue) {
+            self.call_off::<AS>();
+        }
         self.drain::<AS>(true);
         self.serve(cx)
     }

@@ -106,7 +106,7 @@ impl<AS: AddressSpace> Core<AS> {
         let interrupt = bus.interrupt();
         Ok(Self {
             kicks: Arc::new(Kicks::new(info.queue_sizes.len())?),
-            host: Arc::new(Host::new(info.id, interrupt.clone())),
+            host: Arc::new(Host::new(&info, interrupt.clone())),
             queues: info
                 .queue_sizes
                 .iter()
@@ -255,6 +255,7 @@ impl<AS: AddressSpace> Core<AS> {
             self.stop_kicks();
         }
         self.host.set_driver_ok(false);
+        (0..self.queue_count()).for_each(|queue| self.host.set_reset(queue, true));
         self.jobs.iter().for_each(|job| job.running.stop());
         self.phase = Phase::Resetting;
         self.status();

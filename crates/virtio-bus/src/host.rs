@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use virtio_device::{DeviceHost, DeviceId, Interrupt, IrqSource};
+use virtio_device::{DeviceHost, DeviceId, Info, Interrupt, IrqSource};
 
 /// The part of the status that does not wait for the core's lock.
 pub(crate) struct Host {
@@ -13,6 +13,8 @@ pub(crate) struct Host {
     interrupt: Arc<dyn Interrupt>,
     driver_ok: AtomicBool,
     needs_reset: AtomicBool,
+    /// By queue: it was reset, and its job has not started again since.
+    reset: Vec<AtomicBool>,
     complaints: Mutex<Complaints>,
 }
 
@@ -24,9 +26,11 @@ struct Complaints {
 }
 
 impl Host {
-    pub(crate) fn new(id: DeviceId, interrupt: Arc<dyn Interrupt>) -> Self {
+    pub(crate) fn new(info: &Info, interrupt: Arc<dyn Interrupt>) -> Self {
+        let queues = info.queue_sizes.iter();
         Self {
-            id,
+            id: info.id,
+            reset: queues.map(|_| AtomicBool::new(false)).collect(),
             complaints: Mutex::default(),
             interrupt,
             driver_ok: AtomicBool::new(false),
@@ -41,6 +45,13 @@ impl Host {
     pub(crate) fn reset(&self) {
         self.driver_ok.store(false, Ordering::Release);
         self.needs_reset.store(false, Ordering::Release);
+    }
+
+    /// Remembers whether the driver has reset `queue`, before its worker is told to stop or to start.
+    pub(crate) fn set_reset(&self, queue: u16, on: bool) {
+        if let Some(reset) = self.reset.get(usize::from(queue)) {
+            reset.store(on, Ordering::Release);
+        }
     }
 
     /// Warns of what a driver can bring about, again and again by resets: seldom enough not to
@@ -77,6 +88,11 @@ impl DeviceHost for Host {
         if !self.needs_reset.swap(true, Ordering::AcqRel) {
             self.config_changed();
         }
+    }
+
+    fn is_reset(&self, queue: u16) -> bool {
+        let reset = self.reset.get(usize::from(queue));
+        reset.is_some_and(|reset| reset.load(Ordering::Acquire))
     }
 }
 

@@ -38,4 +38,11 @@ pub trait DeviceHost: Send + Sync {
     /// The device met something that only a reset can mend: sets DEVICE_NEEDS_RESET and notifies
     /// the driver (section 2.1.2).
     fn needs_reset(&self);
+
+    /// Whether the driver has reset `queue`, or the device, and waits for its worker to stop: nobody will hear how its
+    /// requests end, and those that have not begun are not to begin. False where that is not known.
+    fn is_reset(&self, queue: u16) -> bool {
+        let _ = queue;
+        false
+    }
 }

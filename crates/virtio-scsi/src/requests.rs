@@ -31,7 +31,7 @@ pub(crate) struct RequestWorker<B: Backend, G: MemoryGuard + Send + Sync> {
     free: Vec<usize>,
     /// Requests that an earlier worker has kept, to be begun before any other.
     again: vec::IntoIter<Slot>,
-    /// Requests that failed, for the next worker.
+    /// Requests that failed or were called off, for the next worker.
     kept: Vec<Slot>,
     pub(crate) storage: Storage,
     pub(crate) order: ByteOrder,
@@ -103,6 +103,9 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         &mut self,
         cx: &mut Cx<'_, AS>,
     ) -> Result<Progress> {
+        if !self.draining && cx.host().is_reset(self.queue) {
+            self.call_off();
+        }
         self.drain(true);
         let orders = self.inbox().map(Inbox::take).unwrap_or_default();
         self.heed(&orders, cx);
@@ -121,6 +124,14 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
         if self.draining != on {
             self.draining = on;
             self.paths.drain(on);
+        }
+    }
+
+    /// Has commands that wait for their turn never begin. They are kept, and the reset drops them.
+    fn call_off(&mut self) {
+        for (index, slot) in self.slots.iter().enumerate() {
+            let path = slot.path.and_then(|path| self.paths.path(path));
+            path.into_iter().for_each(|path| path.cancel(index as u64));
         }
     }
 

@@ -150,8 +150,26 @@ fn a_stop_does_not_wait_and_loses_nothing() {
     assert!(collect(&mut bus, &requests).is_empty(), "they were counted");
     pass(&mut bus, &clock, Duration::from_millis(1));
     assert_eq!(collect(&mut bus, &requests), [(requests[0].id, OK)]);
-    bus.reset();
-    assert!(!bus.needs_reset());
+}
+
+/// Whatever begins is counted, and the next waits the longer.
+#[test]
+fn resets_let_nothing_through_and_do_not_wait() {
+    let (mut bus, _, clock) = slow();
+    let requests = submit_reads(&mut bus, 0, 1);
+    assert_eq!(collect(&mut bus, &requests).len(), 1);
+    for _ in 0..3 {
+        submit_reads(&mut bus, 0, 10);
+        bus.reset();
+        assert!(!bus.needs_reset());
+        bus.boot(Features::VERSION_1 | F_HOTPLUG | Features::INDIRECT_DESC);
+        settle(&mut bus, 1, 0);
+    }
+    let requests = submit_reads(&mut bus, 0, 2);
+    pass(&mut bus, &clock, Duration::from_millis(899));
+    assert!(collect(&mut bus, &requests).is_empty());
+    pass(&mut bus, &clock, Duration::from_millis(1));
+    assert_eq!(collect(&mut bus, &requests), [(requests[0].id, OK)]);
 }
 
 #[test]

@@ -80,6 +80,7 @@ impl<AS: AddressSpace> Core<AS> {
     /// that cannot be started is kept: its worker goes back to the device with the others.
     pub(super) fn start_job(&mut self, queues: Vec<u16>, job: Job<AS>) -> io::Result<()> {
         for &(queue, _) in job.kicks() {
+            self.host.set_reset(queue, false);
             self.kicks.kick(queue.into());
         }
         let (running, started): (Option<Box<dyn Running<AS>>>, _) = match self.runner.start(job) {

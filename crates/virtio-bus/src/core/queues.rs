@@ -110,6 +110,7 @@ impl<AS: AddressSpace> Core<AS> {
             return;
         }
         regs.resetting = true;
+        self.host.set_reset(queue, true);
         if let Some(job) = self.owner(queue).and_then(|at| self.jobs.get(at)) {
             job.running.stop();
         }
