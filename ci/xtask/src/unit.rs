@@ -30,24 +30,24 @@ pub fn lint(report: &mut Report) {
     });
 }
 
-/// Unit, integration and doc tests whose name contains `filter`, and the documentation.
+/// The tests whose name contains `filter`, and of the other steps those whose name does.
 pub fn test(report: &mut Report, filter: &str) {
-    report.step("tests", || run_tests(filter));
-    if filter.is_empty() {
-        report.step("fuzz targets, briefly", fuzz::smoke);
-        report.step("doc tests", || {
-            cargo::tests(&["test", "--doc", "--workspace", "--all-features"])
-        });
-        report.step("examples", run_examples);
-        report.step("QMP, with its public client", qmp::test);
-        report.step("documentation", || {
-            cargo::check_with(&DOCUMENTATION, &[("RUSTDOCFLAGS", "-D warnings")])
-        });
+    let steps = STEPS.iter().filter(|(name, _)| is_meant(name, filter));
+    let steps: Vec<_> = steps.collect();
+    report.step("tests", || run_tests(filter, steps.is_empty()));
+    for (name, step) in steps {
+        report.step(name, step);
     }
 }
 
-/// With nextest if it is there, which is faster; else with cargo's own runner.
-fn run_tests(filter: &str) -> Result<Count> {
+/// Whether a step is one of those that `filter` selects, large letters or small.
+fn is_meant(name: &str, filter: &str) -> bool {
+    name.to_lowercase().contains(&filter.to_lowercase())
+}
+
+/// With nextest if it is there, which is faster; else with cargo's own runner. If one is a `must`, it is
+/// an error where there is none.
+fn run_tests(filter: &str, must: bool) -> Result<Count> {
     let runner: &[&str] = match cargo::has("nextest") {
         true => &["nextest", "run", "--no-fail-fast", "--no-tests=pass"],
         false => &[
@@ -68,7 +68,7 @@ fn run_tests(filter: &str) -> Result<Count> {
         .collect();
     let count = cargo::tests(&arguments)?;
     ensure!(
-        count != Count::default(),
+        !must || count != Count::default(),
         "no test is called like {filter:?}"
     );
     Ok(count)
@@ -86,6 +86,24 @@ fn run_examples() -> Result<Count> {
     Ok(count)
 }
 
+fn doc_tests() -> Result<Count> {
+    cargo::tests(&["test", "--doc", "--workspace", "--all-features"])
+}
+
+fn documentation() -> Result<Count> {
+    cargo::check_with(&DOCUMENTATION, &[("RUSTDOCFLAGS", "-D warnings")])
+}
+
+type Step = (&'static str, fn() -> Result<Count>);
+
+/// Besides the tests that cargo finds.
+const STEPS: [Step; 5] = [
+    ("fuzz targets, briefly", fuzz::smoke),
+    ("doc tests", doc_tests),
+    ("examples", run_examples),
+    ("QMP, with its public client", qmp::test),
+    ("documentation", documentation),
+];
 const EXAMPLES: &[&str] = &["zero", "transport", "vmm", "rng_on_pci", "toy_function"];
 /// Longer than any of them takes.
 const EXAMPLE: Duration = Duration::from_secs(60);
@@ -99,3 +117,19 @@ const CLIPPY: [&str; 7] = [
     "warnings",
 ];
 const DOCUMENTATION: [&str; 4] = ["doc", "--workspace", "--no-deps", "--all-features"];
+
+#[cfg(test)]
+mod tests {
+    use super::{STEPS, is_meant};
+
+    #[test]
+    fn steps_are_selected_by_their_names() {
+        let meant = |filter| STEPS.iter().filter(move |(name, _)| is_meant(name, filter));
+        assert_eq!(meant("").count(), STEPS.len());
+        for (filter, name) in [("qmp", "QMP, with its public client"), ("fuzz", STEPS[0].0)] {
+            let names: Vec<_> = meant(filter).map(|(name, _)| *name).collect();
+            assert_eq!(names, [name]);
+        }
+        assert_eq!(meant("queue_reset").count(), 0);
+    }
+}
