@@ -10,6 +10,7 @@ tick() {
 }
 if await port org.example.ticks; then
     tick > "$(port org.example.ticks)" &
+    ticking=$!
     fact step pause
 else
     fail monitor-ticks "no port for ticks"
@@ -24,6 +25,11 @@ if await is_resized; then
 else
     fail monitor-resize "stty says $(stty -F /dev/hvc0 size), and said $before"
 fi
+
+# The ticks are not needed any more: what came after them is done.
+kill "$ticking"
+wait "$ticking"
+fact step close
 
 # The field emerg_wr of the configuration space, which is at 0x2000 of the fourth BAR.
 for device in /sys/bus/pci/devices/*; do

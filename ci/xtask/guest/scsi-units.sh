@@ -1,4 +1,4 @@
-# The units of one SCSI bus: a disk asked by sg3_utils what it is and can do; units by the dozen; one
+# The units of one SCSI bus: a disk asked by sg3_utils what it is and can do, and limited; units by the dozen; one
 # that comes while the kernel runs, grows and goes; a CD-ROM drive whose disc is taken out and changed.
 . /scenarios/lib.sh
 
@@ -56,6 +56,25 @@ if [ "$(parameter scsi_more)" = 1 ]; then
     says '' sg_persist --out --clear --param-rk=$key "$disk"
     verdict scsi-more "list of commands, reservations"
 fi
+
+# The monitor limits the disk to 20 requests in a second while it is read, and later no more. The guest's
+# clock may miss a part of the time.
+stat=/sys/block/${disk#/dev/}/stat
+dd if="$disk" of=/dev/null bs=512 iflag=direct 2>/dev/null &
+reading=$!
+limited=no
+monitor limit 20 && limited=yes
+before="$(cat /proc/uptime "$stat")"
+sleep 2
+after="$(cat "$stat" /proc/uptime)"
+monitor limit 0 || limited=no
+kill $reading
+wait $reading
+echo $before $after | awk -v limited=$limited -v answer="$answer" '{
+    reads = $(NF / 2 + 1) - $3; time = $(NF - 1) - $1
+    good = limited == "yes" && reads > 0 && reads <= 27 * time + 14
+    print "@@", good ? "pass" : "fail", "scsi-limit", reads, "reads in", time, "s; the monitor says:", answer
+}'
 
 units=$(parameter scsi_units)
 found=$(grep -l many- /sys/block/sd*/device/vpd_pg80 | wc -l)

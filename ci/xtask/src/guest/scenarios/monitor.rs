@@ -1,5 +1,5 @@
 //! What is done to a guest from outside while it runs, over QMP and at the other ends of its devices:
-//! it is stopped, and its clock with it; its console gets another size; it writes in an emergency;
+//! it is stopped, and its clock with it; it closes a port; its console gets another size; it writes in an emergency;
 //! its entropy comes from a daemon; its disks' host is full for a while; its power button is pressed,
 //! and it turns itself off.
 
@@ -33,7 +33,7 @@ fn equip(machine: &mut Machine) -> Result<()> {
     machine.socket("console");
     machine.device("virtconsole,bus=ports.0,chardev=console");
     machine.socket("ticks");
-    machine.device("virtserialport,bus=ports.0,chardev=ticks,name=org.example.ticks");
+    machine.device("virtserialport,bus=ports.0,id=ticker,chardev=ticks,name=org.example.ticks");
     machine.socket("daemon");
     machine.option("-object", "rng-egd,id=entropy,chardev=daemon");
     machine.device("virtio-rng-pci,rng=entropy");
@@ -84,6 +84,7 @@ impl Outside<'_> {
                 Report::Verdict(verdict) => verdicts.push(verdict),
                 Report::Fact { name, value } if name == "step" => match value.as_str() {
                     "pause" => verdicts.push(Verdict::of("monitor-pause", self.pause())),
+                    "close" => verdicts.push(Verdict::of("monitor-port", self.port())),
                     "resize" => self.resize()?,
                     "emergency" => {
                         verdicts.push(Verdict::of("monitor-emergency", self.emergency()));
@@ -133,6 +134,16 @@ impl Outside<'_> {
         Ok(format!(
             "stopped for {PAUSE:?}, its clock goes on from {last} to {after}"
         ))
+    }
+
+    /// The guest has closed the port that it had opened.
+    fn port(&mut self) -> Result<String> {
+        for open in [true, false] {
+            let expected = json!({"id": "ticker", "open": open});
+            self.monitor
+                .event("VSERPORT_CHANGE", |data| *data == expected)?;
+        }
+        Ok("its monitor hears that a port is opened and closed".to_owned())
     }
 
     fn tick(&mut self) -> Result<f64> {

@@ -1,6 +1,7 @@
 //! The units of one SCSI bus, used by the guest's own tools: a disk asked by sg3_utils what it is and
 //! can do, a CD-ROM drive, units by the dozen. Some of it is done from outside, by a monitor, when the
-//! guest says so: a unit comes, grows and goes; a disc is taken out and another one put in.
+//! guest says so: a disk is limited; a unit comes, grows and goes; a disc is taken out and another one put
+//! in.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -36,7 +37,7 @@ pub const SCENARIO: Scenario = Scenario {
 fn equip(machine: &mut Machine) -> Result<()> {
     machine.parameter(&format!("scsi_more={}", u8::from(machine.vmm.is_ours())));
     machine.device("virtio-scsi-pci,id=units");
-    machine.disk("scsi-hd,bus=units.0,scsi-id=0,lun=0", "units-disk", SIZE)?;
+    machine.disk("scsi-hd,bus=units.0,scsi-id=0,lun=0", DISK, SIZE)?;
     add_discs(machine)?;
     add_units(machine)?;
     File::create(machine.file(LATE))?.set_len(SIZE / 2)?;
@@ -99,6 +100,7 @@ fn serve(machine: &Machine) -> Result<String> {
 fn act(monitor: &mut Qmp, disc: &Path, line: &str) -> Result<()> {
     let words: Vec<_> = line.split(' ').collect();
     match words[..] {
+        ["limit", requests] => limit(monitor, requests.parse()?),
         ["come", target, lun] => come(monitor, target.parse()?, lun.parse()?),
         ["grow"] => {
             let size = json!({"device": LATE, "size": SIZE});
@@ -120,6 +122,18 @@ fn act(monitor: &mut Qmp, disc: &Path, line: &str) -> Result<()> {
         }
         _ => bail!("what is {line:?}?"),
     }
+}
+
+/// Limits the requests of the first disk in a second, or no more: by its path, as it has no identifier.
+fn limit(monitor: &mut Qmp, requests: u64) -> Result<()> {
+    let drives = monitor.execute("query-block", json!({}))?;
+    let mut drives = drives.as_array().context("no list")?.iter();
+    let disk = drives.find(|drive| drive["device"] == DISK);
+    let path = disk.context("no such disk")?["qdev"].clone();
+    let limits = json!({
+        "id": path, "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": requests, "iops_rd": 0, "iops_wr": 0,
+    });
+    monitor.execute("block_set_io_throttle", limits).map(drop)
 }
 
 /// A unit comes that was not there when the guest looked at its bus.
@@ -147,6 +161,7 @@ fn tray_moved(monitor: &mut Qmp, open: bool) -> Result<()> {
 const CHECKS: &[&str] = &[
     "scsi-ext4",
     "scsi-tools",
+    "scsi-limit",
     "scsi-many",
     "scsi-late",
     "scsi-grow",
@@ -155,6 +170,7 @@ const CHECKS: &[&str] = &[
     "scsi-change",
 ];
 const UNITS: u32 = 20;
+const DISK: &str = "units-disk";
 /// Of the unit that comes and goes, and what is in it.
 const LATE: &str = "late";
 const CD: &str = "cd";
