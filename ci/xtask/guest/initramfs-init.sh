@@ -8,6 +8,16 @@ while read -r module; do
     insmod "/modules/$module.ko" || echo "initramfs: cannot load $module"
 done < /modules/order
 
+# enter SOURCE TYPE OPTIONS: mounts the root file system and moves below it what is mounted already, by one
+# program, and goes there. Comes back if that fails.
+enter() {
+    echo "$1 /root $2 $3 0 0" > /etc/fstab.root
+    for name in proc sys dev; do
+        echo "/$name /root/$name none move 0 0"
+    done >> /etc/fstab.root
+    $b mount -a -T /etc/fstab.root && exec $b switch_root /root /sbin/init
+}
+
 # A root file system over 9P is named by its tag: root9p=TAG.
 read -r line < /proc/cmdline
 case " $line " in
@@ -16,9 +26,7 @@ case " $line " in
     while read -r module; do
         insmod "/modules/$module.ko" 2>/dev/null
     done < /modules/order.9p
-    $b mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose "${tag%% *}" /root
-    $b mount -a -T /etc/fstab.root
-    exec $b switch_root /root /sbin/init
+    enter "${tag%% *}" 9p trans=virtio,version=9p2000.L,msize=512000,cache=loose
     ;;
 esac
 
@@ -28,11 +36,9 @@ while [ $tries -lt 100 ]; do
         serial=
         read -r serial 2>/dev/null < "$disk/serial"
         [ "$serial" = root ] || continue
-        $b mount -t ext4 "/dev/${disk##*/}" /root && break 2
+        enter "/dev/${disk##*/}" ext4 defaults
     done
     tries=$((tries + 1))
     $b usleep 100000
 done
-$b mount -a -T /etc/fstab.root
-exec $b switch_root /root /sbin/init
 echo "initramfs: no disk with the serial number root"
