@@ -71,11 +71,14 @@ impl Bench {
             &mut io::sink(),
         )?;
         for vmm in &self.vmms {
-            let (name, start) = (vmm.name(), Instant::now());
-            sample::start(vmm, &self.image, &self.work)?;
-            let time = seconds(start.elapsed());
+            let start = Instant::now();
+            let end = match sample::start(vmm, &self.image, &self.work) {
+                Ok(()) => seconds(start.elapsed()),
+                Err(error) => format!("{} {error:#}", Paint::Bad.on("failed:")),
+            };
+            let name = vmm.name();
             line(format_args!(
-                "  the first start to init of {name}, not counted: {time}"
+                "  the first start to init of {name}, not counted: {end}"
             ));
         }
         Ok(())
