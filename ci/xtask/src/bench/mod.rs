@@ -37,26 +37,38 @@ pub struct Bench {
     pub logs: PathBuf,
 }
 
+/// How many rounds there are to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Goal {
+    /// With so many vCPUs.
+    pub vcpus: u32,
+    /// All of them, those of earlier runs included.
+    pub rounds: u32,
+}
+
 /// What one round found of each VMM; not all where it failed.
 pub type Round = [Sample; 2];
 
 impl Bench {
-    /// Measures both VMMs `rounds` times with each number of `vcpus` and prints a table for each.
-    /// A boot that fails is reported and left out; what the record has of earlier runs is counted,
-    /// too. Returns whether each table has all figures of both.
-    pub fn run(&self, vcpus: &[u32], rounds: u32) -> Result<bool> {
+    /// Measures both VMMs in turns until there are so many rounds with each number of vCPUs, and prints a
+    /// table for each. A boot that fails is reported and left out; rounds that the record has already
+    /// are counted, those of before the emulated machine went down as well. Returns whether each table
+    /// has all figures of both.
+    pub fn run(&self, goals: &[Goal]) -> Result<bool> {
         self.warm_up()?;
         let mut record = Record::open(&self.logs.join(RECORD))?;
-        for round in 1..=rounds {
-            for vcpus in vcpus {
-                line(Paint::Faint.on(format!("  round {round} of {rounds}, vCPUs: {vcpus}")));
-                // Who is first depends on all rounds there are.
-                let number = record.rounds(*vcpus).len() as u32 + 1;
-                record.add(*vcpus, self.measure_both(*vcpus, number))?;
+        let most = goals.iter().map(|goal| goal.rounds).max();
+        for number in 1..=most.unwrap_or(0) {
+            for Goal { vcpus, rounds } in goals {
+                if (record.rounds(*vcpus).len() as u32) < number.min(*rounds) {
+                    let what = format!("  round {number} of {rounds}, vCPUs: {vcpus}");
+                    line(Paint::Faint.on(what));
+                    record.add(*vcpus, self.measure_both(*vcpus, number))?;
+                }
             }
         }
         let names = self.vmms.each_ref().map(Vmm::name);
-        Ok(vcpus.iter().fold(true, |complete, vcpus| {
+        Ok(goals.iter().fold(true, |complete, Goal { vcpus, .. }| {
             let table = Table::new(names, record.rounds(*vcpus));
             table.print(&format!("vCPUs: {vcpus}"));
             complete && table.is_complete()

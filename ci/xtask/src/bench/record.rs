@@ -19,6 +19,12 @@ pub struct Record {
     rounds: BTreeMap<u32, Vec<Round>>,
 }
 
+/// How many rounds with so many vCPUs the text of a record has.
+pub fn count(text: &str, vcpus: u32) -> Result<u32> {
+    let rounds = parse(text)?;
+    Ok(rounds.get(&vcpus).map_or(0, |rounds| rounds.len() as u32))
+}
+
 impl Record {
     /// What is in the file at `path`, if there is one; [`Record::add`] adds to it.
     pub fn open(path: &Path) -> Result<Self> {
@@ -82,7 +88,7 @@ fn figure(line: &str) -> Option<((u32, usize), usize, f64, &str)> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Round, lines, parse};
+    use super::{Round, count, lines, parse};
     use crate::bench::sample::Sample;
 
     #[test]
@@ -99,6 +105,8 @@ mod tests {
             (1, 1, [sample(40.0), Sample::default()]),
         ];
         let kept: String = rounds.iter().map(|(v, n, r)| lines(*v, *n, r)).collect();
+        let counts = [1, 2, 3].map(|vcpus| count(&kept, vcpus).unwrap());
+        assert_eq!(counts, [2, 1, 0]);
         let found = parse(&kept).unwrap();
         assert_eq!((found[&1].len(), found[&2].len()), (2, 1));
         assert_eq!(found[&1][1][0].value("  to user space"), Some(5.0));

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 
 use crate::bench::RECORD;
+use crate::bench::record::count;
 use crate::cargo;
 use crate::debian::Debian;
 use crate::ground::Ground;
@@ -131,28 +132,35 @@ impl Guests {
     pub fn bench(mut self, vcpus: &[u32], rounds: u32, add: Option<&Path>) -> Result<()> {
         // As many as the guests have, at most, that are measured.
         self.ground.processors(2);
-        if let Some(earlier) = add.filter(|file| file.exists()) {
-            self.ground
-                .hand_over(RECORD, &std::fs::read_to_string(earlier)?)?;
-        }
-        let measured = self.measure(vcpus, rounds);
+        let earlier = match add.filter(|file| file.exists()) {
+            Some(file) => std::fs::read_to_string(file)?,
+            None => String::new(),
+        };
+        self.ground.hand_over(RECORD, &earlier)?;
+        let goals = vcpus
+            .iter()
+            .map(|vcpus| Ok(count(&earlier, *vcpus)? + rounds));
+        let measured = self.measure(vcpus, &goals.collect::<Result<Vec<_>>>()?, rounds);
         if let Some(file) = add {
             std::fs::write(file, self.ground.result(RECORD)?)?;
         }
         measured
     }
 
-    fn measure(&self, vcpus: &[u32], rounds: u32) -> Result<()> {
-        let numbers: Vec<_> = vcpus.iter().map(u32::to_string).collect();
-        let (vcpus, times) = (numbers.join(","), rounds.to_string());
-        let boots = 2 * rounds * numbers.len() as u32;
+    /// Until there are as many rounds as `goals` says with each number of `vcpus`, `more` of them new.
+    fn measure(&self, vcpus: &[u32], goals: &[u32], more: u32) -> Result<()> {
+        let list = |numbers: &[u32]| {
+            let numbers: Vec<_> = numbers.iter().map(u32::to_string).collect();
+            numbers.join(",")
+        };
+        let (vcpus, goals, boots) = (list(vcpus), list(goals), 2 * more * vcpus.len() as u32);
         let words = [
             "--beside",
             utf8(&self.qemu)?,
             "--vcpus",
             &vcpus,
             "--rounds",
-            &times,
+            &goals,
         ];
         match self.within("bench", &words, BOOT_LIMIT * (boots + 1))? {
             0 => Ok(()),

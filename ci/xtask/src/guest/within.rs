@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use clap::{Args, ValueEnum};
 
-use crate::bench::Bench;
+use crate::bench::{Bench, Goal};
 use crate::guest::demo;
 use crate::guest::image::Image;
 use crate::guest::machine::Vmm;
@@ -40,12 +40,12 @@ pub struct Within {
     cpu: String,
     #[command(flatten)]
     selection: Selection,
-    /// How often to measure
-    #[arg(long, default_value_t = 1)]
-    rounds: u32,
     /// With how many vCPUs to measure
     #[arg(long, value_delimiter = ',')]
     vcpus: Vec<u32>,
+    /// With each of these, how many rounds there are to be
+    #[arg(long, value_delimiter = ',')]
+    rounds: Vec<u32>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -91,7 +91,9 @@ impl Within {
                     work: work.to_owned(),
                     logs: self.share.clone(),
                 };
-                bench.run(&self.vcpus, self.rounds)
+                let goals = self.vcpus.iter().zip(&self.rounds);
+                let goals = goals.map(|(&vcpus, &rounds)| Goal { vcpus, rounds });
+                bench.run(&goals.collect::<Vec<_>>())
             }
         }
     }
