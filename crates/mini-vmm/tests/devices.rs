@@ -139,7 +139,7 @@ fn every_bad_property_is_named_with_what_is_accepted() {
         ),
         (
             "-netdev tap,id=t0,fd=999",
-            "-netdev ifname=: Bad file descriptor (os error 9); accepted: an interface that this user",
+            "-netdev fd=999: Bad file descriptor (os error 9); accepted: open descriptors of one tap",
         ),
         (
             "-netdev tap,id=t0,ifname=a-name-that-is-too-long",
