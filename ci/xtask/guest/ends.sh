@@ -1,5 +1,12 @@
 # Every kind of host end once, inside the sandbox; then writes until somebody ends the VMM.
 . /scenarios/lib.sh
+# Its command line says nokaslr.
+if [ "$(kernel)" = "$LINKED" ]; then
+    pass ends-nokaslr "the kernel is where it is linked for"
+else
+    fail ends-nokaslr "the kernel is at $(kernel)"
+fi
+
 direct=/dev/$(disk direct)
 dd if=/dev/urandom of=/tmp/random bs=64k count=16 2>/dev/null
 dd if=/tmp/random of="$direct" bs=64k oflag=direct conv=fsync 2>/dev/null

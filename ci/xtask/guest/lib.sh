@@ -7,6 +7,14 @@ fact() { name=$1; shift; echo "@@ fact $name $*"; }
 # The value of a word NAME=VALUE on the kernel's command line.
 parameter() { tr ' ' '\n' < /proc/cmdline | sed -n "s/^$1=//p"; }
 
+# Where the kernel is: its text's virtual address, and the physical one. And where it is linked for.
+kernel() {
+    text=$(grep -m 1 ' T _text$' /proc/kallsyms)
+    code=$(grep -m 1 ' : Kernel code' /proc/iomem)
+    echo "${text%% *} ${code%%-*}" | tr -s ' '
+}
+LINKED="ffffffff81000000 01000000"
+
 # The name (vda) of the disk with a serial number.
 disk() {
     for entry in /sys/block/vd*; do

@@ -340,6 +340,7 @@ pub(super) const SCRIPTS: &[(&str, &str)] = &[
     ("scenarios/rng.sh", include_str!("../../guest/rng.sh")),
     ("scenarios/host.sh", include_str!("../../guest/host.sh")),
     ("scenarios/hub.sh", include_str!("../../guest/hub.sh")),
+    ("scenarios/kaslr.sh", include_str!("../../guest/kaslr.sh")),
     ("scenarios/scsi.sh", include_str!("../../guest/scsi.sh")),
     (
         "scenarios/scsi-units.sh",

@@ -238,6 +238,18 @@ impl Machine {
         }
     }
 
+    /// Has the VMM load the bzImage as it is, as it does unless something else is said.
+    pub fn load_bzimage(&mut self) {
+        self.kernel = self.image.kernel();
+    }
+
+    /// Has the kernel unpack itself, whatever the VMM can do.
+    pub fn leave_packed(&mut self) {
+        if self.vmm.kind == Kind::Mini {
+            self.option("-machine", "q35,kernel-store=off");
+        }
+    }
+
     /// Has one processor one level down, for what does not depend on their number: more are slower there,
     /// and now and then the emulated SVM stops one of them for good, or ends the guest in a triple fault.
     pub fn spare_processors(&mut self) {

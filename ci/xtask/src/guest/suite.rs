@@ -200,8 +200,11 @@ impl Suite {
         let mut machine = Machine::new(&self.vmm, &self.image, &directory, root)?;
         machine.full |= self.full;
         machine.parameter("pulse=5");
-        if !shared {
-            machine.load_uncompressed();
+        match (shared, self.label.is_empty()) {
+            (false, _) => machine.load_uncompressed(),
+            // Of the two kernels that boot shared guests, one unpacks itself and the VMM the other.
+            (true, true) => machine.leave_packed(),
+            (true, false) => {}
         }
         let equipped = equip.iter().try_for_each(|equip| equip(&mut machine));
         machine.processors = self.processors.unwrap_or(machine.processors);

@@ -23,6 +23,7 @@ pub const SCENARIO: Scenario = Scenario {
 
 fn equip(machine: &mut Machine) -> Result<()> {
     machine.spare_processors();
+    machine.parameter("nokaslr");
     for name in ["through", "readonly"] {
         File::create(machine.file(name))?.set_len(SIZE)?;
     }

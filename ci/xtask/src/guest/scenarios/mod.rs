@@ -10,6 +10,7 @@ mod full;
 pub mod host;
 pub mod hotplug;
 pub mod hub;
+pub mod kaslr;
 pub mod kill;
 pub mod monitor;
 pub mod mount;
@@ -30,6 +31,7 @@ use crate::guest::scenario::Scenario;
 /// first, so that who share the work end at about the same time.
 pub const ALL: &[Scenario] = &[
     root::SCENARIO,
+    kaslr::SCENARIO,
     console::SCENARIO,
     rng::SCENARIO,
     port::SCENARIO,
@@ -54,6 +56,7 @@ pub const ALL: &[Scenario] = &[
 /// Those that Debian's newest kernel boots for, all in one boot.
 pub const NEWEST: &[Scenario] = &[
     root::SCENARIO,
+    kaslr::SCENARIO,
     console::SCENARIO,
     rng::SCENARIO,
     zoned::SCENARIO,

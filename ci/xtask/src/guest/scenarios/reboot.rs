@@ -1,5 +1,6 @@
 //! `reboot` in the guest: the same VMM process boots the guest a second time, a file written before
-//! is there, and every kind of device was reset on its way: both transports, MSI-X and INTx.
+//! is there, every kind of device was reset on its way: both transports, MSI-X and INTx, and the kernel, which the
+//! VMM has unpacked, is somewhere else.
 
 use anyhow::{Result, bail};
 
@@ -17,6 +18,7 @@ pub const SCENARIO: Scenario = Scenario {
 
 fn equip(machine: &mut Machine) -> Result<()> {
     machine.reboots = true;
+    machine.load_bzimage();
     machine.disk("virtio-blk-pci,vectors=0", "intx", 1 << 20)?;
     machine.device("virtio-rng-pci");
     machine.socket("console");
