@@ -2,8 +2,8 @@
 //!
 //! The kernel is a bzImage or an ELF image, entered by Linux's 64-bit boot protocol
 //! (Documentation/arch/x86/boot.rst). A bzImage is an ELF image, compressed, behind code that unpacks it; most of
-//! the time until init is that code's. So the kernel is unpacked here, once ([`store`]), and entered where that
-//! code would enter it, with what else that code does done here ([`kaslr`], [`relocations`]). Files stay open, so
+//! the time until init is that code's. So the kernel is unpacked here, once (`store`), and entered where that
+//! code would enter it, with what else that code does done here (`kaslr`, `relocations`). Files stay open, so
 //! that a reboot loads them again.
 //!
 //! What that code does and is not done: it turns on five levels of page tables where the processor has them,
