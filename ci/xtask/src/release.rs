@@ -8,16 +8,9 @@ use crate::report::Report;
 pub fn check(report: &mut Report) {
     report.step("rules of the project", || lint::run(&cargo::workspace()));
     report.step("packages", || {
-        cargo::check(&[
-            "package",
-            "--workspace",
-            "--exclude",
-            "xtask",
-            "--exclude",
-            "testkit",
-            "--exclude",
-            "driver-tests",
-        ])
+        let names = lint::crates::published(&cargo::workspace())?;
+        let chosen = names.iter().flat_map(|name| ["-p", name]);
+        cargo::check(&["package"].into_iter().chain(chosen).collect::<Vec<_>>())
     });
     if cargo::has("semver-checks") {
         report.step("semantic versions", || {

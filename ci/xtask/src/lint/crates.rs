@@ -24,6 +24,15 @@ pub fn forbid_unsafe(workspace: &Path) -> Result<Vec<Fault>> {
         .collect())
 }
 
+/// Names of the crates that are published: those below `crates/`.
+pub fn published(workspace: &Path) -> Result<Vec<String>> {
+    let name = |path: PathBuf| {
+        let name = path.file_name()?.to_str()?;
+        Some(name.to_owned())
+    };
+    Ok(crates(workspace)?.into_iter().filter_map(name).collect())
+}
+
 /// What a reader on crates.io expects, and the sections of this project's READMEs.
 pub fn complete(workspace: &Path) -> Result<Vec<Fault>> {
     let mut faults = Vec::new();
