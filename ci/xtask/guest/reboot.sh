@@ -1,7 +1,7 @@
 # Reboots once; the second time the marker is there, and all disks work as they did.
 . /scenarios/lib.sh
-for serial in intx mmio; do
-    name=$(disk $serial) || continue
+for serial in $(parameter reboot_disks | tr , ' '); do
+    name=$(disk "$serial") || { fail "reboot-$serial" "there is no such disk"; continue; }
     dd if=/bin/busybox of="/dev/$name" bs=64k count=8 conv=fsync 2>/dev/null
     dd if="/dev/$name" bs=64k count=8 2>/dev/null | cmp -n 524288 - /bin/busybox || fail "reboot-$serial" "read back different"
 done

@@ -19,12 +19,15 @@ pub const SCENARIO: Scenario = Scenario {
 fn equip(machine: &mut Machine) -> Result<()> {
     machine.reboots = true;
     machine.load_bzimage();
+    let mmio = machine.vmm.has_mmio();
+    let disks = if mmio { "intx,mmio" } else { "intx" };
+    machine.parameter(&format!("reboot_disks={disks}"));
     machine.disk("virtio-blk-pci,vectors=0", "intx", 1 << 20)?;
     machine.device("virtio-rng-pci");
     machine.socket("console");
     machine.device("virtio-serial-pci");
     machine.device("virtconsole,chardev=console");
-    if machine.vmm.has_mmio() {
+    if mmio {
         machine.disk("virtio-blk-device", "mmio", 1 << 20)?;
         machine.device("virtio-serial-device");
     }
