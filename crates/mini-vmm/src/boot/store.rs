@@ -2,9 +2,9 @@
 //!
 //! A file has a header, which says of which bzImage it is, and then the kernel. The bzImage is known by
 //! what tells a file from all others and from earlier versions of itself, so it need not be read. Nothing
-//! is believed that has another owner, that others may write to, or whose length or sum is not what the
-//! header says: so a file may be written without waiting for the disk. It gets its name when it is whole;
-//! starts of machines at the same time do not see each other's.
+//! is believed that has another owner, that others may write to, or whose length is not what the header
+//! says. A file gets its name when it is whole and on the disk, so its contents need not be read to be
+//! believed; starts of machines at the same time do not see each other's.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
@@ -65,11 +65,11 @@ impl Store {
         }
         let payload = unpack()?;
         let unfinished = Unfinished::create(&self.directory)?;
-        let label = unfinished.fill(payload)?;
+        let length = unfinished.fill(payload)?;
         if Identity::of(file)? != identity {
             return Err(io::Error::other("the kernel is being changed"));
         }
-        let kept = unfinished.finish(&identity, label, &path)?;
+        let kept = unfinished.finish(&identity, length, &path)?;
         self.sweep();
         Ok(kept)
     }
@@ -97,13 +97,6 @@ struct Identity {
     changed: [u64; 2],
 }
 
-/// What the header of a kept kernel says of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Label {
-    length: u64,
-    sum: u64,
-}
-
 impl Identity {
     fn of(file: &File) -> io::Result<Self> {
         let data = file.metadata()?;
@@ -121,15 +114,15 @@ impl Identity {
         format!("{:x}-{:x}{KEPT}", self.device, self.inode)
     }
 
-    fn header(&self, label: Label) -> Vec<u8> {
-        let words = [MAGIC, self.device, self.inode, self.size];
-        let times = [self.modified, self.changed];
-        let label = [label.length, label.sum];
-        let words = words
+    /// What a file begins with that keeps a kernel of `length` bytes.
+    fn header(&self, length: u64) -> Vec<u8> {
+        let words = [MAGIC, self.device, self.inode, self.size, length];
+        let times = [self.modified, self.changed].into_iter().flatten();
+        words
             .into_iter()
-            .chain(times.into_iter().flatten())
-            .chain(label);
-        words.flat_map(u64::to_le_bytes).collect()
+            .chain(times)
+            .flat_map(u64::to_le_bytes)
+            .collect()
     }
 
     /// The kernel of this bzImage that is kept at `path`, whole.
@@ -145,12 +138,10 @@ impl Identity {
             .len()
             .checked_sub(HEADER)
             .filter(|_| data.is_file() && own)?;
-        let mut header = [0; LABELLED];
+        let (expected, mut header) = (self.header(length), [0; WORDS * 8]);
         file.read_exact_at(&mut header, 0).ok()?;
-        let sum = header.last_chunk().copied().map(u64::from_le_bytes)?;
-        let label = Label { length, sum };
-        if self.header(label) != header || sum_of(&file, length).ok()? != sum {
-            log::debug!("{} is of another kernel, or damaged", path.display());
+        if expected != header {
+            log::debug!("{} is of another kernel, or cut short", path.display());
             return None;
         }
         // It is used, so others are older.
@@ -178,27 +169,27 @@ impl Unfinished {
         Ok(Self { file, path })
     }
 
-    /// Writes the kernel, but for the zeros in it, which are half of some.
-    fn fill(&self, mut payload: Payload<'_>) -> io::Result<Label> {
-        let (mut buffer, mut label) = (vec![0; BUFFER], Label { length: 0, sum: 0 });
+    /// Writes the kernel, but for the zeros in it, which are half of some. Returns its length.
+    fn fill(&self, mut payload: Payload<'_>) -> io::Result<u64> {
+        let (mut buffer, mut length) = (vec![0; BUFFER], 0);
         loop {
             let filled = payload.next(&mut buffer)?;
             let Some(bytes) = buffer.get(..filled).filter(|bytes| !bytes.is_empty()) else {
-                self.file.set_len(HEADER + label.length)?;
-                return Ok(label);
+                self.file.set_len(HEADER + length)?;
+                return Ok(length);
             };
             if bytes.iter().any(|byte| *byte != 0) {
-                self.file.write_all_at(bytes, HEADER + label.length)?;
+                self.file.write_all_at(bytes, HEADER + length)?;
             }
-            label.sum = label.sum.wrapping_add(sum(bytes, label.length));
-            label.length += filled as u64;
+            length += filled as u64;
         }
     }
 
-    fn finish(self, identity: &Identity, label: Label, path: &Path) -> io::Result<Extent> {
-        self.file.write_all_at(&identity.header(label), 0)?;
+    fn finish(self, identity: &Identity, length: u64, path: &Path) -> io::Result<Extent> {
+        self.file.write_all_at(&identity.header(length), 0)?;
+        self.file.sync_all()?;
         fs::rename(&self.path, path)?;
-        Ok(kernel_of(self.file.try_clone()?, label.length))
+        Ok(kernel_of(self.file.try_clone()?, length))
     }
 }
 
@@ -214,33 +205,6 @@ fn kernel_of(file: File, length: u64) -> Extent {
         size: length,
     };
     Extent::new(file, range)
-}
-
-/// What all of the kernel in `file` adds up to.
-fn sum_of(file: &File, length: u64) -> io::Result<u64> {
-    let (mut buffer, mut total) = (vec![0; BUFFER], 0u64);
-    for offset in (0..length).step_by(BUFFER) {
-        let left = usize::try_from(length - offset)
-            .unwrap_or(BUFFER)
-            .min(BUFFER);
-        let piece = buffer.get_mut(..left).unwrap_or_default();
-        file.read_exact_at(piece, HEADER + offset)?;
-        total = total.wrapping_add(sum(piece, offset));
-    }
-    Ok(total)
-}
-
-/// What `bytes` at `offset`, a multiple of 8, add: each word times a number of its place's own, an odd
-/// one, so that no single change goes unseen; zeros add nothing.
-fn sum(bytes: &[u8], offset: u64) -> u64 {
-    let (words, rest) = bytes.as_chunks();
-    let mut last = [0; 8];
-    last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-    let words = words.iter().chain([&last]).copied().map(u64::from_le_bytes);
-    let places = (offset / 8..).map(|place| 2 * place + 1);
-    words.zip(places).fold(0, |sum, (word, place)| {
-        sum.wrapping_add(word.wrapping_mul(place))
-    })
 }
 
 /// The files in `directory` whose names end in `ending`, and when they were used.
@@ -280,8 +244,8 @@ fn check(directory: &Path) -> Result<PathBuf, BadOption> {
 const MAGIC: u64 = u64::from_le_bytes(*b"kernel 1");
 /// Space for the header: the kernel's pages are to be the file's.
 const HEADER: u64 = 4096;
-/// Length of the header, the sum being its end.
-const LABELLED: usize = 10 * 8;
+/// Of the header, 8 bytes each.
+const WORDS: usize = 9;
 const BUFFER: usize = 64 << 10;
 const WRITABLE_BY_OTHERS: u32 = 0o022;
 /// Kernels that are kept.
