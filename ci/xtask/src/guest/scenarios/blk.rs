@@ -37,7 +37,7 @@ fn equip(machine: &mut Machine) -> Result<()> {
     let bus = machine.virtio("scsi");
     machine.device(&format!("{bus},id=slow"));
     special(machine, &blk, "blk-slow-1", SLOW)?;
-    special(machine, &blk, "blk-slow-2", SLOW)?;
+    slow_node(machine, &blk, "blk-slow-2")?;
     special(machine, "scsi-hd,bus=slow.0", "blk-slow-3", SLOW)?;
     equip_qcow2(machine, &blk)
 }
@@ -46,6 +46,23 @@ fn equip(machine: &mut Machine) -> Result<()> {
 fn special(machine: &mut Machine, device: &str, name: &str, how: &str) -> Result<()> {
     File::create(machine.file(name))?.set_len(SIZE)?;
     machine.drive(device, name, &machine.file(name), how);
+    Ok(())
+}
+
+/// A disk above a node that throttles, of the group that the other slow ones are in.
+fn slow_node(machine: &mut Machine, device: &str, name: &str) -> Result<()> {
+    let image = machine.file(name);
+    File::create(&image)?.set_len(SIZE)?;
+    machine.option(
+        "-object",
+        "throttle-group,id=slow,x-iops-read=60,x-iops-write=40",
+    );
+    let node = format!(
+        "driver=throttle,node-name={name},throttle-group=slow,file.driver=file,file.filename={}",
+        image.display()
+    );
+    machine.option("-blockdev", &node);
+    machine.device(&format!("{device},drive={name},serial={name}"));
     Ok(())
 }
 
