@@ -181,8 +181,8 @@ fn fits(zones: &Zones, size: u64, block_size: BlockSize) -> bool {
         ..
     } = zones.layout();
     let whole = |bytes: u64| bytes.is_multiple_of(block_size.logical.into());
-    each.checked_mul(zones.count().into()) == Some(size)
-        && (whole(each) && whole(capacity))
+    size.div_ceil(each) == u64::from(zones.count())
+        && (whole(each) && whole(capacity) && whole(size))
         && u32::try_from(each / SECTOR).is_ok()
 }
 

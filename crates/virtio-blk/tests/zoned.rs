@@ -113,6 +113,20 @@ fn says_what_zones_it_has() {
 }
 
 #[test]
+fn the_last_zone_ends_with_the_disk() {
+    let (file, last) = (image(), SECTORS - ZONE);
+    file.set_len((SECTORS - ZONE + 8) * 512).unwrap();
+    let zones = Zones::new(layout(), (last + 8) * 512, None).unwrap();
+    let mut bus = disk(&file, zones);
+    assert_eq!(write(&mut bus, last, &pattern(9 * SECTOR)).status, IOERR);
+    assert_eq!(write(&mut bus, last, &pattern(8 * SECTOR)).status, OK);
+    assert_eq!(state(&mut bus, last), FULL);
+    assert_eq!(read(&mut bus, last, 8 * 512).data, pattern(8 * SECTOR));
+    assert_eq!(act(&mut bus, RESET, last), OK);
+    assert_eq!(state(&mut bus, last), EMPTY);
+}
+
+#[test]
 fn zones_that_do_not_fit_are_refused() {
     let blocks = BlkProps::default().logical_block_size(Size(8192));
     let short = image();

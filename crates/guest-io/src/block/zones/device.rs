@@ -12,24 +12,21 @@ use crate::{Disk, FileRange};
 #[derive(Debug)]
 pub(super) struct Device {
     disk: Disk,
+    /// In bytes.
+    size: u64,
     /// Held by who writes or changes zones: the device wants writes in the order of their places,
     /// and what it says of a zone is of use while nobody writes.
     turn: Mutex<()>,
 }
 
 impl Device {
-    pub(super) fn new(disk: Disk) -> Self {
+    pub(super) fn new(disk: Disk, size: u64) -> Self {
         let turn = Mutex::default();
-        Self { disk, turn }
+        Self { disk, size, turn }
     }
 
-    /// How its `bytes` are divided into zones of `size`.
-    pub(super) fn layout(
-        &self,
-        bytes: u64,
-        size: u64,
-        limits: ZoneLimits,
-    ) -> io::Result<ZoneLayout> {
+    /// How it is divided into zones of `size` bytes.
+    pub(super) fn layout(&self, size: u64, limits: ZoneLimits) -> io::Result<ZoneLayout> {
         let mut layout = ZoneLayout {
             size,
             capacity: 0,
@@ -38,9 +35,10 @@ impl Device {
             max_active: limits.max_active,
         };
         let mut fit = Ok(());
-        let zones = u32::try_from(bytes / size).unwrap_or(u32::MAX);
+        let zones = u32::try_from(self.size.div_ceil(size)).unwrap_or(u32::MAX);
         self.report(0, zones, size, |index, zone| {
-            fit = std::mem::replace(&mut fit, Ok(())).and_then(|()| layout.admit(index, zone));
+            let len = layout.len(index, self.size);
+            fit = std::mem::replace(&mut fit, Ok(())).and_then(|()| layout.admit(index, zone, len));
         })?;
         if layout.capacity == 0 {
             layout.capacity = size;
@@ -71,7 +69,9 @@ impl Device {
             // SAFETY: it does nothing but that.
             unsafe { ioctl(&self.disk, told) }?;
             for (index, zone) in (next..end).zip(report.zones()) {
-                each(index, zone.parse(u64::from(index) * size, size)?);
+                let start = u64::from(index) * size;
+                let len = size.min(self.size.saturating_sub(start));
+                each(index, zone.parse(start, len)?);
             }
             match report.count {
                 0 => break,
@@ -106,8 +106,9 @@ impl Device {
 }
 
 impl ZoneLayout {
-    /// Takes one zone more into account: the first ones are conventional, all others alike.
-    fn admit(&mut self, index: u32, zone: Zone) -> io::Result<()> {
+    /// Takes one zone more into account, of `len` bytes: the first ones are conventional, all others alike
+    /// but for the last, which may be smaller.
+    fn admit(&mut self, index: u32, zone: Zone, len: u64) -> io::Result<()> {
         let other = |why| Err(io::Error::new(ErrorKind::InvalidInput, why));
         match zone.state {
             ZoneState::NotWritePointer if self.conventional == index => {
@@ -119,7 +120,7 @@ impl ZoneLayout {
                 self.capacity = zone.capacity;
                 Ok(())
             }
-            _ if self.capacity == zone.capacity => Ok(()),
+            _ if self.capacity.min(len) == zone.capacity => Ok(()),
             _ => other("the zones have different capacities"),
         }
     }
@@ -172,10 +173,10 @@ impl Default for Report {
 }
 
 impl BlkZone {
-    /// The zone that is to begin at byte `start` and to have `size` bytes.
-    fn parse(&self, start: u64, size: u64) -> io::Result<Zone> {
+    /// The zone that is to begin at byte `start` and to have `len` bytes.
+    fn parse(&self, start: u64, len: u64) -> io::Result<Zone> {
         let other = |why| Err(io::Error::new(ErrorKind::InvalidInput, why));
-        if self.start != start / SECTOR || self.len != size / SECTOR {
+        if self.start != start / SECTOR || self.len != len / SECTOR {
             return other("the zones are not all of one size");
         }
         let state = match (self.kind, ZoneState::from_byte(self.condition)) {
@@ -185,8 +186,8 @@ impl BlkZone {
         };
         let capacity = match self.capacity {
             // Kernels before 5.9 do not tell.
-            0 => size,
-            sectors => sectors.saturating_mul(SECTOR).min(size),
+            0 => len,
+            sectors => sectors.saturating_mul(SECTOR).min(len),
         };
         let written = self.write_pointer.saturating_sub(self.start);
         let written = match state {
@@ -285,6 +286,7 @@ mod tests {
                         write_pointer: 0,
                         state,
                     },
+                    if index == 3 { 256 } else { SIZE },
                 )?;
             }
             io::Result::Ok((layout.conventional, layout.capacity))
@@ -292,6 +294,9 @@ mod tests {
         let (conventional, empty) = (ZoneState::NotWritePointer, ZoneState::Empty);
         let first = layout(&[(conventional, SIZE), (empty, 512), (ZoneState::Full, 512)]);
         assert_eq!(first.unwrap(), (1, 512));
+        let last = [(empty, 512), (empty, 512), (empty, 512), (empty, 256)];
+        assert_eq!(layout(&last).unwrap(), (0, 512), "the last one is smaller");
+        assert!(layout(&[(empty, 512), (empty, 256)]).is_err());
         assert!(layout(&[(empty, 512), (conventional, SIZE)]).is_err());
         assert!(layout(&[(empty, 512), (empty, 1024)]).is_err());
     }

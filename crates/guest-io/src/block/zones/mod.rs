@@ -24,6 +24,8 @@ pub use zone::{Zone, ZoneAction, ZoneError, ZoneLayout, ZoneLimits, ZoneState};
 #[derive(Debug)]
 pub struct Zones {
     layout: ZoneLayout,
+    /// Bytes of the disk.
+    size: u64,
     count: u32,
     table: Mutex<Table>,
     keeper: Keeper,
@@ -49,13 +51,14 @@ impl Zones {
     /// [`InvalidData`](ErrorKind::InvalidData) for a record of other zones, else those of the host.
     pub fn new(layout: ZoneLayout, size: u64, record: Option<File>) -> io::Result<Self> {
         let count = layout.count(size)?;
-        let mut table = Table::new(layout, count);
+        let mut table = Table::new(layout, size);
         let keeper = match record {
             None => Keeper::Nobody,
             Some(file) => Keeper::Record(Record::open(file, layout, &mut table)?),
         };
         Ok(Self {
             layout,
+            size,
             count,
             table: Mutex::new(table),
             keeper,
@@ -73,17 +76,18 @@ impl Zones {
     /// capacities, or conventional ones behind others; else those of the host.
     pub fn of_device(file: File, limits: ZoneLimits) -> io::Result<Option<Self>> {
         let disk = Disk::new(file)?;
-        let Some(size) = disk.zone_size()? else {
+        let Some(zone_size) = disk.zone_size()? else {
             return Ok(None);
         };
-        let bytes = disk.size()?;
-        let device = Device::new(disk);
-        let layout = device.layout(bytes, size, limits)?;
-        let count = layout.count(bytes)?;
+        let size = disk.size()?;
+        let device = Device::new(disk, size);
+        let layout = device.layout(zone_size, limits)?;
+        let count = layout.count(size)?;
         let zones = Self {
             layout,
+            size,
             count,
-            table: Mutex::new(Table::new(layout, count)),
+            table: Mutex::new(Table::new(layout, size)),
             keeper: Keeper::Device(device),
         };
         zones.look(0, count)?;
@@ -182,10 +186,10 @@ impl Zones {
     /// # Errors
     /// Where the zone is not in a state for it.
     pub fn act(&self, action: ZoneAction, start: u64) -> Result<Option<FileRange>, ZoneError> {
-        let range = FileRange::new(start, self.layout.size)?;
         let _turn = self.turn();
         let mut table = self.table();
         let index = table.sequential(start)?;
+        let range = FileRange::new(start, table.len(index))?;
         table.act(action, index)?;
         match &self.keeper {
             Keeper::Nobody => {}
@@ -277,7 +281,7 @@ impl Zones {
         let done = device.act(action, range);
         if done.is_err() {
             let first = self.index(range.offset()).unwrap_or_default();
-            let count = range.len() / self.layout.size;
+            let count = range.len().div_ceil(self.layout.size);
             self.look_in_turn(device, first, count as u32)?;
         }
         done.map(|()| None)
@@ -293,8 +297,7 @@ impl Zones {
     /// All sequential zones.
     fn sequential(&self) -> io::Result<FileRange> {
         let start = u64::from(self.layout.conventional) * self.layout.size;
-        let count = u64::from(self.count - self.layout.conventional);
-        FileRange::new(start, count * self.layout.size)
+        FileRange::new(start, self.size.saturating_sub(start))
     }
 
     /// Whoever panicked with the lock has left states between which nothing is lost.

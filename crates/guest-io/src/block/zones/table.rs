@@ -9,6 +9,8 @@ use crate::FileRange;
 #[derive(Debug)]
 pub(super) struct Table {
     layout: ZoneLayout,
+    /// Bytes of the disk.
+    size: u64,
     entries: Vec<Entry>,
     /// Zones that are open, and those that are open or closed.
     open: u32,
@@ -24,11 +26,13 @@ pub(super) struct Entry {
 }
 
 impl Table {
-    /// So many zones, all of them empty.
-    pub(super) fn new(layout: ZoneLayout, count: u32) -> Self {
-        let entries = (0..count).map(|index| Entry::new(index < layout.conventional));
+    /// The zones of a disk of `size` bytes, which has some, all of them empty.
+    pub(super) fn new(layout: ZoneLayout, size: u64) -> Self {
+        let count = size.div_ceil(layout.size);
+        let entries = (0..count).map(|index| Entry::new(index < layout.conventional.into()));
         Self {
             layout,
+            size,
             entries: entries.collect(),
             open: 0,
             active: 0,
@@ -45,9 +49,9 @@ impl Table {
         Zone {
             start,
             capacity: if conventional {
-                self.layout.size
+                self.len(index)
             } else {
-                self.layout.capacity
+                self.capacity(index)
             },
             write_pointer: start + entry.written,
             state: entry.state,
@@ -151,10 +155,10 @@ impl Table {
         if entries.len() != self.entries.len() || !rest.is_empty() {
             return Err(bad());
         }
-        let mut table = Self::new(self.layout, entries.len() as u32);
+        let mut table = Self::new(self.layout, self.size);
         for (index, bytes) in entries.iter().enumerate() {
             let conventional = index < self.layout.conventional as usize;
-            let entry = Entry::from_bytes(*bytes, self.layout.capacity, conventional);
+            let entry = Entry::from_bytes(*bytes, self.capacity(index), conventional);
             let entry = entry.ok_or_else(bad)?;
             table.set(index, entry.state);
             table.entries[index] = entry;
@@ -176,6 +180,16 @@ impl Table {
                 self.set(index, ZoneState::resting(written));
             }
         }
+    }
+
+    /// Bytes of a zone.
+    pub(super) fn len(&self, index: usize) -> u64 {
+        self.layout.len(index as u32, self.size)
+    }
+
+    /// Bytes of a sequential zone that can be written.
+    fn capacity(&self, index: usize) -> u64 {
+        self.layout.capacity.min(self.len(index))
     }
 
     fn start(&self, index: usize) -> u64 {
@@ -202,7 +216,7 @@ impl Table {
         if range.offset() != self.start(index) + written {
             return Err(ZoneError::Unaligned);
         }
-        if range.len() > self.layout.capacity - written {
+        if range.len() > self.capacity(index) - written {
             return Err(ZoneError::Invalid);
         }
         if range.is_empty() {
@@ -210,7 +224,7 @@ impl Table {
         }
         self.admit(state)?;
         self.entries[index].written += range.len();
-        match self.entries[index].written == self.layout.capacity {
+        match self.entries[index].written == self.capacity(index) {
             true => self.set(index, ZoneState::Full),
             false if !state.is_open() => self.set(index, ZoneState::ImplicitlyOpen),
             false => {}

@@ -12,7 +12,7 @@ const LAYOUT: ZoneLayout = ZoneLayout {
 
 /// Two zones, the first of which is said to be in `state` with 1024 bytes.
 fn table(state: ZoneState) -> Table {
-    let mut table = Table::new(LAYOUT, 2);
+    let mut table = Table::new(LAYOUT, 2 * 4096);
     let zone = Zone {
         start: 0,
         capacity: 3072,
@@ -60,4 +60,40 @@ fn zones_that_have_failed_are_left_alone() {
         assert_eq!(table.zone(0).state, state);
         table.write(bytes(4096, 512)).unwrap();
     }
+}
+
+#[test]
+fn the_last_zone_may_be_smaller_than_the_others() {
+    let size = 2 * 4096 + 2048;
+    let mut zones = Zones::new(LAYOUT, size, None).unwrap();
+    assert_eq!(zones.count(), 3);
+    let last = zones.zone(2).unwrap();
+    assert_eq!((last.start, last.capacity), (8192, 2048));
+    let beyond = zones.write(bytes(8192, 2560));
+    assert!(matches!(beyond, Err(ZoneError::Invalid)));
+    zones.write(bytes(8192, 2048)).unwrap();
+    assert_eq!(zones.zone(2).unwrap().state, ZoneState::Full);
+    let saved = zones.save();
+    let reset = zones.act(ZoneAction::Reset, 8192).unwrap();
+    assert_eq!(reset, Some(bytes(8192, 2048)));
+    assert_eq!(zones.reset_all().unwrap(), Some(bytes(0, size)));
+    zones.restore(&saved).unwrap();
+    assert_eq!(zones.zone(2).unwrap().state, ZoneState::Full);
+
+    let smaller = Zones::new(LAYOUT, size - 512, None).unwrap();
+    assert!(
+        smaller.restore(&saved).is_err(),
+        "more is written than it has"
+    );
+    zones = Zones::new(
+        ZoneLayout {
+            conventional: 3,
+            ..LAYOUT
+        },
+        size,
+        None,
+    )
+    .unwrap();
+    assert_eq!(zones.zone(2).unwrap().capacity, 2048);
+    assert!(Zones::new(LAYOUT, size + 1, None).is_err());
 }

@@ -7,9 +7,9 @@ use super::SECTOR;
 /// How a disk is divided into zones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ZoneLayout {
-    /// Bytes from one zone to the next: a power of two, at least 512.
+    /// Bytes from one zone to the next: a power of two, at least 512. The last zone has what is left.
     pub size: u64,
-    /// Bytes of a zone that can be written: whole sectors, at most `size`.
+    /// Bytes of a zone that can be written, if it has so many: whole sectors, at most `size`.
     pub capacity: u64,
     /// So many zones, the first ones, are conventional: written anywhere, at any time.
     pub conventional: u32,
@@ -110,14 +110,20 @@ impl ZoneLayout {
         if !(1..=self.size).contains(&capacity) || !capacity.is_multiple_of(SECTOR) {
             return bad("the capacity of a zone is not of whole sectors, at most its size");
         }
-        let count = match u32::try_from(size / self.size) {
-            Ok(count @ 1..=MOST) if size.is_multiple_of(self.size) => count,
-            _ => return bad("the disk does not consist of 1 to 65536 whole zones"),
+        let count = match u32::try_from(size.div_ceil(self.size)) {
+            Ok(count @ 1..=MOST) if size.is_multiple_of(SECTOR) => count,
+            _ => return bad("the disk does not consist of 1 to 65536 zones of whole sectors"),
         };
         match self.conventional > count {
             true => bad("there are more conventional zones than zones"),
             false => Ok(count),
         }
+    }
+
+    /// Bytes of the zone with this number, on a disk of `size` bytes that has it.
+    pub(super) fn len(&self, index: u32, size: u64) -> u64 {
+        let start = u64::from(index) * self.size;
+        self.size.min(size.saturating_sub(start))
     }
 }
 
