@@ -57,6 +57,19 @@ else
     fail host-zoned-append "$(tr '\n' ' ' < /tmp/btrfs) $(dmesg | grep -i btrfs | tail -n 3 | tr '\n' ' ')"
 fi
 
+# Three zones of 32 MiB, and 4 MiB that are one, too.
+name=$(disk host-runt)
+node=/dev/$name
+fill() { for at in 96 97 98 99; do dd if=/tmp/data of="$node" bs=1M seek=$at oflag=direct || return; done; }
+read -r count < "/sys/block/$name/queue/nr_zones"
+if [ "$count" = 4 ] && fill 2> /tmp/runt && [ "$(zone 3)" = 14 ] &&
+    dd if="$node" bs=1M skip=99 iflag=direct 2> /tmp/runt | cmp - /tmp/data 2>> /tmp/runt &&
+    blkzone reset "$node" 2> /tmp/runt && [ "$(zone 3)" = 1 ]; then
+    pass host-zoned-runt "the last of $count zones is smaller, filled, read back equal and reset"
+else
+    fail host-zoned-runt "$count zones, the last is $(zone 3); $(tr '\n' ' ' < /tmp/runt)"
+fi
+
 # Blocks of 4096 bytes past the host's page cache.
 name=$(disk host-4k)
 node=/dev/$name
@@ -69,7 +82,7 @@ else
 fi
 
 if monitor refuse; then
-    pass host-refused "zones behind a page cache, and blocks smaller than the host's"
+    pass host-refused "zones behind a page cache, zones with limits, and blocks smaller than the host's"
 else
     fail host-refused "the host says: $answer"
 fi

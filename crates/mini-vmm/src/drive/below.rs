@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use guest_io::{Access, lock};
 use rustix::fs::OFlags;
+use virtio_blk::ZoneLimits;
 
 use super::{Drive, Drives, FEWER, open};
 use crate::files::Files;
@@ -23,8 +24,12 @@ pub struct Around<'a> {
 }
 
 impl Around<'_> {
-    /// The file of a drive.
-    pub(super) fn file(&self, options: &DriveOptions, place: &Place) -> Result<File, BadOption> {
+    /// The file of a drive, and what the host tells of its zones, if that has to be written in such.
+    pub(super) fn file(
+        &self,
+        options: &DriveOptions,
+        place: &Place,
+    ) -> Result<(File, Option<ZoneLimits>), BadOption> {
         match place {
             Place::Path(path) => open(options, self.files, path),
             Place::Node(id) => self.file_of("file", id, options.read_only),
@@ -106,7 +111,7 @@ impl Around<'_> {
     fn read_only(&self, place: &Place) -> Result<File, BadOption> {
         let path = match place {
             Place::Path(path) => path,
-            Place::Node(id) => return self.file_of("backing.file", id, true),
+            Place::Node(id) => return Ok(self.file_of("backing.file", id, true)?.0),
         };
         let file = self.files.open(path, OFlags::RDONLY);
         let file = file.and_then(|file| lock(&file, Access::Read).map(|()| file));
@@ -115,7 +120,12 @@ impl Around<'_> {
     }
 
     /// The file of another drive, which is nothing by itself then.
-    fn file_of(&self, key: &str, id: &str, read_only: bool) -> Result<File, BadOption> {
+    fn file_of(
+        &self,
+        key: &str,
+        id: &str,
+        read_only: bool,
+    ) -> Result<(File, Option<ZoneLimits>), BadOption> {
         let drive = self.free(key, id)?;
         let refused = |why, accepted| Err(bad(key, id, why, accepted));
         match &drive.options {
@@ -126,7 +136,10 @@ impl Around<'_> {
                 refused("no file", "the node-name of a -blockdev file")
             }
             options if options.read_only && !read_only => refused("read-only", READ_ONLY),
-            _ => drive.file().map_err(|error| bad(key, id, error, FEWER)),
+            _ => {
+                let file = drive.file().map_err(|error| bad(key, id, error, FEWER))?;
+                Ok((file, drive.limits))
+            }
         }
     }
 

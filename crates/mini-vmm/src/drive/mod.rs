@@ -57,20 +57,27 @@ impl Drive {
     /// # Errors
     /// A file that cannot be opened, or that is no image of its format, under the option's name.
     pub fn open(options: &DriveOptions, around: &Around<'_>) -> Result<Self, BadOption> {
-        let (file, format) = match &options.source {
+        let (file, limits, format) = match &options.source {
             DriveSource::Node(id) => return around.drive_above(options, id),
-            DriveSource::File(place) => (around.file(options, place)?, Format::Raw),
-            DriveSource::Qcow2(place, backing) => {
-                let file = around.file(options, place)?;
-                let image = qcow2(options, around, &file, backing.as_deref())?;
-                (file, Format::Qcow2(image))
+            DriveSource::File(place) => {
+                let (file, limits) = around.file(options, place)?;
+                (file, limits, Format::Raw)
             }
-            DriveSource::Null(size) => (around.drives.zeroes.file()?, Format::Null(*size)),
+            DriveSource::Qcow2(place, backing) => {
+                let (file, limits) = around.file(options, place)?;
+                zones::refuse(options, limits)?;
+                let image = qcow2(options, around, &file, backing.as_deref())?;
+                (file, None, Format::Qcow2(image))
+            }
+            DriveSource::Null(size) => {
+                let file = around.drives.zeroes.file()?;
+                (file, None, Format::Null(*size))
+            }
         };
         Ok(Self {
             options: options.clone(),
             record: zones::record(options, around.files)?.map(Arc::new),
-            limits: zones::limits(&file, around.files),
+            limits,
             file: Arc::new(file),
             format,
             member: Arc::default(),
@@ -207,7 +214,12 @@ impl Zeroes {
     }
 }
 
-fn open(options: &DriveOptions, files: &Files, path: &Path) -> Result<File, BadOption> {
+/// Opens a file, and says what the host tells of its zones, if that has to be written in such.
+fn open(
+    options: &DriveOptions,
+    files: &Files,
+    path: &Path,
+) -> Result<(File, Option<ZoneLimits>), BadOption> {
     let bad = |why: &dyn std::fmt::Display, accepted: &str| {
         let path = path.display().to_string();
         BadOption::property("-drive", "file", &path, why, accepted)
@@ -223,16 +235,14 @@ fn open(options: &DriveOptions, files: &Files, path: &Path) -> Result<File, BadO
     let facts = disk.and_then(|disk| Ok((disk.size()?, disk.zone_size()?)));
     let (size, zones) = facts.map_err(|error| bad(&error, IMAGE))?;
     let raw = matches!(options.source, DriveSource::File(_));
-    if !raw && zones.is_some() {
-        return Err(bad(&"a zoned device", "format=raw for such"));
-    }
     if raw && size % SECTOR != 0 {
         return Err(bad(
             &format_args!("size {size} is not a multiple of {SECTOR}"),
             IMAGE,
         ));
     }
-    Ok(file)
+    let limits = zones.and_then(|_| zones::limits(&file, files));
+    Ok((file, limits))
 }
 
 /// Opens the format inside of `file`, above `backing`.

@@ -69,17 +69,22 @@ pub(super) fn record(options: &DriveOptions, files: &Files) -> Result<Option<Fil
     record.map(|path| open(path.as_path())).transpose()
 }
 
-/// What the host says of the zones of `file`, where that is a block device which has to be written in
-/// zones. The device itself keeps to limits that the sandbox does not let us read.
+/// What the host says of the zones of `file`, a zoned block device, where that has to be written in
+/// them. The device itself keeps to limits that the sandbox does not let us read.
 pub(super) fn limits(file: &File, files: &Files) -> Option<ZoneLimits> {
-    let disk = guest_io::Disk::new(file.try_clone().ok()?).ok()?;
-    disk.zone_size().ok()??;
     let attribute = |name| attribute(file, files, name).unwrap_or_default();
     let limit = |name| attribute(name).parse().unwrap_or(0);
     (attribute("zoned") != "host-aware").then(|| ZoneLimits {
         max_open: limit("max_open_zones"),
         max_active: limit("max_active_zones"),
     })
+}
+
+/// Insists that what is to be written anywhere has no zones.
+pub(super) fn refuse(options: &DriveOptions, limits: Option<ZoneLimits>) -> Result<(), BadOption> {
+    let (file, why) = (options.source.to_string(), "a zoned device");
+    let bad = || BadOption::property("-drive", "file", &file, why, "format=raw for such");
+    limits.map_or(Ok(()), |_| Err(bad()))
 }
 
 /// An attribute of the queue of a block device.

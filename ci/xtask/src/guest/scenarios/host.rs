@@ -109,6 +109,12 @@ fn refuse(monitor: &mut Qmp) -> Result<String> {
         let error = error.context("it was taken")?.to_string();
         ensure!(error.contains(refused.why), "{error}");
     }
+    let limits = json!({
+        "device": "host-zoned", "bps": 0, "bps_rd": 0, "bps_wr": 0, "iops": 20, "iops_rd": 0, "iops_wr": 0,
+    });
+    let error = monitor.execute("block_set_io_throttle", limits).err();
+    let error = error.context("it was limited")?.to_string();
+    ensure!(error.contains("which takes no limits"), "{error}");
     Ok(String::new())
 }
 
@@ -169,6 +175,13 @@ const DISKS: &[HostDisk] = &[
         device: "virtio-blk-pci",
         how: "cache=none,",
     },
+    // Of its last zone there is not all.
+    HostDisk {
+        name: "host-runt",
+        attributes: &[("size", "100"), ("zoned", "1"), ("zone_size", "32")],
+        device: "virtio-blk-pci",
+        how: "cache=none,",
+    },
     HostDisk {
         name: "host-4k",
         attributes: &[("size", "8"), ("blocksize", "4096")],
@@ -206,6 +219,13 @@ const REFUSED: &[Refused] = &[
         why: "the page cache does not write zones in order",
     },
     Refused {
+        drive: "host-limited",
+        disk: "host-zoned",
+        how: "cache=none,throttling.iops-total=20,",
+        block: 4096,
+        why: "its zones are written in order, without limits of ours",
+    },
+    Refused {
         drive: "host-small",
         disk: "host-4k",
         how: "cache=none,",
@@ -217,6 +237,7 @@ const CHECKS: &[&str] = &[
     "host-zoned",
     "host-zoned-fio",
     "host-zoned-append",
+    "host-zoned-runt",
     "host-4k",
     "host-refused",
     "host-fails",
