@@ -67,6 +67,7 @@ pub mod srat;
 pub mod storage;
 pub mod tally;
 pub mod terminal;
+pub mod thread_number;
 pub mod vcpu;
 pub mod vm;
 pub mod wires;

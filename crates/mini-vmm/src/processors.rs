@@ -6,6 +6,7 @@ use std::thread::JoinHandle;
 
 use kvm_bindings::kvm_clock_data;
 use kvm_ioctls::{Kvm, VmFd};
+use rustix::thread::Pid;
 use vm_device::device_manager::IoManager;
 use vm_memory::{GuestAddress, GuestAddressSpace};
 use vmm_sys_util::signal::Killable;
@@ -23,6 +24,7 @@ use crate::options::{BadOption, Config};
 use crate::sandbox::{self, Class};
 use crate::signals;
 use crate::tally::Tally;
+use crate::thread_number::ThreadNumber;
 use crate::vcpu::Vcpu;
 use crate::wires::Wires;
 
@@ -73,10 +75,16 @@ impl Hypervisor {
     }
 }
 
+/// A processor's thread.
+struct Thread {
+    handle: JoinHandle<()>,
+    number: ThreadNumber,
+}
+
 /// The processors of a machine, and what they boot.
 pub struct Processors {
     waiting: Vec<Vcpu>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Vec<Thread>,
     gate: Arc<Gate>,
     irqs: Irqs,
     power_on: IrqState,
@@ -132,6 +140,14 @@ impl Processors {
         &self.tally
     }
 
+    /// The numbers of their threads, in their order.
+    ///
+    /// # Errors
+    /// Threads that there are not.
+    pub fn thread_ids(&self) -> io::Result<Vec<Pid>> {
+        self.threads.iter().map(|it| it.number.ask()).collect()
+    }
+
     /// Starts the threads, which wait at the gate.
     ///
     /// # Errors
@@ -141,15 +157,17 @@ impl Processors {
         for vcpu in self.waiting.drain(..) {
             let name = format!("vcpu{}", vcpu.index);
             let thread = std::thread::Builder::new().name(name).stack_size(STACK);
+            let (number, teller) = ThreadNumber::new();
             let thread = thread.spawn(move || {
+                teller.tell();
                 let restricted = sandboxed.then(|| sandbox::restrict_calls(Class::Vcpu));
                 if let Some(Err(error)) = restricted {
                     vcpu.wishes.make(Wish::Failure(error.to_string()));
                 }
                 vcpu.run();
             });
-            self.threads
-                .push(thread.map_err(host("cannot start a thread"))?);
+            let handle = thread.map_err(host("cannot start a thread"))?;
+            self.threads.push(Thread { handle, number });
         }
         Ok(())
     }
@@ -180,7 +198,7 @@ impl Processors {
     pub fn stop(&self) {
         let kick = || {
             for thread in &self.threads {
-                let _ = thread.kill(signals::kick());
+                let _ = thread.handle.kill(signals::kick());
             }
         };
         self.gate.close(self.threads.len(), kick);
@@ -216,7 +234,7 @@ impl Drop for Processors {
         self.stop();
         self.gate.open(Order::Quit);
         for thread in self.threads.drain(..) {
-            let _ = thread.join();
+            let _ = thread.handle.join();
         }
     }
 }

@@ -21,6 +21,7 @@ use std::sync::Arc;
 
 use event_manager::{EventManager, EventSubscriber, SubscriberOps};
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::thread::Pid;
 
 use crate::backends::Backends;
 use crate::boot::Images;
@@ -281,6 +282,15 @@ impl Machine {
     /// What it holds of KVM, where it runs on that.
     pub(crate) fn tally(&self) -> Option<&Tally> {
         self.processors.as_ref().map(Processors::tally)
+    }
+
+    /// The numbers of the threads of processors, in their order; none where it has no processors.
+    ///
+    /// # Errors
+    /// Threads that there are not.
+    pub(crate) fn processor_threads(&self) -> io::Result<Vec<Pid>> {
+        let processors = self.processors.as_ref();
+        processors.map_or_else(|| Ok(Vec::new()), Processors::thread_ids)
     }
 
     fn stop(&self) {

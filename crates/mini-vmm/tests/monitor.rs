@@ -522,3 +522,11 @@ fn the_power_button_is_an_event_of_the_board() {
         );
     }
 }
+
+#[test]
+fn a_machine_of_a_test_has_no_processors() {
+    let mut vmm = start("-M pc");
+    assert_eq!(run(&mut vmm, "query-cpus-fast", json!({})), json!([]));
+    let target = run(&mut vmm, "query-target", json!({}));
+    assert_eq!(target, json!({"arch": "x86_64"}));
+}

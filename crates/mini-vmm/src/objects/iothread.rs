@@ -1,11 +1,10 @@
 //! `iothread`: a thread that does the work of the devices that name it.
 
 use std::io;
-use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use rustix::thread::{Pid, gettid};
+use rustix::thread::Pid;
 use virtio_bus::{Activity, Job, NotStarted, Runner, Running, SharedThread};
 use virtio_device::props::{PropError, PropHelp, Props};
 
@@ -14,6 +13,7 @@ use crate::backends::Backends;
 use crate::devices::{apply_pairs, bad_property};
 use crate::memory::SharedMemory;
 use crate::options::BadOption;
+use crate::thread_number::ThreadNumber;
 use crate::workers::Workers;
 
 /// A thread that is started for the first device, or who asks for its number, and ends with the
@@ -22,29 +22,23 @@ pub struct Iothread {
     runner: SharedThread<SharedMemory>,
     /// What the thread is to do, until there is one.
     work: Mutex<Option<Work>>,
-    number: Mutex<Number>,
+    number: ThreadNumber,
 }
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// The number of a thread, once that has told it.
-struct Number {
-    told: Receiver<Pid>,
-    known: Option<Pid>,
-}
-
 impl Iothread {
     fn new(poll: Duration, activity: Option<&Activity>) -> io::Result<Self> {
         let (runner, work) = SharedThread::with_activity(poll, activity)?;
-        let (tell, told) = mpsc::channel();
+        let (number, teller) = ThreadNumber::new();
         let work = move || {
-            let _ = tell.send(gettid());
+            teller.tell();
             work();
         };
         Ok(Self {
             runner,
             work: Mutex::new(Some(Box::new(work))),
-            number: Mutex::new(Number { told, known: None }),
+            number,
         })
     }
 
@@ -54,14 +48,7 @@ impl Iothread {
     /// A host that had no thread to give.
     pub fn thread_id(&self, id: &str, workers: &Workers) -> io::Result<Pid> {
         self.start(id, workers);
-        let mut number = self.number.lock().unwrap_or_else(PoisonError::into_inner);
-        if number.known.is_none() {
-            // Where there will be no thread its work is dropped, and this ends as well.
-            number.known = number.told.recv().ok();
-        }
-        number
-            .known
-            .ok_or_else(|| io::Error::other("it has no thread"))
+        self.number.ask()
     }
 
     /// Has `workers` start the thread, if it was not.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use rustix::thread::Pid;
 use serde_json::{Value, json};
 use vm_pci::{IoAddr, IoRange};
 
@@ -17,6 +18,24 @@ use super::block;
 pub(in crate::qmp) fn kvm(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
     let present = machine.config.accel == Accel::Kvm;
     Ok(json!({"enabled": present, "present": present}))
+}
+
+/// A test that makes the accesses of processors has none.
+pub(in crate::qmp) fn cpus(machine: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    let threads = machine.processor_threads()?;
+    let cpu = |(index, thread): (usize, Pid)| {
+        json!({
+            "cpu-index": index,
+            "qom-path": format!("/machine/unattached/device[{index}]"),
+            "thread-id": thread.as_raw_nonzero().get(),
+            "target": TARGET,
+        })
+    };
+    Ok(threads.into_iter().enumerate().map(cpu).collect())
+}
+
+pub(in crate::qmp) fn target(_: &mut Machine, _: Arguments) -> Result<Value, QmpError> {
+    Ok(json!({"arch": TARGET}))
 }
 
 /// An extension, for those who look for what devices leave behind.
@@ -157,6 +176,8 @@ fn inserted(drives: &Drives, drive: &Drive) -> Result<Value, QmpError> {
     Ok(inserted)
 }
 
+/// QEMU's name of the architecture.
+const TARGET: &str = "x86_64";
 /// Offsets in configuration space.
 const VENDOR: u16 = 0x00;
 const DEVICE: u16 = 0x02;
