@@ -102,6 +102,18 @@ fn every_bad_property_is_named_with_what_is_accepted() {
             "-device virtio-blk-pci-transitional disable-legacy=on: unknown name; accepted: ",
         ),
         (
+            "-device virtio-rng-pci,iommu_platform=on,disable-legacy=off",
+            "-device virtio-rng-pci iommu_platform=on: not accepted; accepted: off, unless the legacy",
+        ),
+        (
+            "-device virtio-rng-pci-transitional,iommu_platform=on",
+            "-device virtio-rng-pci-transitional iommu_platform=on: not accepted; accepted: off, unless",
+        ),
+        (
+            "-device pcie-root-port,id=a,chassis=1,slot=2 -device pcie-root-port,id=b,chassis=1,slot=2",
+            "-device pcie-root-port slot=2: taken in this chassis; accepted: another slot",
+        ),
+        (
             "-device virtio-blk-device,drive=d0,vectors=2",
             "-device virtio-blk-device vectors=2: unknown name; accepted: what -device virtio-blk-device,help",
         ),

@@ -35,6 +35,14 @@ impl Interfaces {
         }
     }
 
+    /// Refuses what no device with the legacy interface may offer: its drivers know of no IOMMU.
+    pub(crate) fn check(self, features: Features) -> Result<(), PropError> {
+        if self.has_legacy() && features.contains(Features::ACCESS_PLATFORM) {
+            return Err(refuse("iommu_platform", "on", NO_IOMMU));
+        }
+        Ok(())
+    }
+
     pub(crate) fn has_legacy(self) -> bool {
         self != Self::Modern
     }
@@ -63,6 +71,7 @@ const NOT_CARRIED: Features = Features::SR_IOV
     .with(Features::ADMIN_VQ);
 
 const NO_LEGACY: &str = "on or auto: this device has no legacy interface";
+const NO_IOMMU: &str = "off, unless the legacy interface is left out (disable-legacy=on)";
 const NEITHER: &str = "off, unless the legacy interface is there (disable-legacy=off)";
 
 fn refuse(name: &'static str, value: &str, accepts: &'static str) -> PropError {

@@ -44,6 +44,7 @@ impl<AS: AddressSpace> PciTransport<AS> {
         let (info, config) = (parts.device.info(), parts.device.config());
         let queues = info.queue_sizes.len();
         let interfaces = Interfaces::of(props, slot.place, info.id)?;
+        interfaces.check(parts.features)?;
         let layout = Layout {
             interfaces,
             place: slot.place,

@@ -8,6 +8,7 @@ mod support;
 use support::*;
 use virtio_device::DeviceId;
 use virtio_device::props::{OnOffAuto, PropError, Props};
+use virtio_pci::virtio_bus::VirtioProps;
 use virtio_pci::vm_pci::{BarKind, PciFunction};
 use virtio_pci::{Error, PciProps, Place};
 
@@ -187,6 +188,33 @@ fn contradictions_are_refused_by_name() {
     assert_eq!(refused(Place::RootBus, 42, legacy), "disable-legacy");
     let vectors = props().vectors(Some(2049));
     assert_eq!(refused(Place::RootBus, 2, vectors), "vectors");
+}
+
+#[test]
+fn drivers_that_know_of_no_iommu_are_not_offered_one() {
+    let made = |place, props| {
+        Board::try_with(Options {
+            place,
+            props,
+            virtio: VirtioProps::default().iommu_platform(true),
+            ..Options::default()
+        })
+    };
+    let auto = PciProps::default;
+    let transitional = auto().disable_legacy(OnOffAuto::Off);
+    let legacy = auto().disable_modern(true);
+    for (place, props) in [
+        (Place::RootBus, auto()),
+        (Place::RootPort, transitional),
+        (Place::RootBus, legacy),
+    ] {
+        let error = made(place, props).err().expect("refused").to_string();
+        assert!(error.contains("'iommu_platform': 'on'"), "{error}");
+    }
+    let modern = auto().disable_legacy(OnOffAuto::On);
+    for (place, props) in [(Place::RootPort, auto()), (Place::RootBus, modern)] {
+        assert!(made(place, props).is_ok());
+    }
 }
 
 #[test]
