@@ -43,6 +43,7 @@ pub mod hardware;
 pub mod hotplug;
 pub mod incidents;
 pub mod irq;
+mod json;
 pub mod layout;
 pub mod line;
 pub mod logger;

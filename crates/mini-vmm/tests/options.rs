@@ -154,6 +154,28 @@ fn what_no_device_uses_is_told() {
     assert_eq!(config(all).unused(), expected);
 }
 
+/// As libvirt writes them.
+#[test]
+fn devices_and_back_ends_may_be_given_in_json() {
+    let json = config(
+        r#"-kernel k -object {"qom-type":"rng-random","id":"r0","filename":"/dev/hwrng"}
+           -blockdev {"driver":"file","filename":"/a,b.qcow2","node-name":"s0","auto-read-only":true}
+           -blockdev {"node-name":"f0","read-only":true,"driver":"qcow2","file":"s0","backing":null,"cache":{"direct":true}}
+           -netdev {"type":"stream","id":"n0","server":true,"addr":{"type":"unix","path":"/a=b"}}
+           -device {"driver":"virtio-blk-pci","drive":"f0","id":"help","num-queues":2,"packed":true}
+           -device {'driver':'virtio-net-pci','netdev':'n0'}"#,
+    );
+    let pairs = config(
+        "-kernel k -object rng-random,filename=/dev/hwrng,id=r0 \
+         -blockdev file,filename=/a,,b.qcow2,node-name=s0,auto-read-only=on \
+         -blockdev qcow2,node-name=f0,read-only=on,file=s0,backing=,cache.direct=on \
+         -netdev stream,id=n0,server=on,addr.type=unix,addr.path=/a=b \
+         -device virtio-blk-pci,drive=f0,id=help,num-queues=2,packed=on \
+         -device virtio-net-pci,netdev=n0",
+    );
+    assert_eq!(json, pairs);
+}
+
 #[test]
 fn every_option_refuses_what_it_does_not_know() {
     for (line, expected) in [
@@ -341,6 +363,27 @@ fn every_option_refuses_what_it_does_not_know() {
             "-drive id=d: given twice",
         ),
         ("-kernel k -object rng-random", "-object id=: missing"),
+        (
+            r#"-kernel k -device {"driver":"pvpanic","id"}"#,
+            "-device {\"driver\":\"pvpanic\",\"id\"}: not JSON: expected `:` at line 1 column 25; \
+             accepted: an object such as {\"driver\": \"...\"}",
+        ),
+        (
+            r#"-kernel k -netdev {"type":"tap","id":"n"},ifname=t"#,
+            "-netdev {\"type\":\"tap\",\"id\":\"n\"},ifname=t: not JSON: trailing characters at ",
+        ),
+        (
+            r#"-kernel k -object {"qom-type":"rng-random"}"#,
+            "-object id=: missing; accepted: an identifier",
+        ),
+        (
+            r#"-kernel k -blockdev {"driver":"file","node-name":"d","filenam":"x"}"#,
+            "-blockdev filenam=x: unknown name; accepted: filename",
+        ),
+        (
+            r#"-kernel k -chardev {"backend":"null","id":"c"}"#,
+            "-chardev {\"backend\":\"null\": unknown back-end; accepted: ",
+        ),
         ("-kernel k -device id=x", "-device driver=id=x"),
         (
             "-kernel k -device pvpanic,id=x -device pvpanic,id=x",
@@ -398,6 +441,7 @@ fn help_is_printed_wherever_it_is_asked_for() {
     for (line, expected) in [
         ("-help", "Examples:"),
         ("--help", "Exit status:"),
+        ("--help", "begins with { is JSON"),
         ("-h", "-kernel FILE"),
         ("-version", "mini-vmm "),
         ("-m 512 -machine help", "q35"),

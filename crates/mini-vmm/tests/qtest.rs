@@ -501,6 +501,26 @@ fn a_sandbox_opens_no_files_for_a_monitor() {
     assert_eq!(vmm.terminate(), Some(0));
 }
 
+#[test]
+fn a_machine_may_be_described_in_json() {
+    let file = NamedTempFile::new().unwrap();
+    file.as_file().set_len(64 << 20).unwrap();
+    let path = json!(file.path());
+    let mut vmm = start(&format!(
+        r#"-M q35 -blockdev {{"driver":"file","filename":{path},"node-name":"s0","discard":"unmap"}}
+           -blockdev {{"driver":"raw","read-only":true,"node-name":"f0","file":"s0"}}
+           -device {{"driver":"pcie-root-port","id":"rp0","chassis":1,"addr":"0x2"}}
+           -device {{"driver":"virtio-blk-pci","drive":"f0","id":"d0","bus":"rp0","addr":"0x0"}}"#
+    ));
+    let blocks = vmm.qmp().execute("query-block", json!({})).unwrap();
+    let disk = &blocks[0]["inserted"];
+    assert_eq!(disk["image"]["virtual-size"], 64 << 20);
+    assert_eq!(disk["ro"], true);
+    let property = json!({"path": "d0", "property": "disable-legacy"});
+    assert_eq!(vmm.qmp().execute("qom-get", property).unwrap(), "auto");
+    assert_eq!(vmm.terminate(), Some(0));
+}
+
 /// Slot control and slot status of the root port in slot 2.
 struct PortSlot {
     port: PciDevice,

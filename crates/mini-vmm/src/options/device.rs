@@ -16,7 +16,7 @@ pub struct DeviceOptions {
 impl DeviceOptions {
     /// Parses the value of `-device`.
     pub fn parse(text: &str) -> Result<Self, BadOption> {
-        Self::of(KeyVals::parse("-device", text, Some("driver")))
+        Self::of(KeyVals::parse_any("-device", text, "driver")?)
     }
 
     /// Takes pairs, those of `-device` or the arguments of `device_add`.

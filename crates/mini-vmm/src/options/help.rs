@@ -53,7 +53,8 @@ const HEAD: &str = "mini-vmm: boots a Linux kernel on KVM, with virtio devices
 
 Usage: mini-vmm -kernel FILE [OPTION...]
 
-Options are QEMU's; one dash or two. In a value, two commas stand for one.
+Options are QEMU's; one dash or two. In a value, two commas stand for one. A value of -device,
+-blockdev, -netdev or -object that begins with { is JSON, as the arguments of a monitor's command.
 
 ";
 

@@ -1,6 +1,8 @@
-//! Lists of `key=value`, separated by commas; two commas stand for one inside a value.
+//! Lists of `key=value`, separated by commas; two commas stand for one inside a value. Some options
+//! take a JSON object as well.
 
 use super::{BadOption, near, values};
+use crate::json;
 
 /// One name that an option accepts, with its meaning for the help text.
 pub type Key = (&'static str, &'static str);
@@ -25,6 +27,19 @@ impl KeyVals {
             option: option.to_owned(),
             pairs,
         }
+    }
+
+    /// As [`parse`](Self::parse), of an option that may have the arguments of a monitor's command:
+    /// what begins with a brace is JSON.
+    pub fn parse_any(option: &str, text: &str, implied: &str) -> Result<Self, BadOption> {
+        if !is_json(text) {
+            return Ok(Self::parse(option, text, Some(implied)));
+        }
+        let members = json::parse(text.as_bytes()).map_err(|error| {
+            let accepted = format!("an object such as {{\"{implied}\": \"...\"}}");
+            BadOption::value(option, text, format_args!("not JSON: {error}"), accepted)
+        })?;
+        Ok(Self::of(option, json::pairs(members)))
     }
 
     /// Pairs that were split before.
@@ -175,6 +190,11 @@ impl KeyVals {
         pairs.clone().any(|(key, value)| help(key) && value == "on")
             || pairs.next().is_some_and(|(_, value)| help(value))
     }
+}
+
+/// Whether a value is in JSON rather than a list, where the option takes both.
+pub(super) fn is_json(text: &str) -> bool {
+    text.starts_with('{')
 }
 
 fn pair(item: String, implied: Option<&str>) -> (String, String) {

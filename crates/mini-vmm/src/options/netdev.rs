@@ -61,7 +61,7 @@ pub enum StreamOptions {
 impl NetdevOptions {
     /// Parses the value of `-netdev`.
     pub fn parse(text: &str) -> Result<Self, BadOption> {
-        Self::of(KeyVals::parse("-netdev", text, Some("type")))
+        Self::of(KeyVals::parse_any("-netdev", text, "type")?)
     }
 
     /// Takes pairs, those of `-netdev` or the arguments of `netdev_add`.

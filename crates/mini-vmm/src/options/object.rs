@@ -16,7 +16,7 @@ pub struct ObjectOptions {
 impl ObjectOptions {
     /// Parses the value of `-object`.
     pub fn parse(text: &str) -> Result<Self, BadOption> {
-        Self::of(KeyVals::parse("-object", text, Some("qom-type")))
+        Self::of(KeyVals::parse_any("-object", text, "qom-type")?)
     }
 
     /// Takes pairs, those of `-object` or the arguments of `object-add`.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     BadOption, ChardevKind, ChardevOptions, Command, Config, CpuOptions, DeviceOptions,
     DriveOptions, FsdevOptions, KeyVals, MachineType, NetdevOptions, NicOptions, ObjectOptions,
-    SerialTarget, cpu, help, machine, near, values,
+    SerialTarget, cpu, help, keyval, machine, near, values,
 };
 
 /// One option.
@@ -154,7 +154,7 @@ pub(super) const OPTIONS: &[Spec] = &[
         apply: |config, value| match help_on(value, "driver") {
             Some(_) => print(DriveOptions::blockdev_help()),
             None => {
-                let kv = KeyVals::parse("-blockdev", value, Some("driver"));
+                let kv = KeyVals::parse_any("-blockdev", value, "driver")?;
                 push(&mut config.drives, DriveOptions::blockdev(kv)?)
             }
         },
@@ -484,15 +484,14 @@ fn object(config: &mut Config, value: &str) -> Result<Option<Command>, BadOption
     if let Some(kind) = help_on(value, "qom-type") {
         return print(crate::objects::help(&kind)?);
     }
-    let kv = KeyVals::parse("-object", value, Some("qom-type"));
-    push(&mut config.objects, ObjectOptions::of(kv)?)
+    push(&mut config.objects, ObjectOptions::parse(value)?)
 }
 
 /// What a value asks help on: the kind that it names by `key`, or all, which is empty. `None` where
 /// it does not.
 fn help_on(value: &str, key: &str) -> Option<String> {
     let mut kv = KeyVals::parse("", value, Some(key));
-    let asked = kv.asks_help();
+    let asked = kv.asks_help() && !keyval::is_json(value);
     asked.then(|| {
         kv.take(key)
             .filter(|kind| !is_help(kind))
