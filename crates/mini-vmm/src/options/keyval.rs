@@ -12,13 +12,18 @@ pub type Key = (&'static str, &'static str);
 pub struct KeyVals {
     option: String,
     pairs: Vec<(String, String)>,
+    /// Items of a list that had no value.
+    bare: Vec<String>,
 }
 
 impl KeyVals {
     /// Splits `text`. The first item may leave out its key, which is then `implied`. An item
     /// without a value is a switch: `name` is `name=on` and `noname` is `name=off`.
     pub fn parse(option: &str, text: &str, implied: Option<&str>) -> Self {
-        let pairs = split_commas(text)
+        let items = split_commas(text);
+        let bare = items.iter().filter(|item| !item.contains('='));
+        let bare = bare.cloned().collect();
+        let pairs = items
             .into_iter()
             .enumerate()
             .map(|(index, item)| pair(item, implied.filter(|_| index == 0)))
@@ -26,6 +31,7 @@ impl KeyVals {
         Self {
             option: option.to_owned(),
             pairs,
+            bare,
         }
     }
 
@@ -47,6 +53,7 @@ impl KeyVals {
         Self {
             option: option.to_owned(),
             pairs,
+            bare: Vec::new(),
         }
     }
 
@@ -66,32 +73,27 @@ impl KeyVals {
         self.check_with(known, accepted.iter().map(|(name, _)| *name))
     }
 
-    /// Refuses keys that are not `known`, listing those of `names` that are near.
+    /// Refuses keys that are not `known`, listing those of `names` that are near, or showing how to
+    /// write a comma where one may have ended a path.
     pub fn check_with<'a>(
         &mut self,
         known: impl Fn(&str) -> bool,
         names: impl Iterator<Item = &'a str> + Clone,
     ) -> Result<(), BadOption> {
+        let mut path = None;
         for (key, value) in &mut self.pairs {
-            if known(key) {
-                continue;
+            if !known(key) && !switch_off(key, value, &known) {
+                let is_bare = self.bare.contains(key);
+                let path = path.filter(|_| is_bare && !near::is_near(key, names.clone()));
+                return Err(match path {
+                    Some((name, path)) => cut(&self.option, name, path, key),
+                    None => {
+                        let names = near::accepted(key, names);
+                        BadOption::property(&self.option, key, value, "unknown name", names)
+                    }
+                });
             }
-            match key
-                .strip_prefix("no")
-                .filter(|rest| value == "on" && known(rest))
-            {
-                Some(rest) => (*key, *value) = (rest.to_owned(), "off".to_owned()),
-                None => {
-                    let names = near::accepted(key, names);
-                    return Err(BadOption::property(
-                        &self.option,
-                        key,
-                        value,
-                        "unknown name",
-                        names,
-                    ));
-                }
-            }
+            path = is_path(key).then_some((&*key, &*value));
         }
         Ok(())
     }
@@ -205,6 +207,29 @@ fn pair(item: String, implied: Option<&str>) -> (String, String) {
     }
 }
 
+/// Turns `noname=on` into `name=off`; false where there is no such name.
+fn switch_off(key: &mut String, value: &mut String, known: impl Fn(&str) -> bool) -> bool {
+    let name = key.strip_prefix("no").filter(|name| known(name));
+    let Some(name) = name.filter(|_| value == "on") else {
+        return false;
+    };
+    (*key, *value) = (name.to_owned(), "off".to_owned());
+    true
+}
+
+fn is_path(key: &str) -> bool {
+    let name = key.rsplit('.').next();
+    name.is_some_and(|name| PATHS.contains(&name))
+}
+
+/// The error of an unknown name that may be the rest of a path with a comma in it.
+fn cut(option: &str, key: &str, path: &str, rest: &str) -> BadOption {
+    let [path, rest] = [path, rest].map(|text| text.replace(',', ",,"));
+    let why = format!("unknown name {rest}");
+    let accepted = format!("{key}={path},,{rest} for a comma in the path");
+    BadOption::property(option, key, &format!("{path},{rest}"), why, accepted)
+}
+
 fn split_commas(text: &str) -> Vec<String> {
     let mut items = vec![String::new()];
     let mut chars = text.chars().peekable();
@@ -219,6 +244,7 @@ fn split_commas(text: &str) -> Vec<String> {
     items
 }
 
+const PATHS: &[&str] = &["file", "filename", "path"];
 const HELP: &[&str] = &["help", "?"];
 
 #[cfg(test)]
@@ -264,6 +290,29 @@ mod tests {
             error,
             "-drive readonyl=on: unknown name; accepted: readonly"
         );
+    }
+
+    #[test]
+    fn a_comma_in_a_path_is_told_from_a_mistyped_name() {
+        let refused = |text| parse(text).check(KEYS).unwrap_err().to_string();
+        for (text, path, rest) in [
+            ("id=x,file=a,b.raw", "a", "b.raw"),
+            ("file=a,,b,c,,d,id=x", "a,,b", "c,,d"),
+        ] {
+            let expected = format!(
+                "-drive file={path},{rest}: unknown name {rest}; accepted: file={path},,{rest} for a \
+                 comma in the path"
+            );
+            assert_eq!(refused(text), expected);
+        }
+        for text in ["file=a,readonyl", "file=a,b=on,x", "id=a,b", "b"] {
+            assert!(!refused(text).contains(",,"), "{text}");
+        }
+        let pairs = [("file", "a"), ("b", "on")].map(|(k, v)| (k.to_owned(), v.to_owned()));
+        let error = KeyVals::of("blockdev-add", pairs.into())
+            .check(KEYS)
+            .unwrap_err();
+        assert!(!error.to_string().contains(",,"), "{error}");
     }
 
     #[test]

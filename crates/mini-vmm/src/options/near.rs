@@ -10,6 +10,11 @@ pub fn accepted<'a>(name: &str, all: impl Iterator<Item = &'a str> + Clone) -> S
     }
 }
 
+/// Whether `name` is near one of `all`.
+pub(super) fn is_near<'a>(name: &str, all: impl Iterator<Item = &'a str>) -> bool {
+    !near(name, all).is_empty()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
