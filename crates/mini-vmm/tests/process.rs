@@ -92,7 +92,11 @@ fn networks_that_cannot_be_had_are_named() {
     let everybody = Permissions::from_mode(0o755);
     std::fs::set_permissions(dir.as_path(), everybody).unwrap();
     let vmm = dir.as_path().join("mini-vmm");
-    std::fs::copy(env!("CARGO_BIN_EXE_mini-vmm"), &vmm).unwrap();
+    // By another process: a child of some other test would hold this one's descriptor for a while, and
+    // what is open for writing cannot be executed.
+    let mut copy = Command::new("cp");
+    copy.args([Path::new(env!("CARGO_BIN_EXE_mini-vmm")), &vmm]);
+    assert!(copy.status().unwrap().success());
     let (tcp, udp) = (
         TcpListener::bind("127.0.0.1:0").unwrap(),
         UdpSocket::bind("127.0.0.1:0").unwrap(),
