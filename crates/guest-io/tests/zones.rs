@@ -53,7 +53,7 @@ fn impossible_layouts_are_refused() {
     bad(&|layout| layout.capacity = 4608, DISK);
     bad(&|layout| layout.conventional = 5, DISK);
     bad(&|_| {}, 0);
-    bad(&|_| {}, DISK + 512);
+    bad(&|_| {}, DISK + 256);
     bad(&|_| {}, 65537 * 4096);
     bad(&|_| {}, u64::MAX - 4095);
 }
