@@ -49,7 +49,8 @@ impl Ending {
         }
     }
 
-    pub(crate) const fn status(status: Status) -> Self {
+    /// A status without sense data or transferred bytes.
+    pub const fn status(status: Status) -> Self {
         Self::Status {
             status,
             sense: None,

@@ -11,7 +11,7 @@ use virtio_device::vm_memory::GuestMemory;
 use crate::Address;
 use crate::data::Data;
 use crate::office::Fate;
-use crate::request::{Answer, Header, Response, check_condition};
+use crate::request::{Answer, Header, Response};
 use crate::requests::RequestWorker;
 use crate::roster::luns_of;
 use crate::tasks::Slot;
@@ -91,7 +91,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> RequestWorker<B, G> {
             Ok(cdb) => cdb,
             Err(sense) => {
                 let unit = self.seen.units.get(&address).map(Arc::as_ref);
-                return self.course(index, check_condition(sense), None, unit, view);
+                return self.course(index, sense.into(), None, unit, view);
             }
         };
         match self.begin(index, address, &cdb, view, memory) {

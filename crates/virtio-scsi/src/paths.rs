@@ -204,7 +204,7 @@ impl<B: Backend, G: MemoryGuard + Send + Sync> Paths<B, G> {
             self.changed = true;
         }
         if self.retired() >= MOST_RETIRED {
-            return Err(BUSY);
+            return Err(Ending::status(Status::Busy));
         }
         let number = self.slots.iter().position(Option::is_none);
         let number = number.unwrap_or(self.slots.len());
@@ -278,8 +278,3 @@ const MOST: usize = u16::MAX as usize / PATH_FDS;
 /// Those that are on their way out. An initiator that stops and starts a unit while its commands are
 /// in flight makes one each time, with descriptors of the host.
 const MOST_RETIRED: usize = 16;
-const BUSY: Ending = Ending::Status {
-    status: Status::Busy,
-    sense: None,
-    transferred: 0,
-};

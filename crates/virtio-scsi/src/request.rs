@@ -1,6 +1,6 @@
 //! A request on a request queue: its header and its answer (section 5.6.6.1).
 
-use scsi_target::{Cdb, Ending, LogicalUnit, Sense, Status};
+use scsi_target::{Cdb, Ending, LogicalUnit, Sense};
 use virtio_device::vm_memory::GuestMemory;
 use virtio_device::{ByteOrder, Chain, GuestView};
 
@@ -204,15 +204,6 @@ fn store<M: GuestMemory>(
         at += len as u32;
     }
     Ok(())
-}
-
-/// A status that needs no unit to say.
-pub(crate) fn check_condition(sense: Sense) -> Ending {
-    Ending::Status {
-        status: Status::CheckCondition,
-        sense: Some(sense),
-        transferred: 0,
-    }
 }
 
 /// Bytes of a request before the command descriptor block.
