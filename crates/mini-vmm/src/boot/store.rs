@@ -230,8 +230,8 @@ fn cache() -> Option<PathBuf> {
 fn check(directory: &Path) -> Result<PathBuf, BadOption> {
     let bad = |why: io::Error| {
         let given = directory.display().to_string();
-        let accepted = "off, or a directory";
-        BadOption::property("-machine", KernelStore::NAME, &given, why, accepted)
+        let (name, accepted) = (KernelStore::NAME, KernelStore::ACCEPTED);
+        BadOption::property("-machine", name, &given, why, accepted)
     };
     let data = fs::metadata(directory).map_err(bad)?;
     match data.is_dir() {

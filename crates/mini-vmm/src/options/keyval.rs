@@ -187,11 +187,17 @@ impl KeyVals {
     /// Whether the one thing asked for is help: `help` or `?` as an item of its own, be it the
     /// first one, whose key may be implied.
     pub fn asks_help(&self) -> bool {
-        let help = |word: &String| HELP.contains(&word.as_str());
         let mut pairs = self.pairs.iter();
-        pairs.clone().any(|(key, value)| help(key) && value == "on")
-            || pairs.next().is_some_and(|(_, value)| help(value))
+        pairs
+            .clone()
+            .any(|(key, value)| is_help(key) && value == "on")
+            || pairs.next().is_some_and(|(_, value)| is_help(value))
     }
+}
+
+/// Whether a word asks what there is.
+pub(super) fn is_help(word: &str) -> bool {
+    HELP.contains(&word)
 }
 
 /// Whether a value is in JSON rather than a list, where the option takes both.

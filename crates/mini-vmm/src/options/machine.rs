@@ -41,19 +41,15 @@ pub enum KernelStore {
 impl KernelStore {
     /// Its property of `-machine`.
     pub const NAME: &str = "kernel-store";
+    /// What that property takes.
+    pub const ACCEPTED: &str = "off, or a directory";
 
     fn parse(text: String) -> Result<Self, BadOption> {
         match text.as_str() {
             "" | "on" => {
                 let why = "not a directory";
-                let accepted = "off, or a directory";
-                Err(BadOption::property(
-                    "-machine",
-                    Self::NAME,
-                    &text,
-                    why,
-                    accepted,
-                ))
+                let (name, accepted) = (Self::NAME, Self::ACCEPTED);
+                Err(BadOption::property("-machine", name, &text, why, accepted))
             }
             "off" => Ok(Self::Off),
             _ => Ok(Self::At(text.into())),

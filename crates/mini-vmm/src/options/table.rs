@@ -494,13 +494,9 @@ fn help_on(value: &str, key: &str) -> Option<String> {
     let asked = kv.asks_help() && !keyval::is_json(value);
     asked.then(|| {
         kv.take(key)
-            .filter(|kind| !is_help(kind))
+            .filter(|kind| !keyval::is_help(kind))
             .unwrap_or_default()
     })
-}
-
-fn is_help(word: &str) -> bool {
-    matches!(word, "help" | "?")
 }
 
 const MIB: u64 = 1 << 20;
